@@ -1,0 +1,51 @@
+"""Bulk updates of Auth0 hooks across many tenants: planned, paced, journaled, resumable.
+
+This list is the public API; README shows it by example. A name is imported when it is first used,
+so that a command loads no more than it needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import BadInput, BulkhooksError, JournalError, Locked, Refused
+    from .jobfile import Job, load_job
+    from .pacing import Limits
+    from .report import Books, Summary
+    from .run import apply_journal, plan_job, read_books, run_job
+    from .tenants import Tenant, load_tenants
+
+__all__ = [
+    "BadInput",
+    "Books",
+    "BulkhooksError",
+    "Job",
+    "JournalError",
+    "Limits",
+    "Locked",
+    "Refused",
+    "Summary",
+    "Tenant",
+    "apply_journal",
+    "load_job",
+    "load_tenants",
+    "plan_job",
+    "read_books",
+    "run_job",
+]
+
+_HOME = {
+    "errors": ("BadInput", "BulkhooksError", "JournalError", "Locked", "Refused"),
+    "jobfile": ("Job", "load_job"),
+    "pacing": ("Limits",),
+    "report": ("Books", "Summary"),
+    "run": ("apply_journal", "plan_job", "read_books", "run_job"),
+    "tenants": ("Tenant", "load_tenants"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,7 +72,7 @@ class JournalError(BulkhooksError):
 
 
 class TenantError(BulkhooksError):
-    """Ends one tenant's lane. `cause` groups equal troubles of many tenants; `hint` says what to do."""
+    """Ends one tenant's lane. Equal causes are counted together; `hint` says what to do."""
 
     def __init__(self, cause: str, hint: str) -> None:
         self.cause, self.hint = cause, hint
@@ -80,8 +80,18 @@ class TenantError(BulkhooksError):
 
 
 class ItemError(BulkhooksError):
-    """Fails one item. `cause` groups equal failures; `hint` says what to do."""
+    """Fails one item. Equal causes are counted together; `hint` says what to do."""
 
     def __init__(self, cause: str, hint: str = "") -> None:
         self.cause, self.hint = cause, hint
         super().__init__(f"{cause}: {hint}" if hint else cause)
+
+
+class Unsure(ItemError):
+    """A request was sent, and whether the server carried it out cannot be told from the answer."""
+
+
+class Stopped(BulkhooksError):
+    """The run was asked to stop before this request was sent."""
+
+    exit_status = 3

@@ -1,0 +1,5 @@
+"""`python -m bulkhooks`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,358 @@
+"""The client of the Management API: one tenant's requests, ring by ring.
+
+    read  -> repeated where that is safe -> authorised -> paced -> sent once
+    write ->                                authorised -> paced -> sent once
+
+What an answer means is decided here and nowhere else: a value, or an error of `errors.py` that
+says how far the damage reaches. Nothing below repeats or redirects a request.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Protocol
+
+import aiohttp
+import anyio
+import backoff
+import orjson
+
+from .errors import ItemError, Stopped, TenantError, Unsure
+from .items import Call
+from .pacing import Limiter
+from .tenants import ClientSecret, GivenToken, StaticToken, Tenant
+
+#: Requests in flight over all tenants.
+IN_FLIGHT: Final = 256
+#: Seconds to connect, and for a whole request.
+_CONNECT, _WHOLE = 10.0, 30.0
+#: Times that something safe to repeat is tried, and seconds that a 429 may hold one request up.
+TRIES, _HELD_UP = 5, 300.0
+#: Seconds of a token's life that are left when it is renewed.
+_RENEW: Final = 300.0
+
+_MOVE = "hooks have reached their end of life; move this tenant's hooks to Actions"
+
+
+class Stop:
+    """A person's wish to stop, and the waits that it ends."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._waits: set[anyio.CancelScope] = set()
+
+    def ask(self) -> None:
+        """End every wait for something to be sent; what is in flight goes on."""
+        self.asked = True
+        for scope in self._waits:
+            scope.cancel()
+
+    @contextmanager
+    def ends(self) -> Iterator[None]:
+        """Raises Stopped out of a block that waits, when a stop is asked for."""
+        if self.asked:
+            raise Stopped("stopped")
+        with anyio.CancelScope() as scope:
+            self._waits.add(scope)
+            try:
+                yield
+            finally:
+                self._waits.discard(scope)
+        if scope.cancelled_caught:
+            raise Stopped("stopped")
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; raises Stopped when a stop is asked for meanwhile."""
+        with self.ends():
+            await anyio.sleep(seconds)
+
+
+class NotSent(ItemError):
+    """No connection came about: the server has seen nothing of the request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back for one request."""
+
+    status: int
+    body: bytes
+
+
+class Sender(Protocol):
+    """What carries requests: sockets, or in tests the sandbox's core."""
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        """Send one request once, and read its whole answer; answers its headers too.
+
+        Raises NotSent when no connection came about, Unsure when it broke later.
+        """
+
+
+class Network:
+    """The connections of one run, shared by all tenants' clients."""
+
+    def __init__(self, session: aiohttp.ClientSession, in_flight: int) -> None:
+        self._session = session
+        self._gate = anyio.Semaphore(in_flight, fast_acquire=True)
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, in_flight: int = IN_FLIGHT) -> AsyncIterator[Network]:
+        """Connections for at most `in_flight` requests at once."""
+        timeout = aiohttp.ClientTimeout(total=_WHOLE, sock_connect=_CONNECT)
+        # Lanes bound their own requests and the gate all of them; aiohttp's limit by host would
+        # throw tenants that share an address together.
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=300)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session:
+            # aiohttp sends GET and DELETE again by itself when a kept connection was cut, and has
+            # no public switch for it. tests/test_auth0.py counts requests at the server.
+            session._retry_connection = False
+            yield cls(session, in_flight)
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        """As `Sender` promises."""
+        async with self._gate:
+            try:
+                async with self._session.request(
+                    method, url, data=body, headers=headers, allow_redirects=False
+                ) as response:
+                    content = await response.read()
+                    return Reply(status=response.status, body=content), response.headers
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                raise NotSent(f"cannot connect: {_why(error)}") from error
+            except aiohttp.InvalidURL as error:
+                raise NotSent(f"not an address: {url}") from error
+            except TimeoutError as error:
+                raise Unsure(f"no answer within {_WHOLE:.0f} s") from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise Unsure(f"the line was cut before the answer: {_why(error)}") from error
+
+
+class ManagementClient:
+    """One tenant's requests, each through the tenant's limiter.
+
+    At most `concurrency` are in flight at once. `jitter` spreads the waits
+    between tries (backoff's full jitter unless a test says otherwise).
+    """
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        limiter: Limiter,
+        network: Sender,
+        stop: Stop,
+        concurrency: int,
+        jitter: Callable[[float], float] = backoff.full_jitter,
+    ) -> None:
+        self.tenant, self.limiter = tenant, limiter
+        self._network, self._stop, self._jitter = network, stop, jitter
+        self._slots = anyio.Semaphore(concurrency, fast_acquire=True)
+        self._base = f"{tenant.base_url}/api/v2"
+        self._token = ""
+        self._token_ends = 0.0
+        self._token_lock = anyio.Lock()
+
+    async def read(self, call: Call) -> Any:
+        """The parsed answer to a call that changes nothing; tried up to 5 times.
+
+        Raises ItemError or TenantError; Unsure when every try broke.
+        """
+        return await self._again(lambda: self._authorised(call, None))
+
+    async def write(self, call: Call, before_sending: Callable[[], Awaitable[None]]) -> Any:
+        """The parsed answer to a call that is sent at most once for each turn of the limiter.
+
+        `before_sending` is awaited when the turn has come. Only what the server has surely not
+        seen (no connection) or refused unseen (429) is sent again. Raises ItemError when the
+        server refused it, Unsure when it may have been carried out, TenantError, Stopped.
+        """
+        return await self._again(lambda: self._authorised(call, before_sending), NotSent)
+
+    async def _again(
+        self, ask: Callable[[], Awaitable[Any]], repeatable: type[ItemError] = ItemError
+    ) -> Any:
+        """Ask up to 5 times while what went wrong may be asked again."""
+        waits = backoff.expo(factor=0.5, max_value=20)
+        next(waits)
+        for left in reversed(range(TRIES)):
+            try:
+                return await ask()
+            except (NotSent, Unsure) as error:
+                if not isinstance(error, repeatable):
+                    raise
+                if not left and isinstance(error, NotSent):
+                    hint = "check the tenant's address and the network, then apply --failed"
+                    raise TenantError(error.cause, hint) from error
+                if not left:
+                    raise
+            await self._stop.sleep(self._jitter(next(waits)))
+        raise AssertionError("the last try answers or raises")
+
+    async def _authorised(
+        self, call: Call, before_sending: Callable[[], Awaitable[None]] | None
+    ) -> Any:
+        reply = await self._paced(call, await self._bearer(), before_sending)
+        if reply.status == 401 and isinstance(self.tenant.credential, ClientSecret):
+            self._token_ends = 0.0
+            reply = await self._paced(call, await self._bearer(), before_sending)
+        return self._value(call, reply)
+
+    async def _paced(
+        self, call: Call, token: str, before_sending: Callable[[], Awaitable[None]] | None
+    ) -> Reply:
+        """Send at the limiter's pace; a 429 pauses the lane and is no try, and has an end."""
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        body = None
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+            body = orjson.dumps(call.body)
+        give_up = math.inf
+        while True:
+            with self._stop.ends():
+                await self._slots.acquire()
+            try:
+                reply = await self._in_turn(call, headers, body, before_sending)
+            finally:
+                self._slots.release()
+            if reply.status != 429:
+                return reply
+            now = anyio.current_time()
+            give_up = min(give_up, now + _HELD_UP)
+            if now >= give_up:
+                raise TenantError(
+                    "others use the limit",
+                    f"nothing but 429 for {_HELD_UP:.0f} s; apply --failed at a quieter time",
+                )
+
+    async def _in_turn(
+        self,
+        call: Call,
+        headers: dict[str, str],
+        body: bytes | None,
+        before_sending: Callable[[], Awaitable[None]] | None,
+    ) -> Reply:
+        with self._stop.ends():
+            turn = await self.limiter.turn()
+        try:
+            if before_sending is not None:
+                await before_sending()
+            reply, seen = await self._network.send(
+                call.method, self._base + call.path, headers, body
+            )
+        except BaseException:
+            turn.lost()
+            raise
+        turn.answered(reply.status, seen)
+        return reply
+
+    async def _bearer(self) -> str:
+        credential = self.tenant.credential
+        if anyio.current_time() < self._token_ends:
+            return self._token
+        async with self._token_lock:
+            if anyio.current_time() >= self._token_ends:
+                if isinstance(credential, GivenToken):
+                    self._token = credential.value
+                    self._token_ends = math.inf
+                elif isinstance(credential, StaticToken):
+                    self._token = await anyio.to_thread.run_sync(credential.token.resolve)
+                    self._token_ends = math.inf
+                else:
+                    await self._again(lambda: self._fetch_token(credential))
+        return self._token
+
+    async def _fetch_token(self, credential: ClientSecret) -> None:
+        """A token by client credentials (https://auth0.com/docs/get-started/authentication-and-
+        authorization-flow/client-credentials-flow)."""
+        resolve = anyio.to_thread.run_sync
+        body = {
+            "grant_type": "client_credentials",
+            "client_id": await resolve(credential.client_id.resolve),
+            "client_secret": await resolve(credential.client_secret.resolve),
+            "audience": credential.audience or f"{self.tenant.base_url}/api/v2/",
+        }
+        url, headers = f"{self.tenant.base_url}/oauth/token", {"Content-Type": "application/json"}
+        reply, _ = await self._network.send("POST", url, headers, orjson.dumps(body))
+        if reply.status == 429 or reply.status >= 500:
+            raise Unsure(f"no token: the tenant answered {reply.status}")
+        answer = _parsed(reply.body)
+        token = answer.get("access_token") if isinstance(answer, dict) else None
+        if reply.status != 200 or not isinstance(token, str) or not token:
+            raise TenantError(
+                f"no token: the tenant answered {reply.status}",
+                "check client_id, client_secret and audience in the tenants file",
+            )
+        life = answer.get("expires_in")
+        life = float(life) if isinstance(life, int | float) and life > 0 else 86400.0
+        self._token = token
+        self._token_ends = anyio.current_time() + life - min(_RENEW, life / 5)
+
+    # ---- what an answer means
+
+    def _value(self, call: Call, reply: Reply) -> Any:
+        if 200 <= reply.status < 300:
+            value = _parsed(reply.body)
+            if value is None and call.method == "GET":
+                raise ItemError(
+                    "the answer is not JSON", "look at what stands between here and the tenant"
+                )
+            return value
+        self._refuse(call, reply)
+
+    def _refuse(self, call: Call, reply: Reply) -> NoReturn:
+        answer = _parsed(reply.body)
+        said = answer if isinstance(answer, dict) else {}
+        message = self._told(said.get("message") or said.get("error"))
+        cause = f"{reply.status} {message}".strip()
+        match reply.status:
+            case 401:
+                raise TenantError(cause, "the token is refused; give this tenant a valid one")
+            case 403:
+                self._forbid(call, cause, f"{said.get('errorCode')} {message}".lower())
+            case 404 | 410 | 501 if call.whole:
+                raise TenantError(cause, f"no hooks here: either base_url is wrong, or {_MOVE}")
+            case 404 | 410:
+                raise ItemError(cause, "the hook was deleted; take its edit out of the job")
+            case status if 300 <= status < 400:
+                raise TenantError(cause, "the address redirects; correct domain or base_url")
+            case status if status >= 500 or status == 408:
+                raise Unsure(cause)
+            case _:
+                raise ItemError(cause, "correct the edit" if reply.status == 400 else "")
+
+    @staticmethod
+    def _forbid(call: Call, cause: str, said: str) -> NoReturn:
+        if "scope" in said:
+            raise TenantError(cause, f"grant {call.scope} to this tenant's client")
+        if "deprecated feature" in said or "disabled for your tenant" in said:
+            raise TenantError(cause, _MOVE)
+        raise TenantError(cause, "this tenant's client may not do that")
+
+    def _told(self, message: object) -> str:
+        """The server's message, fit to be shown and kept: bounded, and without our token."""
+        text = message if isinstance(message, str) else ""
+        if self._token:
+            text = text.replace(self._token, "***")
+        return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _why(error: BaseException) -> str:
+    cause = getattr(error, "os_error", None) or error
+    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__

@@ -1,0 +1,496 @@
+"""The commands. Here, and only here, things are printed and exit statuses decided.
+
+Data goes to stdout, talk and progress to stderr. What a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from signal import SIGINT, SIGTERM
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from .errors import BadInput, BulkhooksError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .hooks import Edit
+    from .jobfile import Job
+    from .journal import Journal
+    from .lanes import Lanes
+    from .report import Summary
+    from .sandbox import Bucket
+    from .tenants import Tenant
+
+#: Items that a diff shows one by one, and tenants that the books do.
+_SHOWN, _TENANTS_SHOWN = 20, 50
+_SIGNALS = (SIGINT, SIGTERM)
+
+app = typer.Typer(
+    help="Bulk updates of Auth0 hooks across many tenants: planned, paced, journaled, resumable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JobArgument = Annotated[
+    Path, typer.Argument(metavar="JOB", help="The job file: .yaml, .json, .jsonl or .csv.")
+]
+JournalArgument = Annotated[Path, typer.Argument(metavar="JOURNAL", help="The job's journal.")]
+TenantsOption = Annotated[
+    Path | None,
+    typer.Option("--tenants", metavar="FILE", help="Default: tenants.yaml beside the job."),
+]
+JournalOption = Annotated[
+    Path | None,
+    typer.Option("--journal", metavar="FILE", help="Default: NAME.journal in this folder."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before writing.")]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Put an old journal aside and plan anew.")
+]
+SandboxOption = Annotated[
+    bool, typer.Option("--sandbox", help="Against pretend tenants inside this process.")
+]
+
+
+@app.command()
+def validate(job: JobArgument, tenants: TenantsOption = None, json: JsonOption = False) -> None:
+    """Check a job and its tenants; no network."""
+    work = _Work.read(job, tenants)
+    edits = sum(1 for _ in work.job.edits(work.tenants))
+    if json:
+        _print_json({"job": work.job.name, "edits": edits, "tenants": len(work.tenants)})
+    else:
+        _print(f"{job}: {_many(edits, 'edit')}, nothing wrong")
+
+
+@app.command()
+def plan(
+    job: JobArgument,
+    tenants: TenantsOption = None,
+    journal: JournalOption = None,
+    json: JsonOption = False,
+    fresh: FreshOption = False,
+) -> None:
+    """Read the live state, write a journal of items, show what would change. Sends no write."""
+    from .journal import Journal
+    from .run import plan_job
+
+    work = _Work.read(job, tenants)
+    path = journal or Path(f"{work.job.name}.journal")
+
+    async def planned() -> Summary:
+        async with _watched() as watch:
+            return await plan_job(
+                *(work.job, work.tenants, path),
+                tenants_file=work.tenants_file,
+                fresh=fresh,
+                watch=watch,
+            )
+
+    summary = _run(planned())
+    with Journal.open(path) as kept:
+        if json:
+            _print_json(_plan_json(kept, summary, work.tenants))
+        else:
+            _show_changes(kept, summary, work.tenants, sys.stdout)
+            _talk(f"planned in {path}; to carry it out: {summary.next}" if summary.next else path)
+
+
+@app.command()
+def apply(
+    journal: JournalArgument,
+    tenants: TenantsOption = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Take the failed ones too.")] = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Carry out what is pending in a journal. Run again, it goes on where it was."""
+    from .journal import Journal
+    from .run import apply_journal
+    from .tenants import load_tenants
+
+    with Journal.open(journal) as kept:
+        file = tenants or Path(kept.meta("tenants_file") or "tenants.yaml")
+        sandbox = bool(kept.meta("sandbox"))
+    known = {} if sandbox else load_tenants(file)
+
+    async def applied() -> Summary:
+        async with _watched() as watch:
+            return await apply_journal(journal, known, failed=failed, watch=watch, confirm=confirm)
+
+    confirm = _Confirm(known, yes=yes)
+    _finish(_run(applied()), confirm, json=json)
+
+
+@app.command()
+def run(
+    job: JobArgument,
+    tenants: TenantsOption = None,
+    journal: JournalOption = None,
+    yes: YesOption = False,
+    fresh: FreshOption = False,
+    sandbox: SandboxOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Plan, ask, apply. With a journal of the same job there already, go on with that."""
+    from .run import run_job
+
+    work = _Work.read(job, tenants)
+    name = f"{work.job.name}.sandbox.journal" if sandbox else f"{work.job.name}.journal"
+    path = journal or Path(name)
+
+    async def ran() -> Summary:
+        async with AsyncExitStack() as stack:
+            known = work.tenants
+            if sandbox:
+                known = await stack.enter_async_context(_pretend(work))
+            watch = await stack.enter_async_context(_watched())
+            return await run_job(
+                *(work.job, known, path),
+                tenants_file=work.tenants_file,
+                fresh=fresh,
+                sandbox=sandbox,
+                watch=watch,
+                confirm=confirm,
+            )
+
+    confirm = _Confirm(work.tenants, yes=yes or sandbox)
+    _finish(_run(ran()), confirm, json=json)
+
+
+@app.command()
+def status(journal: JournalArgument, json: JsonOption = False) -> None:
+    """The books of a journal, by tenant; why items failed; the next command to type."""
+    from .run import read_books
+
+    summary = read_books(journal)
+    if json:
+        _print_json(summary.as_json())
+    else:
+        _show_books(summary, sys.stdout)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.")] = 9100,
+    tenants: Annotated[
+        Path | None, typer.Option("--tenants", metavar="FILE", help="Serve these tenants.")
+    ] = None,
+    hooks: Annotated[int, typer.Option(min=0, max=1000, help="Hooks a tenant.")] = 25,
+    bucket: Annotated[
+        str, typer.Option(help="free, nonprod, prod, none, or BURST,RATE (a second).")
+    ] = "prod",
+    refill: Annotated[str, typer.Option(help="drip or window.")] = "drip",
+    latency: Annotated[float, typer.Option(min=0, max=60, help="Seconds an answer takes.")] = 0.0,
+) -> None:
+    """Serve pretend tenants at http://127.0.0.1:PORT/TENANT, until Ctrl-C. Token: sandbox."""
+    import anyio
+
+    from .sandbox import Sandbox, serve
+    from .tenants import load_tenants
+
+    limit = _parse_bucket(bucket, refill)
+    names = list(load_tenants(tenants)) if tenants else ["t0", "t1", "t2", "t3", "t4"]
+
+    async def serving() -> None:
+        box = Sandbox(names, hooks=hooks, bucket=limit, latency=latency, keep_log=False)
+        async with serve(box, port=port) as url:
+            for name in names:
+                _print(f"{url}/{name}")
+            _talk("the bearer token is `sandbox`; /oauth/token gives others; Ctrl-C ends it")
+            with anyio.open_signal_receiver(*_SIGNALS) as signals:
+                async for _ in signals:
+                    return
+
+    _run(serving())
+
+
+# ---- what the commands share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """A job and the tenants it may name."""
+
+    job: Job
+    tenants: dict[str, Tenant]
+    tenants_file: Path
+
+    @classmethod
+    def read(cls, job: Path, tenants: Path | None) -> _Work:
+        """Raises BadInput with what is wrong in either file."""
+        from .jobfile import load_job
+        from .tenants import load_tenants
+
+        file = tenants or job.parent / "tenants.yaml"
+        wrong: list[Any] = []
+        found: list[Any] = []
+        for load, path in ((load_job, job), (load_tenants, file)):
+            try:
+                found.append(load(path))
+            except BadInput as error:
+                wrong += error.complaints
+        if wrong:
+            raise BadInput(wrong)
+        return cls(job=found[0], tenants=found[1], tenants_file=file)
+
+
+@asynccontextmanager
+async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
+    """The job's tenants, each at a sandbox that has the hooks which the job names."""
+    from . import sandbox
+
+    hooks: dict[tuple[str, str], Edit] = {}
+    names: dict[str, None] = {}
+    for edit in work.job.edits(work.tenants):
+        names.update(dict.fromkeys(edit.tenants))
+        if edit.one:
+            hooks.update(
+                {(name, edit.match.id or edit.match.name or ""): edit for name in edit.tenants}
+            )
+    box = sandbox.Sandbox(names, bucket=sandbox.BUCKETS["prod"], keep_log=False)
+    for number, ((name, _), edit) in enumerate(hooks.items()):
+        match, expect = edit.match, edit.expect
+        with suppress(ValueError):  # one of that name is there already
+            box.add_hook(
+                name,
+                id=match.id,
+                name=match.name or expect.get("name") or f"hook-{number}",
+                triggerId=match.triggerId or expect.get("triggerId") or "post-change-password",
+                enabled=expect.get("enabled", False),
+                dependencies=expect.get("dependencies"),
+            )
+    async with sandbox.serve(box) as url:
+        yield {name: work.tenants[name].pretended(f"{url}/{name}") for name in names}
+
+
+@asynccontextmanager
+async def _watched() -> AsyncIterator[Callable[[Lanes], Awaitable[None]]]:
+    """Progress on stderr, and signals: the first one stops, the second waits for nothing."""
+    import anyio
+
+    from .progress import watch
+
+    console = _console()
+
+    async def heed(lanes: Lanes) -> None:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            async for _ in signals:
+                if lanes.stopped:
+                    lanes.abandon()
+                    return
+                lanes.stop()
+                _talk("stopping: what is in flight ends first; once more to wait for nothing")
+
+    async def look_on(lanes: Lanes) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heed, lanes)
+            tasks.start_soon(watch, lanes, console)
+
+    yield look_on
+
+
+class _Confirm:
+    """Shows what will be written, and asks on a terminal unless `yes`."""
+
+    def __init__(self, tenants: dict[str, Tenant], *, yes: bool) -> None:
+        self._tenants, self._yes = tenants, yes
+        self.called = False
+
+    async def __call__(self, journal: Journal) -> bool:
+        import anyio.to_thread
+
+        from .report import summary
+
+        self.called = True
+        books = summary(journal)
+        _show_changes(journal, books, self._tenants, sys.stderr)
+        if self._yes or not (books.books.pending or books.books.uncertain):
+            return True
+        if not sys.stdin.isatty():
+            _talk("not a terminal: --yes says that it may write")
+            return False
+        return await anyio.to_thread.run_sync(_asked, abandon_on_cancel=True)
+
+
+def _asked() -> bool:
+    _talk("Write this? [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    import anyio
+
+    async def main() -> Any:
+        return await work
+
+    return anyio.run(main, backend="asyncio")
+
+
+def _finish(summary: Summary, confirm: _Confirm, *, json: bool) -> None:
+    """Show the books and leave with the status that they call for."""
+    if json:
+        _print_json(summary.as_json())
+    else:
+        _show_books(summary, sys.stdout)
+    if not confirm.called:
+        _talk(f"nothing sent; journal of {summary.made}")
+    raise typer.Exit(summary.exit_status)
+
+
+def _show_changes(
+    journal: Journal, summary: Summary, tenants: dict[str, Tenant], out: TextIO
+) -> None:
+    """A short diff: the first items one by one, then counts by tenant and kind."""
+    from .plan import expected_seconds
+    from .report import changes
+
+    books = summary.books
+    busy = [name for name, tenant in summary.tenants.items() if tenant.books.pending]
+    print(
+        f"{summary.job}: {_many(books.pending, 'item')} to write on {_many(len(busy), 'tenant')}"
+        f" ({books.unchanged} unchanged, {books.skipped} skipped, {books.failed} failed)",
+        file=out,
+    )
+    for tenant, item, lines in changes(journal, _SHOWN):
+        print(f"  {tenant}  {item.label or item.target}  {', '.join(lines)}", file=out)
+    if books.pending > _SHOWN:
+        print(f"  in all: {', '.join(journal.kinds())}", file=out)
+    _show_causes(summary, out)
+    if books.pending:
+        seconds = expected_seconds(journal, tenants)
+        print(f"expected to take {_span(seconds)}", file=out)
+
+
+def _show_causes(summary: Summary, out: TextIO) -> None:
+    for cause in summary.causes:
+        where = ", ".join(cause.tenants[:5]) + (", ..." if len(cause.tenants) > 5 else "")
+        print(f"  {cause.count} {cause.state} on {where}: {cause.cause}", file=out)
+        if cause.hint:
+            print(f"      {cause.hint}", file=out)
+
+
+def _show_books(summary: Summary, out: TextIO) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    states = [field.name for field in fields(summary.books)]
+    table = Table("tenant", box=box.SIMPLE_HEAD)
+    for name in [*states, "requests", "429s"]:
+        table.add_column(name, justify="right")
+    shown = sorted(
+        summary.tenants.items(),
+        key=lambda pair: (pair[1].books.planned == pair[1].books.applied, pair[0]),
+    )[:_TENANTS_SHOWN]
+    for name, tenant in shown:
+        numbers = [getattr(tenant.books, state) for state in states]
+        table.add_row(name, *map(str, [*numbers, tenant.requests, tenant.throttled]))
+    if len(summary.tenants) > len(shown):
+        table.add_row(f"and {len(summary.tenants) - len(shown)} more")
+    table.add_section()
+    requests = sum(tenant.requests for tenant in summary.tenants.values())
+    throttled = sum(tenant.throttled for tenant in summary.tenants.values())
+    numbers = [getattr(summary.books, state) for state in states]
+    table.add_row("all", *map(str, [*numbers, requests, throttled]))
+    Console(file=out).print(f"{summary.job} in {summary.journal}", table)
+    _show_causes(summary, out)
+    if summary.next:
+        print(f"next: {summary.next}", file=out)
+
+
+def _plan_json(journal: Journal, summary: Summary, tenants: dict[str, Tenant]) -> dict[str, Any]:
+    from .plan import expected_seconds
+    from .report import changes
+
+    items = [
+        {
+            "tenant": tenant,
+            "hook": item.target,
+            "name": item.label,
+            "edit": item.edit_name,
+            "steps": [{"before": step.before, "want": step.want} for step in item.steps],
+        }
+        for tenant, item, _ in changes(journal, summary.books.pending)
+    ]
+    seconds = expected_seconds(journal, tenants)
+    return summary.as_json() | {"expected_seconds": round(seconds, 1), "items": items}
+
+
+def _span(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 120:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min"
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def _parse_bucket(bucket: str, refill: str) -> Bucket | None:
+    from . import sandbox as box
+
+    if refill not in ("drip", "window"):
+        raise typer.BadParameter("--refill is drip or window")
+    try:
+        if bucket in box.BUCKETS:
+            named = box.BUCKETS[bucket]
+            return replace(named, refill=refill) if named else None
+        burst, rate = bucket.split(",")
+        return box.Bucket(burst=int(burst), rate=float(rate), refill=refill)
+    except ValueError as error:
+        raise typer.BadParameter(
+            "--bucket is free, nonprod, prod, none, or BURST,RATE such as 50,16"
+        ) from error
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _print_json(value: object) -> None:
+    import orjson
+
+    _print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _talk(text: str, end: str = "\n") -> None:
+    sys.stderr.write(text + end)
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """The program: runs a command, and tells its errors to a person."""
+    try:
+        app()
+    except BulkhooksError as error:
+        _talk(str(error))
+        sys.exit(error.exit_status)
+    except Exception:
+        traceback.print_exc()
+        _talk("this is a bug in bulkhooks; its journal can still be applied")
+        sys.exit(70)
+
+
+if __name__ == "__main__":
+    main()

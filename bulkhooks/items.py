@@ -1,0 +1,100 @@
+"""The words of the work, whatever it is that is edited: item, step, outcome, call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import Any, Final, TypeAlias
+
+#: Fields of a hook (or another resource) under the API's own names, or some of them.
+Fields: TypeAlias = dict[str, Any]
+
+
+class State(StrEnum):
+    """Where an item is. (`sent` is a step's state: its item is still pending, or uncertain.)"""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNCERTAIN = "uncertain"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an item ended and why; `hint` says what to do. Equal causes are counted together."""
+
+    state: State
+    cause: str = ""
+    hint: str = ""
+
+
+PENDING: Final = Outcome(state=State.PENDING)
+APPLIED: Final = Outcome(state=State.APPLIED)
+UNCHANGED: Final = Outcome(state=State.UNCHANGED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One write of an item: the fields that were seen before it, and those that it changes."""
+
+    kind: str
+    before: Fields
+    want: Fields
+    n: int = 0
+    state: str = "pending"  #: pending, sent, applied or failed
+    sent_at: float | None = None  #: Unix seconds
+    after: Fields | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One edit on one thing of one tenant: the unit of work."""
+
+    edit: int  #: the edit's row in the journal
+    target: str | None  #: the hook's id; None where the edit could not be resolved
+    label: str  #: what a person calls the target
+    keys: tuple[str, ...] = ()  #: items that share one never have writes in flight together
+    rank: int = 0  #: lower ranks go first
+    outcome: Outcome = PENDING
+    steps: tuple[Step, ...] = ()
+    id: int = 0  #: within a rank, the order of work
+    edit_name: str = ""
+    tenant: int = 0  #: the tenant's row in the journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request to the Management API; `path` is what follows /api/v2."""
+
+    method: str
+    path: str
+    scope: str  #: the permission it needs
+    body: Fields | list[str] | None = None
+    whole: bool = False  #: it is for a whole collection: a 404 means that the tenant has none
+
+
+class Seen(Enum):
+    """What a look at a target says of a step."""
+
+    WANTED = auto()
+    BEFORE = auto()
+    OTHER = auto()
+    LACKING = auto()  #: what was read does not show the fields that it takes to tell
+
+
+def shows(step: Step, seen: Fields) -> bool:
+    """Whether `seen` shows everything that the step wants."""
+    return all(key in seen and seen[key] == value for key, value in step.want.items())
+
+
+def judge(step: Step, seen: Fields) -> Seen:
+    """Whether `seen` is what the step wants, what was there before it, or something else."""
+    if not seen.keys() >= step.before.keys() | step.want.keys():
+        return Seen.LACKING
+    if shows(step, seen):
+        return Seen.WANTED
+    if all(seen[key] == value for key, value in step.before.items()):
+        return Seen.BEFORE
+    return Seen.OTHER

@@ -1,0 +1,655 @@
+"""The journal: one SQLite file that is plan, record, resume point and undo source of a job.
+
+It knows edits, items and steps, and nothing of what they edit. Rows are read on one connection and
+written on another, in batches that are gathered over all lanes and are durable before anyone who
+waits for them goes on. Every row carries a checksum that is verified when the row is used.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, Self, TypeAlias
+
+import anyio
+import anyio.to_thread
+import orjson
+
+from .errors import JournalError, Refused
+from .items import Fields, Item, Outcome, State, Step
+
+FORMAT: Final = 1
+_APPLICATION: Final = 0x62686B73  # "bhks"
+#: Seconds over which writes of all lanes are gathered into one commit.
+_GATHER: Final = 0.002
+#: Strings longer than this many characters are stored once and referred to.
+_LONG: Final = 200
+
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE texts (digest TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE tenants (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, base_url TEXT NOT NULL, read_at REAL,
+    requests INTEGER NOT NULL DEFAULT 0, throttled INTEGER NOT NULL DEFAULT 0, pace TEXT);
+CREATE TABLE edits (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, given INTEGER NOT NULL, line INTEGER NOT NULL,
+    must_match INTEGER NOT NULL, tenants INTEGER NOT NULL, body TEXT NOT NULL,
+    sum INTEGER NOT NULL);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY, edit INTEGER NOT NULL, tenant INTEGER NOT NULL, target TEXT,
+    label TEXT NOT NULL, keys TEXT NOT NULL, rank INTEGER NOT NULL,
+    state TEXT NOT NULL, cause TEXT NOT NULL, hint TEXT NOT NULL, sum INTEGER NOT NULL);
+CREATE INDEX items_by_state ON items (tenant, state, rank);
+CREATE TABLE steps (
+    item INTEGER, n INTEGER, kind TEXT NOT NULL, before TEXT NOT NULL, want TEXT NOT NULL,
+    state TEXT NOT NULL, sent_at REAL, after TEXT, sum INTEGER NOT NULL,
+    PRIMARY KEY (item, n)) WITHOUT ROWID;
+CREATE INDEX steps_sent ON steps (item) WHERE state = 'sent';
+"""
+
+_ADD_EDIT: Final = """INSERT INTO edits VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
+    rowsum(?1, ?2, ?4, ?7))"""
+_ADD_ITEM: Final = """INSERT INTO items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+    rowsum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))"""
+_ADD_STEP: Final = """INSERT INTO steps VALUES (?1, ?2, ?3, ?4, ?5, 'pending', NULL, NULL,
+    rowsum(?1, ?2, ?3, ?4, ?5, 'pending', NULL, NULL))"""
+_ADD_TEXT: Final = "INSERT OR IGNORE INTO texts VALUES (?, ?)"
+_MARK_STEP: Final = """UPDATE steps SET state = ?3, sent_at = ?4, after = ?5,
+    sum = rowsum(item, n, kind, before, want, ?3, ?4, ?5) WHERE item = ?1 AND n = ?2"""
+_END_ITEM: Final = """UPDATE items SET state = ?2, cause = ?3, hint = ?4,
+    sum = rowsum(id, edit, tenant, target, label, keys, rank, ?2, ?3, ?4) WHERE id = ?1"""
+#: Only whole rows are moved on: one that is not stays as it is, to be found when it is used.
+_MOVE_ITEMS: Final = """UPDATE items SET state = ?2, cause = ?3, hint = ?4,
+    sum = rowsum(id, edit, tenant, target, label, keys, rank, ?2, ?3, ?4)
+    WHERE tenant = ?1 AND state = ?5 AND target IS NOT NULL
+    AND sum = rowsum(id, edit, tenant, target, label, keys, rank, state, cause, hint)"""
+_RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
+    sum = rowsum(item, n, kind, before, want, 'pending', NULL, NULL)
+    WHERE state = 'failed' AND item IN
+    (SELECT id FROM items WHERE tenant = ? AND state = 'failed' AND target IS NOT NULL)"""
+_GIVE_UP: Final = _MOVE_ITEMS + " AND id NOT IN (SELECT item FROM steps WHERE state = 'sent')"
+_ITEMS: Final = """SELECT i.id, i.edit, i.tenant, i.target, i.label, i.keys, i.rank, i.state,
+    i.cause, i.hint, i.sum, e.name FROM items i JOIN edits e ON e.id = i.edit"""
+_STEPS: Final = """SELECT item, n, kind, before, want, state, sent_at, after, sum FROM steps
+    WHERE item BETWEEN ? AND ? ORDER BY item, n"""
+_STEPS_OF: Final = """SELECT item, n, kind, before, want, state, sent_at, after, sum FROM steps
+    WHERE item = ? ORDER BY n"""
+_BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, state"
+_IN_DOUBT: Final = """SELECT i.tenant, count(DISTINCT i.id) FROM steps s
+    JOIN items i ON i.id = s.item
+    WHERE s.state = 'sent' AND i.state = 'pending' GROUP BY i.tenant"""
+_CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), count(*), group_concat(DISTINCT t.name)
+    FROM items i JOIN tenants t ON t.id = i.tenant
+    WHERE i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
+    ORDER BY count(*) DESC, i.cause"""
+#: Selectors that must match something: how many hooks they matched, on how many tenants that
+#: could be read they did not.
+_UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
+    LEFT JOIN items i ON i.edit = e.id WHERE e.must_match = 1 GROUP BY e.id
+    HAVING count(i.target) = 0 AND count(i.id) < e.tenants ORDER BY e.line"""
+
+Write: TypeAlias = tuple[str, Sequence[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedEdit:
+    """An edit as the journal keeps it; `body` is for whoever made it to read."""
+
+    name: str
+    given: bool  #: the name was written in the job, rather than made from the content
+    line: int
+    must_match: bool  #: an error if it matches nothing on any tenant that could be read
+    body: Fields
+    tenants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRow:
+    """A tenant as the journal knows it."""
+
+    id: int
+    name: str
+    base_url: str
+    read_at: float | None  #: Unix seconds at which its befores were read
+    requests: int = 0
+    throttled: int = 0
+    pace: Fields | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Items that ended the same way for the same reason."""
+
+    state: str
+    cause: str
+    hint: str
+    count: int
+    tenants: tuple[str, ...]
+
+
+def _rowsum(*values: object) -> int:
+    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+class Journal:
+    """One open journal. Made by `create` and `open`; both are context managers' business.
+
+    Everything raises JournalError when the file is damaged or cannot be read or written.
+    """
+
+    def __init__(self, path: Path, reader: sqlite3.Connection, writer: sqlite3.Connection) -> None:
+        self.path = path
+        self._reader, self._writer = reader, writer
+        self._batch = _Batch()
+        self._wake = anyio.Event()
+        self._broken: JournalError | None = None
+        with _told(path):
+            row = reader.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
+        self._last_item: int = row[0]
+
+    @classmethod
+    @contextmanager
+    def create(cls, path: Path) -> Iterator[Self]:
+        """A new, empty journal that only its owner may read. Raises JournalError if it is there."""
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise JournalError(f"{path}: cannot make the journal: {error.strerror}") from error
+        with _told(path), _connection(path) as writer:
+            writer.execute("PRAGMA journal_mode = WAL")
+            writer.executescript(
+                f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {FORMAT};{_SCHEMA}"
+            )
+        with cls._opened(path) as journal:
+            yield journal
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Self]:
+        """The journal at `path`, looked over.
+
+        Raises Refused when there is none, or when it has another version's format; JournalError
+        when it is damaged.
+        """
+        if not path.is_file():
+            raise Refused(f"{path}: there is no such journal; `bulkhooks plan JOB` makes one")
+        with _told(path), _connection(path) as db:
+            application = db.execute("PRAGMA application_id").fetchone()[0]
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if application != _APPLICATION:
+                raise JournalError(f"{path}: not a bulkhooks journal, or its head is damaged")
+            if version != FORMAT:
+                raise Refused(
+                    f"{path}: journal format {version}, this bulkhooks reads format {FORMAT}; "
+                    f"use the bulkhooks version that made it"
+                )
+            found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise JournalError(f"{path}: the journal is damaged: {found}")
+        with cls._opened(path) as journal:
+            yield journal
+
+    @classmethod
+    @contextmanager
+    def _opened(cls, path: Path) -> Iterator[Self]:
+        with _connection(path) as reader, _connection(path) as writer:
+            with _told(path):
+                reader.execute("PRAGMA query_only = ON")
+                writer.execute("PRAGMA synchronous = FULL")
+            yield cls(path, reader, writer)
+            # A full checkpoint leaves one file that may be moved.
+            reader.close()
+            with suppress(sqlite3.Error):
+                writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # ---- what holds for the whole job
+
+    def meta(self, key: str, default: str = "") -> str:
+        """What was last `note`d under `key`."""
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else default
+
+    def note(self, **values: str) -> None:
+        """Keep `values`, at once and durably; not while `writing`."""
+        self._write(self.noted(**values))
+
+    def noted(self, **values: str) -> list[Write]:
+        """The writes that keep `values`."""
+        return [("INSERT OR REPLACE INTO meta VALUES (?, ?)", pair) for pair in values.items()]
+
+    def tenants(self) -> list[TenantRow]:
+        """All tenants of the job, in their file's order."""
+        rows = self._rows(
+            "SELECT id, name, base_url, read_at, requests, throttled, pace FROM tenants ORDER BY id"
+        )
+        return [
+            TenantRow(
+                id=row[0],
+                name=row[1],
+                base_url=row[2],
+                read_at=row[3],
+                requests=row[4],
+                throttled=row[5],
+                pace=orjson.loads(row[6]) if row[6] else None,
+            )
+            for row in rows
+        ]
+
+    # ---- the job, before anything is read of the tenants
+
+    def stage(self, edits: Iterable[StagedEdit], base_urls: dict[str, str]) -> str:
+        """Write the whole job down, or nothing of it: each edit, and a placeholder for each of its
+        tenants. Answers a digest of the edits. What `edits` raises goes through.
+        """
+        ids: dict[str, int] = {}
+        digest = blake2b(digest_size=16)
+        with _told(self.path), _transaction(self._writer) as db:
+            for number, edit in enumerate(edits, 1):
+                body = self._packed(edit.body, db)
+                digest.update(f"{edit.name}\x1f{','.join(edit.tenants)}\x1f{body}\n".encode())
+                db.execute(
+                    _ADD_EDIT,
+                    (
+                        *(number, edit.name, edit.given, edit.line),
+                        *(edit.must_match, len(edit.tenants), body),
+                    ),
+                )
+                for name in edit.tenants:
+                    tenant = ids.setdefault(name, len(ids) + 1)
+                    self._last_item += 1
+                    item = (self._last_item, number, tenant, None, "", "", 0)
+                    db.execute(_ADD_ITEM, (*item, State.FAILED.value, "not planned", ""))
+            db.executemany(
+                "INSERT INTO tenants (id, name, base_url) VALUES (?, ?, ?)",
+                [(row, name, base_urls[name]) for name, row in ids.items()],
+            )
+            self._number_equals(db)
+        return digest.hexdigest()
+
+    @staticmethod
+    def _number_equals(db: sqlite3.Connection) -> None:
+        """Edits of one content: the first keeps the name made from it, the others get a number."""
+        db.execute("CREATE INDEX edits_by_name ON edits (name)")
+        rows = db.execute(
+            """SELECT id, name, line, body FROM edits WHERE given = 0 AND name IN
+            (SELECT name FROM edits WHERE given = 0 GROUP BY name HAVING count(*) > 1)
+            ORDER BY name, id"""
+        ).fetchall()
+        seen: dict[str, int] = {}
+        for row, name, line, body in rows:
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                name = f"{name}-{seen[name]}"
+                db.execute(
+                    "UPDATE edits SET name = ?2, sum = ?3 WHERE id = ?1",
+                    (row, name, _rowsum(row, name, line, body)),
+                )
+
+    def same_names(self) -> list[tuple[str, list[int]]]:
+        """Edit names that stand in the job more than once, with their lines."""
+        rows = self._rows(
+            """SELECT name, group_concat(line) FROM edits GROUP BY name HAVING count(*) > 1
+            ORDER BY min(line)"""
+        )
+        return [(name, sorted(int(line) for line in lines.split(","))) for name, lines in rows]
+
+    def unmatched(self) -> list[tuple[int, str]]:
+        """Line and name of each edit that must match something and matched nothing anywhere."""
+        return [(line, name) for line, name in self._rows(_UNMATCHED)]
+
+    def contents(self) -> Iterator[tuple[str, int, int]]:
+        """Name, line and a checksum of the content of every edit, in the job's order."""
+        for name, line, body in self._reader.execute("SELECT name, line, body FROM edits"):
+            yield name, line, zlib.crc32(body.encode())
+
+    def bodies(self) -> Iterator[tuple[Fields, list[str]]]:
+        """Body and tenants of every edit whose placeholders are still there."""
+        rows = self._reader.execute(
+            """SELECT e.body, group_concat(t.name) FROM edits e JOIN items i ON i.edit = e.id
+            JOIN tenants t ON t.id = i.tenant WHERE i.target IS NULL GROUP BY e.id"""
+        )
+        for body, names in rows:
+            yield self._unpacked(body), names.split(",")
+
+    # ---- the plan of one tenant
+
+    @property
+    def last_item(self) -> int:
+        """The highest id that an item has."""
+        return self._last_item
+
+    def placeholders(
+        self, tenant: int, after: int, last: int, count: int
+    ) -> list[tuple[int, int, Fields]]:
+        """Up to `count` edits of a tenant that are not resolved yet, in the job's order: the
+        placeholder's id (later than `after`, up to `last`), the edit's row, its body."""
+        rows = self._rows(
+            """SELECT i.id, e.id, e.name, e.line, e.body, e.sum FROM items i
+            JOIN edits e ON e.id = i.edit
+            WHERE i.tenant = ? AND i.target IS NULL AND i.state = 'failed'
+            AND i.id > ? AND i.id <= ?
+            ORDER BY i.rank, i.id LIMIT ?""",
+            (tenant, after, last, count),
+        )
+        for _, edit, name, line, body, total in rows:
+            self._verify(total, f"edit {name}", edit, name, line, body)
+        return [(item, edit, self._unpacked(body)) for item, edit, _, _, body, _ in rows]
+
+    def resolve(self, tenant: int, placeholder: int, items: Iterable[Item]) -> list[Write]:
+        """The writes that put `items` in a placeholder's place."""
+        writes: list[Write] = [("DELETE FROM items WHERE id = ?", (placeholder,))]
+        for item in items:
+            self._last_item += 1
+            number, outcome = self._last_item, item.outcome
+            row = (number, item.edit, tenant, item.target, item.label, " ".join(item.keys))
+            writes.append(
+                (
+                    _ADD_ITEM,
+                    (*row, item.rank, outcome.state.value, outcome.cause, outcome.hint),
+                )
+            )
+            for n, step in enumerate(item.steps):
+                before, want = self._pack(step.before, writes), self._pack(step.want, writes)
+                writes.append((_ADD_STEP, (number, n, step.kind, before, want)))
+        return writes
+
+    def unresolved(self, tenant: int, cause: str, hint: str) -> list[Write]:
+        """The writes that give every placeholder of a tenant its cause."""
+        sql = _END_ITEM.replace("id = ?1", "tenant = ?1 AND target IS NULL")
+        return [(sql, (tenant, State.FAILED.value, cause, hint))]
+
+    def was_read(self, tenant: int, at: float) -> Write:
+        """The write that says when a tenant's befores were read, in Unix seconds."""
+        return ("UPDATE tenants SET read_at = ?2 WHERE id = ?1", (tenant, at))
+
+    def untouched(self) -> bool:
+        """Whether no step was ever sent."""
+        return not self._rows("SELECT 1 FROM steps WHERE state <> 'pending' LIMIT 1")
+
+    def count(self) -> int:
+        """How many items there are."""
+        return int(self._rows("SELECT count(*) FROM items")[0][0])
+
+    # ---- the work
+
+    def reopen(self, tenant: int, *, failed: bool) -> list[Write]:
+        """The writes that make a tenant's uncertain items pending, and the failed ones if asked.
+        Their steps keep what is known of the sending."""
+        states = [State.UNCERTAIN, State.FAILED] if failed else [State.UNCERTAIN]
+        writes: list[Write] = [(_RETRY_STEPS, (tenant,))] if failed else []
+        to = (tenant, State.PENDING.value, "", "")
+        return writes + [(_MOVE_ITEMS, (*to, state.value)) for state in states]
+
+    def pending(self, tenant: int, after: tuple[int, int], count: int) -> list[Item]:
+        """Up to `count` pending items of a tenant in the order of work, `after` (rank, id)."""
+        rows = self._rows(
+            f"""{_ITEMS} WHERE i.tenant = ? AND i.state = 'pending' AND (i.rank, i.id) > (?, ?)
+            ORDER BY i.rank, i.id LIMIT ?""",
+            (tenant, *after, count),
+        )
+        return list(self._items(rows))
+
+    def items(self, states: Iterable[State], count: int) -> list[Item]:
+        """Up to `count` items in one of `states`, in the order of work."""
+        marks = ",".join(f"'{state.value}'" for state in states)
+        return list(
+            self._items(
+                self._rows(f"{_ITEMS} WHERE i.state IN ({marks}) ORDER BY i.id LIMIT ?", (count,))
+            )
+        )
+
+    def sent(self, item: Item, n: int, at: float) -> Write:
+        """The write that marks a step as sent, at `at` Unix seconds."""
+        return (_MARK_STEP, (item.id, n, "sent", at, None))
+
+    def unsent(self, item: Item, n: int) -> Write:
+        """The write that takes the mark back: the server is known not to have done the step."""
+        return (_MARK_STEP, (item.id, n, "pending", None, None))
+
+    def step_ended(self, item: Item, step: Step, *, applied: bool, after: Fields) -> list[Write]:
+        """The writes that record a step's end and what was seen after it."""
+        writes: list[Write] = []
+        seen = self._pack(after, writes)
+        state = "applied" if applied else "failed"
+        writes.append((_MARK_STEP, (item.id, step.n, state, step.sent_at, seen)))
+        return writes
+
+    def ended(self, item: Item, outcome: Outcome) -> Write:
+        """The write that records an item's end."""
+        return (_END_ITEM, (item.id, outcome.state.value, outcome.cause, outcome.hint))
+
+    def give_up(self, tenant: int, cause: str, hint: str) -> Write:
+        """The write that fails a tenant's pending items that were never sent."""
+        return (_GIVE_UP, (tenant, State.FAILED.value, cause, hint, State.PENDING.value))
+
+    def counted(self, tenant: int, requests: int, throttled: int, pace: Fields) -> Write:
+        """The write that adds to a tenant's requests, and keeps what its lane learned."""
+        return (
+            """UPDATE tenants SET requests = requests + ?2, throttled = throttled + ?3,
+            pace = ?4 WHERE id = ?1""",
+            (tenant, requests, throttled, orjson.dumps(pace).decode()),
+        )
+
+    def post(self, *writes: Write) -> None:
+        """Hand writes over, to be durable before any that is handed over later."""
+        if self._broken:
+            raise self._broken
+        self._batch.writes.extend(writes)
+        self._wake.set()
+
+    async def commit(self, *writes: Write) -> None:
+        """Hand writes over and wait until they, and all before them, are durable."""
+        self.post(*writes)
+        await self._batch.durable.wait()
+        if self._broken:
+            raise self._broken
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """While inside, what is handed over is written; at the end, all of it has been."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write_batches)
+            try:
+                yield
+            finally:
+                with anyio.CancelScope(shield=True), suppress(JournalError):
+                    await self.commit()
+                tasks.cancel_scope.cancel()
+        if self._broken:
+            raise self._broken
+
+    async def _write_batches(self) -> None:
+        while not self._broken:
+            await self._wake.wait()
+            await anyio.sleep(_GATHER)
+            batch, self._batch, self._wake = self._batch, _Batch(), anyio.Event()
+            try:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._write, batch.writes)
+            except JournalError as error:
+                self._broken = error
+                self._batch.durable.set()
+            batch.durable.set()
+
+    def _write(self, writes: list[Write]) -> None:
+        with _told(self.path), _transaction(self._writer) as db:
+            for sql, values in writes:
+                db.execute(sql, values)
+
+    # ---- the books
+
+    def books(self) -> dict[int, dict[State, int]]:
+        """For each tenant the number of its items in each state; what a dead process left sent
+        counts as uncertain."""
+        books: dict[int, dict[State, int]] = {}
+        for tenant, state, count in self._rows(_BOOKS):
+            if state not in set(State):
+                raise JournalError(f"{self.path}: the journal is damaged: an item is {state!r}")
+            books.setdefault(tenant, dict.fromkeys(State, 0))[State(state)] += count
+        for tenant, count in self._rows(_IN_DOUBT):
+            books[tenant][State.PENDING] -= count
+            books[tenant][State.UNCERTAIN] += count
+        return books
+
+    def kinds(self) -> list[str]:
+        """What is pending, counted by tenant and kind: `acme-prod 200 update`."""
+        rows = self._rows(
+            """SELECT t.name, count(*), s.kind FROM items i JOIN steps s ON s.item = i.id
+            JOIN tenants t ON t.id = i.tenant WHERE i.state = 'pending'
+            GROUP BY t.id, s.kind ORDER BY t.id"""
+        )
+        return [f"{name} {count} {kind}" for name, count, kind in rows]
+
+    def causes(self) -> list[Cause]:
+        """Why items failed, were skipped or are uncertain, the most frequent first."""
+        return [
+            Cause(
+                state=state,
+                cause=cause or "interrupted",
+                hint=hint,
+                count=count,
+                tenants=tuple(sorted(names.split(","))),
+            )
+            for state, cause, hint, count, names in self._rows(_CAUSES)
+        ]
+
+    # ---- rows and values
+
+    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        with _told(self.path):
+            return self._reader.execute(sql, values).fetchall()
+
+    def _verify(self, total: int, what: str, *values: object) -> None:
+        if _rowsum(*values) != total:
+            raise JournalError(f"{self.path}: the journal is damaged at {what}")
+
+    def _items(self, rows: Iterable[Any]) -> Iterator[Item]:
+        for (
+            number,
+            edit,
+            tenant,
+            target,
+            label,
+            keys,
+            rank,
+            state,
+            cause,
+            hint,
+            total,
+            name,
+        ) in rows:
+            whole = (number, edit, tenant, target, label, keys, rank, state, cause, hint)
+            self._verify(total, f"item {number}", *whole)
+            yield Item(
+                id=number,
+                edit=edit,
+                edit_name=name,
+                tenant=tenant,
+                target=target,
+                label=label,
+                keys=tuple(keys.split()),
+                rank=rank,
+                outcome=Outcome(state=State(state), cause=cause, hint=hint),
+                steps=tuple(self._steps(self._rows(_STEPS_OF, (number,)))),
+            )
+
+    def _steps(self, rows: Iterable[Any]) -> Iterator[Step]:
+        for item, n, kind, before, want, state, sent_at, after, total in rows:
+            self._verify(
+                total, f"item {item} step {n}", item, n, kind, before, want, state, sent_at, after
+            )
+            yield Step(
+                n=n,
+                kind=kind,
+                before=self._unpacked(before),
+                want=self._unpacked(want),
+                state=state,
+                sent_at=sent_at,
+                after=None if after is None else self._unpacked(after),
+            )
+
+    def _pack(self, fields: Fields, writes: list[Write]) -> str:
+        """JSON of `fields`; a long string among them becomes a reference to a text of its own."""
+        packed = fields
+        for key, value in fields.items():
+            if isinstance(value, str) and len(value) > _LONG:
+                digest = blake2b(value.encode(), digest_size=16).hexdigest()
+                writes.append((_ADD_TEXT, (digest, value)))
+                packed = packed | {key: {"$text": digest}}
+        return orjson.dumps(packed, option=orjson.OPT_SORT_KEYS).decode()
+
+    def _packed(self, body: Fields, db: sqlite3.Connection) -> str:
+        writes: list[Write] = []
+        inner = {
+            key: orjson.Fragment(self._pack(value, writes)) if isinstance(value, dict) else value
+            for key, value in body.items()
+        }
+        for sql, values in writes:
+            db.execute(sql, values)
+        return orjson.dumps(inner, option=orjson.OPT_SORT_KEYS).decode()
+
+    def _unpacked(self, packed: str) -> Fields:
+        return {key: self._whole(value) for key, value in orjson.loads(packed).items()}
+
+    def _whole(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if value.keys() != {"$text"}:
+            return {key: self._whole(inner) for key, inner in value.items()} if value else value
+        rows = self._rows("SELECT body FROM texts WHERE digest = ?", (value["$text"],))
+        text = str(rows[0][0]) if rows else ""
+        if blake2b(text.encode(), digest_size=16).hexdigest() != value["$text"]:
+            raise JournalError(f"{self.path}: the journal is damaged at text {value['$text']}")
+        return text
+
+
+class _Batch:
+    """Writes that become durable together."""
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+        self.durable = anyio.Event()
+
+
+@contextmanager
+def _connection(path: Path) -> Iterator[sqlite3.Connection]:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        db.create_function("rowsum", -1, _rowsum, deterministic=True)
+        yield db
+    finally:
+        db.close()
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # SQLite may have rolled back on its own
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns what SQLite raises into a JournalError that says what to do."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or not name:
+            raise JournalError(f"{path}: the journal is damaged: {error}") from error
+        raise JournalError(
+            f"{path}: the journal cannot be used: {error}; nothing more was sent"
+        ) from error

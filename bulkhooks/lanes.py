@@ -1,0 +1,501 @@
+"""One lane a tenant, all at once, from the journal and back into it.
+
+A lane reads its tenant's hooks and resolves edits into items (`survey`), then carries the items
+out (`apply`). Only this module sees the tenant, the limiter, the journal and the clock together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import anyio
+from anyio.abc import TaskGroup
+
+from . import hooks
+from .auth0 import TRIES, ManagementClient, Network, Sender, Stop
+from .errors import ItemError, Stopped, TenantError, Unsure
+from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step, judge, shows
+from .journal import Journal, TenantRow
+from .pacing import Limiter, Limits, Pace
+from .tenants import Tenant
+
+#: Seconds after a send from which a read that shows it undone is believed.
+SETTLE: Final = 10.0
+#: Seconds for which what was read of a tenant is trusted without reading again.
+FRESH: Final = 60.0
+#: Requests in flight on one tenant, unless it says otherwise.
+_CONCURRENCY: Final = 8
+#: Items and edits that a lane holds at once; the journal is the queue.
+_PAGE: Final = 64
+
+#: The wall clock, in Unix seconds.
+Wall: TypeAlias = Callable[[], float]
+
+_DRIFTED: Final = "drifted: the hook is neither as planned nor as wanted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneView:
+    """What a lane is at, for whoever looks on."""
+
+    tenant: str
+    planned: int
+    done: int
+    doing: str
+    pace: Pace
+    waiting: tuple[str, float] | None  #: for what, and seconds from now until when
+
+
+class Lane:
+    """One tenant's work: its client and limiter, and what it knows of the tenant's hooks."""
+
+    def __init__(
+        self, row: TenantRow, tenant: Tenant, limits: Limits, network: Sender, settle: float
+    ) -> None:
+        self.row, self.tenant, self.settle = row, tenant, settle
+        self.stop = Stop()
+        self.limiter = Limiter(limits)
+        self.concurrency = limits.concurrency or _CONCURRENCY
+        self.client = ManagementClient(tenant, self.limiter, network, self.stop, self.concurrency)
+        self.read_at = row.read_at  #: Unix seconds
+        self.trouble: TenantError | None = None
+        self.planned = self.done = 0
+        self.doing = ""
+        #: What is known of hooks by now; None: it must be read. A hook that is not here is as its
+        #: item's before says, while the plan is trusted.
+        self.live: dict[str, Fields | None] = {}
+        self.trusts_plan = True
+        self.listed_at = 0.0
+        self._counted = (0, 0)
+
+    def view(self, now: float) -> LaneView:
+        """A snapshot; `now` is the loop's time."""
+        waiting = self.limiter.waiting
+        return LaneView(
+            tenant=self.tenant.name,
+            planned=self.planned,
+            done=self.done,
+            doing=self.doing,
+            pace=self.limiter.statistics(),
+            waiting=(waiting[0], max(0.0, waiting[1] - now)) if waiting else None,
+        )
+
+    def give_up(self, trouble: TenantError) -> None:
+        """End the lane: what is in flight goes on, nothing else is sent."""
+        self.trouble = self.trouble or trouble
+        self.stop.ask()
+
+    def new_requests(self) -> tuple[int, int]:
+        """Requests and 429s since this was last asked."""
+        pace, (requests, throttled) = self.limiter.statistics(), self._counted
+        self._counted = (pace.requests, pace.throttled)
+        return pace.requests - requests, pace.throttled - throttled
+
+    async def list_hooks(self) -> hooks.Listing:
+        """All hooks as they are now. Raises TenantError when they cannot be had."""
+        listing, page = hooks.Listing(), 0
+        try:
+            while listing.add_page(await self.client.read(hooks.list_hooks(page))):
+                page += 1
+        except ItemError as error:
+            hint = error.hint or "see whether the tenant answers, then apply --failed"
+            raise TenantError(error.cause, hint) from error
+        listing.complete()
+        return listing
+
+    async def look(self, item: Item) -> Fields:
+        """The item's hook as it is now."""
+        return hooks.seen_in(await self.client.read(hooks.look(item)))
+
+
+class Lanes:
+    """All lanes of one journal. Made by `opened`."""
+
+    def __init__(self, journal: Journal, lanes: list[Lane], wall: Wall) -> None:
+        self._journal, self._lanes, self._wall = journal, lanes, wall
+        self._scope = anyio.CancelScope()
+        self._stop = Stop()
+        self.abandoned = False
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls,
+        journal: Journal,
+        rows: Iterable[TenantRow],
+        tenants: Mapping[str, Tenant],
+        limits: Limits,
+        *,
+        settle: float = SETTLE,
+        connect: Callable[[], AbstractAsyncContextManager[Sender]] = Network.opened,
+        wall: Wall = time.time,
+    ) -> AsyncIterator[Lanes]:
+        """A lane for each of `rows`; `limits` are the job's.
+
+        A tenant's own limits go before the job's, the job's before the tenants file's defaults.
+        """
+        async with connect() as network, journal.writing():
+            lanes = []
+            for row in rows:
+                tenant = tenants[row.name]
+                allowed = tenant.allowed(limits)
+                lanes.append(Lane(row, tenant, allowed, network, settle))
+            yield cls(journal, lanes, wall)
+
+    def views(self) -> list[LaneView]:
+        """What each lane is at now."""
+        now = anyio.current_time()
+        return [lane.view(now) for lane in self._lanes]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._stop.asked
+
+    def unless_stopped(self) -> AbstractContextManager[None]:
+        """A block that waits for a person; Stopped is raised out of it when a stop is asked for."""
+        return self._stop.ends()
+
+    def stop(self) -> None:
+        """Send nothing new; what is in flight ends and is recorded."""
+        self._stop.ask()
+        for lane in self._lanes:
+            lane.stop.ask()
+
+    def abandon(self) -> None:
+        """Wait no longer for what is in flight: it stays in doubt until it is read back."""
+        self.stop()
+        self.abandoned = True
+        self._scope.cancel()
+
+    # ---- plan
+
+    async def survey(self) -> None:
+        """Read every tenant, and put items in the place of the edits not resolved yet.
+
+        A tenant that cannot be read keeps them as failed items, with its cause.
+        """
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                for lane in self._lanes:
+                    tasks.start_soon(self._survey, lane)
+        await self._journal.commit()
+        if self.stopped:
+            raise Stopped("stopped while planning; nothing was sent")
+
+    async def _survey(self, lane: Lane) -> None:
+        last = self._journal.last_item
+        if not self._journal.placeholders(lane.row.id, 0, last, 1):
+            return
+        lane.doing = "reading"
+        try:
+            lane.read_at = self._wall()
+            listing = await lane.list_hooks()
+            self._journal.post(self._journal.was_read(lane.row.id, lane.read_at))
+            await self._resolve(lane, listing, last)
+        except Stopped:
+            return
+        except TenantError as error:
+            lane.trouble = error
+            self._journal.post(*self._journal.unresolved(lane.row.id, error.cause, error.hint))
+        finally:
+            lane.doing = ""
+            self._count(lane)
+
+    async def _resolve(self, lane: Lane, listing: hooks.Listing, last: int) -> None:
+        journal, tenant, after = self._journal, lane.row.id, 0
+        while page := journal.placeholders(tenant, after, last, _PAGE):
+            writes = []
+            for placeholder, row, body in page:
+                items = await self._items(lane, listing, row, hooks.edit_of(body))
+                writes += journal.resolve(tenant, placeholder, items)
+                after = placeholder
+            await journal.commit(*writes)
+
+    @staticmethod
+    async def _items(
+        lane: Lane, listing: hooks.Listing, row: int, edit: hooks.Edit
+    ) -> Iterable[Item]:
+        try:
+            for hook in listing.lacking(edit):
+                listing.add(await lane.client.read(hooks.get_hook(hook)))
+            return list(listing.resolve(row, edit))
+        except ItemError as error:
+            outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+            label = edit.match.name or edit.match.id or ""
+            return [Item(edit=row, target=None, label=label, outcome=outcome)]
+
+    # ---- apply
+
+    async def apply(self, *, failed: bool = False, doubtful: bool = False) -> None:
+        """Carry out what is pending, and what is uncertain after reading it back; with `failed`
+        also what failed. `doubtful`: the last one to work on the journal did not end well, so
+        every tenant is read before anything is sent to it.
+        """
+        await self._journal.commit(
+            *(w for lane in self._lanes for w in self._journal.reopen(lane.row.id, failed=failed))
+        )
+        books = self._journal.books()
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                for lane in self._lanes:
+                    mine = books.get(lane.row.id, {})
+                    lane.planned = mine.get(State.PENDING, 0) + mine.get(State.UNCERTAIN, 0)
+                    if lane.planned:
+                        tasks.start_soon(self._apply, lane, doubtful)
+
+    async def _apply(self, lane: Lane, doubtful: bool) -> None:
+        lane.doing = "writing"
+        lane.trouble = None
+        try:
+            if doubtful or lane.read_at is None or self._wall() - lane.read_at > FRESH:
+                lane.listed_at = anyio.current_time()
+                lane.live = dict((await lane.list_hooks()).hooks)
+                lane.trusts_plan = False
+            queue = _Queue(self._journal, lane.row.id)
+            async with anyio.create_task_group() as workers:
+                for _ in range(min(lane.concurrency, lane.planned)):
+                    worker = _Worker(self._journal, lane, queue, workers, self._wall)
+                    workers.start_soon(worker.work)
+        except Stopped:
+            pass
+        except TenantError as error:
+            lane.give_up(error)
+        finally:
+            lane.doing = ""
+            if lane.trouble:
+                cause, hint = lane.trouble.cause, lane.trouble.hint
+                self._journal.post(self._journal.give_up(lane.row.id, cause, hint))
+            self._count(lane)
+
+    def _count(self, lane: Lane) -> None:
+        pace = lane.limiter.statistics()
+        learned = {name: getattr(pace, name) for name in pace.__slots__}
+        self._journal.post(self._journal.counted(lane.row.id, *lane.new_requests(), learned))
+
+
+class _Worker:
+    """Carries out one item of a lane after another, until there is none or the lane ends."""
+
+    def __init__(
+        self, journal: Journal, lane: Lane, queue: _Queue, tasks: TaskGroup, wall: Wall
+    ) -> None:
+        self.journal, self.lane, self.wall = journal, lane, wall
+        self._queue, self._tasks = queue, tasks
+        self._replaced = False
+
+    async def work(self) -> None:
+        """Stops of itself when it was replaced."""
+        lane = self.lane
+        while not (self._replaced or lane.stop.asked):
+            item = await self._queue.take()
+            if item is None:
+                return
+            try:
+                outcome = await self._carry_out(item)
+                self.journal.post(self.journal.ended(item, outcome))
+                lane.done += 1
+            except Stopped:
+                return
+            except TenantError as error:
+                lane.give_up(error)
+            finally:
+                self._queue.done(item)
+
+    def hand_over(self) -> None:
+        """A hook is about to wait for long, but not its lane: another worker goes on."""
+        if not self._replaced:
+            other = _Worker(self.journal, self.lane, self._queue, self._tasks, self.wall)
+            self._tasks.start_soon(other.work)
+        self._replaced = True
+
+    async def _carry_out(self, item: Item) -> Outcome:
+        """One item, step by step, each from its before to its after."""
+        outcome = UNCHANGED
+        for step in item.steps:
+            if step.state == "applied":
+                continue
+            ended = await _Attempt(self, item, step).outcome()
+            if ended.state not in (State.APPLIED, State.UNCHANGED):
+                self.lane.live[str(item.target)] = None
+                return ended
+            outcome = ended if ended is APPLIED else outcome
+        return outcome
+
+
+class _Attempt:
+    """One step's way from pending to its end."""
+
+    def __init__(self, worker: _Worker, item: Item, step: Step) -> None:
+        self._journal, self._lane, self._wall = worker.journal, worker.lane, worker.wall
+        self._hand_over = worker.hand_over
+        self._item, self._step = item, step
+        self._hook = str(item.target)
+        #: Loop time from which a look that shows the step undone is believed; None: it was not
+        #: sent, or is known to be undone.
+        self._doubt_until: float | None = None
+        if step.sent_at is not None:
+            waited = min(max(0.0, self._wall() - step.sent_at), self._lane.settle)
+            self._doubt_until = anyio.current_time() + self._lane.settle - waited
+
+    async def outcome(self) -> Outcome:
+        """Send the step until it is seen to be done, or cannot be; at most 5 times."""
+        why = Outcome(state=State.FAILED, cause="interrupted")
+        for left in reversed(range(TRIES + 1)):
+            try:
+                ended = await self._looked()
+                if ended is not None:
+                    return ended
+                if not left:
+                    return why
+                return await self._send()
+            except Unsure as error:
+                if self._doubt_until is None:  # it was a look that broke, and nothing was sent
+                    return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+                why = Outcome(state=State.FAILED, cause=error.cause, hint="apply --failed")
+            except ItemError as error:
+                return self._failed(error)
+        return why
+
+    async def _looked(self) -> Outcome | None:
+        """The end of the step if looking at the hook shows one; None: it is to be sent."""
+        lane, sent = self._lane, self._doubt_until is not None
+        if not sent and lane.trusts_plan and self._hook not in lane.live:
+            return None
+        try:
+            verdict, seen = await self._look()
+        except (Unsure, TenantError) as error:
+            if not sent:
+                raise
+            if isinstance(error, TenantError):
+                lane.give_up(error)
+            hint = "apply reads it back and goes on"
+            return Outcome(state=State.UNCERTAIN, cause=f"in doubt: {error.cause}", hint=hint)
+        if verdict is Seen.WANTED:
+            self._applied(seen)
+            return APPLIED if sent else UNCHANGED
+        if verdict is Seen.BEFORE:
+            if sent:
+                self._journal.post(self._journal.unsent(self._item, self._step.n))
+                self._doubt_until = None
+            return None
+        self._step_ended(seen, applied=False)
+        return Outcome(state=State.SKIPPED, cause=_DRIFTED, hint="look at it, then plan again")
+
+    async def _look(self) -> tuple[Seen, Fields]:
+        lane, believed_from = self._lane, self._doubt_until or 0.0
+        seen = lane.live.get(self._hook)
+        if seen is not None:
+            verdict = judge(self._step, seen)
+            if verdict is not Seen.LACKING and (
+                verdict is Seen.WANTED or lane.listed_at >= believed_from
+            ):
+                return verdict, seen
+        seen = await lane.look(self._item)
+        verdict = judge(self._step, seen)
+        wait = believed_from - anyio.current_time()
+        if verdict is not Seen.WANTED and self._doubt_until is not None and wait > 0:
+            self._hand_over()
+            await lane.stop.sleep(wait)
+            seen = await lane.look(self._item)
+            verdict = judge(self._step, seen)
+        return verdict, seen
+
+    async def _send(self) -> Outcome:
+        """Send the step's write; its mark is durable before it goes out."""
+        marked = False
+
+        async def mark() -> None:
+            nonlocal marked
+            if not marked:
+                await self._journal.commit(
+                    self._journal.sent(self._item, self._step.n, self._wall())
+                )
+            marked = True
+            self._doubt_until = anyio.current_time() + self._lane.settle
+
+        try:
+            answer = await self._lane.client.write(hooks.request(self._item, self._step), mark)
+        except (Stopped, TenantError):
+            # The server has refused it, or has not seen it.
+            if marked:
+                self._journal.post(self._journal.unsent(self._item, self._step.n))
+            raise
+        except Unsure:
+            self._lane.live[self._hook] = None
+            raise
+        seen = hooks.seen_in(answer)
+        if not shows(self._step, seen):
+            self._lane.live[self._hook] = None
+            raise Unsure("the answer does not show the change", "look at the hook")
+        self._applied(seen)
+        return APPLIED
+
+    def _applied(self, seen: Fields) -> None:
+        self._step_ended(seen, applied=True)
+        if self._hook in self._lane.live:
+            self._lane.live[self._hook] = (self._lane.live[self._hook] or {}) | seen
+
+    def _failed(self, error: ItemError) -> Outcome:
+        self._step_ended({}, applied=False)
+        return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+
+    def _step_ended(self, seen: Fields, *, applied: bool) -> None:
+        after = {key: seen[key] for key in self._step.want if key in seen}
+        self._journal.post(
+            *self._journal.step_ended(self._item, self._step, applied=applied, after=after)
+        )
+
+
+class _Queue:
+    """A lane's pending items in the order of work, a page at a time.
+
+    Items that share a key are handed out one after another, in their order.
+    """
+
+    def __init__(self, journal: Journal, tenant: int) -> None:
+        self._journal, self._tenant = journal, tenant
+        self._after = (-1, 0)
+        self._waiting: deque[Item] = deque()
+        self._busy: set[str] = set()
+        self._all_read = False
+        self._freed = anyio.Event()
+
+    async def take(self) -> Item | None:
+        """The next item that may be worked on; None when there is no other."""
+        while True:
+            item = self._next()
+            if item is not None:
+                self._busy.update(item.keys)
+                return item
+            if not self._waiting:
+                return None
+            await self._freed.wait()
+
+    def done(self, item: Item) -> None:
+        """Free the keys of an item."""
+        self._busy.difference_update(item.keys)
+        if self._waiting:
+            self._freed.set()
+            self._freed = anyio.Event()
+
+    def _next(self) -> Item | None:
+        blocked = set(self._busy)
+        for place, item in enumerate(self._waiting):
+            if blocked.isdisjoint(item.keys):
+                del self._waiting[place]
+                return item
+            blocked.update(item.keys)
+        while not self._all_read and len(self._waiting) < _PAGE:
+            page = self._journal.pending(self._tenant, self._after, _PAGE)
+            self._all_read = len(page) < _PAGE
+            if page:
+                self._after = (page[-1].rank, page[-1].id)
+                self._waiting.extend(page)
+                return self._next()
+        return None

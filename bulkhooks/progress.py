@@ -1,0 +1,62 @@
+"""What a run looks like while it goes on: live lines on a terminal, plain ones elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import anyio
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from .lanes import Lanes, LaneView
+
+#: Seconds between two looks, on a terminal and elsewhere.
+_LIVE, _PLAIN = 0.25, 5.0
+#: Lines that a terminal shows of lanes; the rest are summed.
+_LINES = 15
+
+
+async def watch(lanes: Lanes, console: Console) -> None:
+    """Show what the lanes are at, until cancelled."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                live.update(Group(*_lines(lanes.views(), _room(console))), refresh=True)
+                await anyio.sleep(_LIVE)
+    else:
+        while True:
+            await anyio.sleep(_PLAIN)
+            for line in _lines(lanes.views(), _LINES):
+                console.print(line)
+
+
+def _room(console: Console) -> int:
+    return max(3, min(_LINES, console.height - 4))
+
+
+def _lines(views: Iterable[LaneView], room: int) -> list[Text]:
+    views = list(views)
+    active = [view for view in views if view.doing]
+    done, planned = sum(view.done for view in views), sum(view.planned for view in views)
+    lines = [Text(_line(view), no_wrap=True, overflow="ellipsis") for view in active[:room]]
+    if len(active) > room:
+        lines.append(Text(f"and {len(active) - room} more tenants at work"))
+    what = f"{done} of {planned} items done" if planned else "reading"
+    lines.append(Text(f"{what}; {len(active)} of {len(views)} tenants at work"))
+    return lines
+
+
+def _line(view: LaneView) -> str:
+    parts = [f"{view.tenant}: {view.doing}"]
+    if view.planned:
+        parts.append(f"{view.done}/{view.planned}")
+    pace = view.pace
+    if pace.limit is not None:
+        parts.append(f"{pace.remaining} of {pace.limit} requests left")
+    if pace.throttled:
+        parts.append(f"{pace.throttled} answered 429")
+    if view.waiting:
+        reason, seconds = view.waiting
+        parts.append(f"waiting {seconds:.0f} s: {reason}")
+    return ", ".join(parts)

@@ -1,0 +1,138 @@
+"""What a journal says: the books, by tenant and by cause, and the next command to type."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import hooks
+from .errors import JournalError
+from .items import Item, State
+from .journal import Cause, Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Items by state; planned is the sum of the other six, always."""
+
+    planned: int = 0
+    applied: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    skipped: int = 0
+    uncertain: int = 0
+    pending: int = 0
+
+    def __add__(self, other: Books) -> Books:
+        mine, others = asdict(self), asdict(other)
+        return Books(**{name: mine[name] + others[name] for name in mine})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantBooks:
+    """One tenant's books, and what its lane spent and learned."""
+
+    books: Books
+    requests: int
+    throttled: int
+    pace: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The books of one journal at one moment."""
+
+    job: str
+    journal: str
+    made: str  #: when it was planned, ISO 8601
+    books: Books
+    next: str  #: the command to type; empty when nothing is left to do
+    causes: tuple[Cause, ...]
+    tenants: dict[str, TenantBooks]
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of a command that leaves the books so."""
+        if self.books.pending:
+            return 3
+        return 1 if self.books.failed or self.books.skipped or self.books.uncertain else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """What `status --json` prints."""
+        return {
+            "job": self.job,
+            "journal": self.journal,
+            **asdict(self.books),
+            "next": self.next,
+            "causes": [
+                {
+                    "cause": cause.cause,
+                    "count": cause.count,
+                    "tenants": list(cause.tenants),
+                    "hint": cause.hint,
+                }
+                for cause in self.causes
+            ],
+            "tenants": {
+                name: {
+                    **asdict(tenant.books),
+                    "requests": tenant.requests,
+                    "throttled": tenant.throttled,
+                    "pace": tenant.pace,
+                }
+                for name, tenant in self.tenants.items()
+            },
+        }
+
+
+def summary(journal: Journal) -> Summary:
+    """The books of a journal. Raises JournalError when they do not balance."""
+    counted = journal.books()
+    tenants = {}
+    total = Books()
+    for row in journal.tenants():
+        states = counted.get(row.id, {})
+        books = Books(
+            planned=sum(states.values()),
+            **{state.value: count for state, count in states.items()},
+        )
+        total += books
+        tenants[row.name] = TenantBooks(
+            books=books, requests=row.requests, throttled=row.throttled, pace=row.pace
+        )
+    planned = journal.meta("planned")
+    if planned and int(planned) != total.planned:
+        raise JournalError(
+            f"{journal.path}: the books do not balance: {planned} items were planned, "
+            f"{total.planned} are there"
+        )
+    return Summary(
+        job=journal.meta("job"),
+        journal=str(journal.path),
+        made=journal.meta("made"),
+        books=total,
+        next=_next(journal, total),
+        causes=tuple(journal.causes()),
+        tenants=tenants,
+    )
+
+
+def _next(journal: Journal, books: Books) -> str:
+    path = shlex.quote(str(journal.path))
+    if journal.meta("sandbox"):
+        return ""  # its tenants ended with their process
+    if not journal.meta("planned"):
+        return f"bulkhooks plan {shlex.quote(journal.meta('file') or 'JOB')}"
+    if books.pending or books.uncertain:
+        return f"bulkhooks apply {path}"
+    return f"bulkhooks apply {path} --failed" if books.failed else ""
+
+
+def changes(journal: Journal, count: int) -> Iterator[tuple[str, Item, list[str]]]:
+    """Up to `count` items that are to be written: tenant, item, and what changes in it."""
+    names = {row.id: row.name for row in journal.tenants()}
+    for item in journal.items([State.PENDING], count):
+        lines = [line for step in item.steps for line in hooks.describe(step)]
+        yield names[item.tenant], item, lines

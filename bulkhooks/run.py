@@ -1,0 +1,318 @@
+"""What the commands do, for whoever calls: plan a job, apply a journal, or both in one go.
+
+Whoever looks on hands in `watch`, which runs beside the lanes, and whoever may say no hands in
+`confirm`, which is asked before the first write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import anyio
+from platformdirs import user_state_path
+
+from . import plan
+from .errors import BadInput, BulkhooksError, Differs, Refused
+from .items import State
+from .jobfile import Job
+from .journal import Journal, TenantRow
+from .lanes import SETTLE, Lanes
+from .locks import held
+from .pacing import Limits
+from .report import Summary, summary
+from .tenants import Tenant
+
+Tenants: TypeAlias = Mapping[str, Tenant]
+Watch: TypeAlias = Callable[[Lanes], Awaitable[None]]
+#: Is asked with the journal as it will be applied.
+Confirm: TypeAlias = Callable[[Journal], Awaitable[bool]]
+
+
+#: Differences between two jobs that an error shows.
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Orders:
+    """How a caller wants the work done."""
+
+    failed: bool = False
+    watch: Watch | None = None
+    confirm: Confirm | None = None
+    settle: float = SETTLE
+
+
+async def plan_job(
+    job: Job,
+    tenants: Tenants,
+    path: Path,
+    *,
+    tenants_file: Path | None = None,
+    fresh: bool = False,
+    sandbox: bool = False,
+    watch: Watch | None = None,
+) -> Summary:
+    """Read the live state and write a journal of items at `path`; no write is sent.
+
+    A journal there to which nothing was ever sent is replaced; another only with `fresh`, which
+    puts it aside under a dated name. `tenants_file` is kept for a later apply. Raises Refused
+    (BadInput, Locked), JournalError, Stopped.
+    """
+    with _locked(path):
+        new = _stage(job, tenants, path, sandbox=sandbox, tenants_file=tenants_file)
+        _put_plan(new, path, fresh=fresh, sandbox=sandbox)
+        with _planned(path) as journal:
+            rows, orders = journal.tenants(), _Orders(watch=watch)
+            async with _at_work(journal, rows, tenants, job.limits, orders) as lanes:
+                await _survey(journal, lanes)
+            return summary(journal)
+
+
+async def apply_journal(
+    path: Path,
+    tenants: Tenants,
+    *,
+    failed: bool = False,
+    watch: Watch | None = None,
+    confirm: Confirm | None = None,
+    settle: float = SETTLE,
+) -> Summary:
+    """Carry out what is pending or uncertain in the journal at `path`, and with `failed` what
+    failed; answers the books after it.
+
+    Run again, it goes on where it was. `settle` is how many seconds after a send a read that
+    shows it undone is believed. Raises Refused (Locked, Differs), JournalError.
+    """
+    with _locked(path), Journal.open(path) as journal:
+        if not journal.meta("planned"):
+            raise Refused(f"{path}: its plan was not finished; plan the job again")
+        if journal.meta("sandbox"):
+            raise Refused(f"{path}: its pretend tenants are gone; run the job again")
+        orders = _Orders(failed=failed, watch=watch, confirm=confirm, settle=settle)
+        await _apply(journal, tenants, plan.limits(journal), orders)
+        return summary(journal)
+
+
+async def run_job(
+    job: Job,
+    tenants: Tenants,
+    path: Path,
+    *,
+    tenants_file: Path | None = None,
+    fresh: bool = False,
+    sandbox: bool = False,
+    watch: Watch | None = None,
+    confirm: Confirm | None = None,
+    settle: float = SETTLE,
+) -> Summary:
+    """Plan, ask, apply. With a journal of the same job at `path` already, go on with that.
+
+    Raises what `plan_job` and `apply_journal` raise; Differs when the journal is another job's.
+    """
+    with _locked(path):
+        new = _stage(job, tenants, path, sandbox=sandbox, tenants_file=tenants_file)
+        _put_job(new, path, fresh=fresh, sandbox=sandbox)
+        with _planned(path) as journal:
+            orders = _Orders(watch=watch, confirm=confirm, settle=settle)
+            await _apply(journal, tenants, job.limits, orders)
+            return summary(journal)
+
+
+def read_books(path: Path) -> Summary:
+    """The books of the journal at `path`. Raises Refused, JournalError."""
+    with Journal.open(path) as journal:
+        return summary(journal)
+
+
+# ---- the way
+
+
+def _stage(
+    job: Job, tenants: Tenants, path: Path, *, sandbox: bool, tenants_file: Path | None
+) -> Path:
+    """A new journal beside `path` with the whole job in it, closed."""
+    new = path.with_name(path.name + ".new")
+    _remove(new)
+    try:
+        with Journal.create(new) as journal:
+            plan.stage(journal, job, tenants, sandbox=sandbox, now=datetime.now(UTC))
+            if tenants_file:
+                journal.note(tenants_file=str(tenants_file.absolute()))
+    except BaseException:
+        _remove(new)
+        raise
+    return new
+
+
+def _put_plan(new: Path, path: Path, *, fresh: bool, sandbox: bool) -> None:
+    """Put a new journal in its place. Raises Refused when the one that is there must be kept."""
+    if path.exists() and not sandbox:
+        with Journal.open(path) as journal:
+            untouched, made = journal.untouched(), journal.meta("made")
+        if not (untouched or fresh):
+            raise Refused(
+                f"{path} holds work of {made}; `bulkhooks apply` goes on with it, "
+                "--fresh puts it aside"
+            )
+        if not untouched:
+            _put_aside(path)
+    _put(new, path)
+
+
+def _put_job(new: Path, path: Path, *, fresh: bool, sandbox: bool) -> None:
+    """Put a new journal in its place, unless the one that is there is of the same job.
+
+    Raises Differs when it is another job's.
+    """
+    try:
+        if path.exists() and fresh and not sandbox:
+            _put_aside(path)
+        if sandbox or not path.exists() or not _same_job(path, new):
+            _put(new, path)
+    finally:
+        _remove(new)
+
+
+def _same_job(path: Path, new: Path) -> bool:
+    """Whether to go on with the journal at `path`; False when its plan was not finished."""
+    with Journal.open(path) as old, Journal.open(new) as job:
+        if not old.meta("planned"):
+            return False
+        if old.meta("digest") == job.meta("digest"):
+            return True
+        found = plan.differences(old, job)
+    more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise Differs(
+        f"{path} was made for another job:\n  "
+        + "\n  ".join(found[:_SHOWN])
+        + more
+        + "\nfinish that one with `bulkhooks apply`, or put it aside with --fresh"
+    )
+
+
+def _put_aside(path: Path) -> None:
+    with Journal.open(path) as journal:
+        made, doubtful = journal.meta("made"), summary(journal).books.uncertain
+    if doubtful:
+        raise Refused(
+            f"{path}: {doubtful} of its items may have been sent; "
+            "`bulkhooks apply` reads them back, then put it aside"
+        )
+    stamp = made.replace(":", "")[:17]
+    aside, number = path.with_name(f"{path.stem}.{stamp}{path.suffix}"), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.stem}.{stamp}-{number}{path.suffix}")
+    path.rename(aside)
+
+
+def _put(new: Path, path: Path) -> None:
+    _remove(path)
+    new.rename(path)
+
+
+def _remove(path: Path) -> None:
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+async def _survey(journal: Journal, lanes: Lanes) -> None:
+    await lanes.survey()
+    plan.matched(journal)
+    await journal.commit(*journal.noted(planned=str(journal.count())))
+
+
+async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders) -> None:
+    rows = _with_work(journal, failed=orders.failed)
+    if not rows:
+        return
+    _same_addresses(journal, rows, tenants)
+    locks = user_state_path("bulkhooks") / "tenants.lock"
+    with held(locks, [row.base_url for row in rows]):
+        async with _at_work(journal, rows, tenants, limits, orders) as lanes:
+            if orders.failed or not journal.meta("planned"):
+                await _survey(journal, lanes)
+            with lanes.unless_stopped():
+                if orders.confirm and not await orders.confirm(journal):
+                    raise Refused("not confirmed; nothing was sent")
+            doubtful = bool(journal.meta("open"))
+            await journal.commit(*journal.noted(open="yes"))
+            await lanes.apply(failed=orders.failed, doubtful=doubtful)
+            if not lanes.abandoned:
+                await journal.commit(*journal.noted(open=""))
+
+
+def _with_work(journal: Journal, *, failed: bool) -> list[TenantRow]:
+    rows = journal.tenants()
+    if not journal.meta("planned"):
+        return rows
+    states = [State.PENDING, State.UNCERTAIN] + [State.FAILED] * failed
+    books = journal.books()
+    return [row for row in rows if any(books.get(row.id, {}).get(state) for state in states)]
+
+
+def _same_addresses(journal: Journal, rows: list[TenantRow], tenants: Tenants) -> None:
+    for row in rows:
+        tenant = tenants.get(row.name)
+        if tenant is None:
+            raise Differs(f"tenant {row.name} of {journal.path} is not in the tenants file")
+        if tenant.base_url != row.base_url:
+            raise Differs(
+                f"tenant {row.name} was planned at {row.base_url}, "
+                f"the tenants file says {tenant.base_url}"
+            )
+
+
+@asynccontextmanager
+async def _at_work(
+    journal: Journal,
+    rows: list[TenantRow],
+    tenants: Tenants,
+    limits: Limits,
+    orders: _Orders,
+) -> AsyncIterator[Lanes]:
+    async with (
+        Lanes.opened(journal, rows, tenants, limits, settle=orders.settle) as lanes,
+        anyio.create_task_group() as tasks,
+    ):
+        if orders.watch:
+            tasks.start_soon(orders.watch, lanes)
+        yield lanes
+        tasks.cancel_scope.cancel()
+
+
+@contextmanager
+def _planned(path: Path) -> Iterator[Journal]:
+    """The new journal at `path`; it goes when its job turns out to be wrong."""
+    try:
+        with Journal.open(path) as journal:
+            yield journal
+    except* BadInput:
+        _remove(path)
+        raise
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """The journal is ours alone; of a group of errors, the one that a person can act on."""
+    try:
+        with held(path.with_name(path.name + ".lock"), [str(path)]):
+            yield
+    except BaseExceptionGroup as group:
+        error = _told(group)
+        if error is None:
+            raise
+        raise error from None
+
+
+def _told(group: BaseExceptionGroup[BaseException]) -> BulkhooksError | None:
+    for error in group.exceptions:
+        found = _told(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, BulkhooksError):
+            return found
+    return None

@@ -1,0 +1,199 @@
+"""Killed at any moment, a job ends as an undisturbed one does, and no write goes out twice.
+
+The engine runs over the sandbox's core, without sockets. A crash is what the disk has at that
+moment: the journal's files are copied, and whatever the first run still does is not seen again.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkhooks import Job, Limits, Tenant
+from bulkhooks.auth0 import Reply
+from bulkhooks.errors import Unsure
+from bulkhooks.items import State
+from bulkhooks.journal import Journal
+from bulkhooks.lanes import Lanes
+from bulkhooks.plan import stage
+from bulkhooks.sandbox import NoAnswer, Request, Sandbox
+from bulkhooks.tenants import GivenToken
+
+NAMES = ("t0", "t1")
+TENANTS = {
+    name: Tenant(name=name, base_url=f"https://x/{name}", credential=GivenToken("sandbox"))
+    for name in NAMES
+}
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class Core:
+    """The sandbox's core as a network, in which the process dies at one request."""
+
+    def __init__(self, sandbox: Sandbox, journal: Path, copy: Path, at: int, after: bool) -> None:
+        self.sandbox, self.journal, self.copy = sandbox, journal, copy
+        self.at, self.after = at, after
+        self.sent = 0
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        self.sent += 1
+        if self.sent == self.at and not self.after:
+            self.die()
+        last = self.sent == self.at
+        await anyio.lowlevel.checkpoint()
+        if 0 < self.at < self.sent and not last:
+            await anyio.sleep_forever()
+        path, _, query = url.removeprefix("https://x/").partition("?")
+        tenant, _, path = path.partition("/")
+        request = Request(
+            tenant=tenant,
+            method=method,
+            path="/" + path,
+            query=dict(pair.split("=") for pair in query.split("&") if pair),
+            headers={name.lower(): value for name, value in headers.items()},
+            body=body or b"",
+        )
+        try:
+            answer = self.sandbox.handle(request, time.time())
+        except NoAnswer as cut:
+            raise Unsure("the line was cut") from cut
+        if last:
+            self.die()
+        seen = {name.lower(): value for name, value in answer.headers.items()}
+        return Reply(status=answer.status, body=answer.body), seen
+
+    def die(self) -> None:
+        for end in ("", "-wal"):
+            file = Path(f"{self.journal}{end}")
+            if file.exists():
+                shutil.copy(file, f"{self.copy}{end}")
+        raise Killed
+
+
+def random_job(sandbox: Sandbox, chance: random.Random) -> Job:
+    """Edits of every kind there is, several of them on one hook now and then."""
+    edits: list[Mapping[str, Any]] = []
+    for number in range(chance.randint(1, 12)):
+        tenant = chance.choice(NAMES)
+        hook = chance.choice(sandbox.hooks_of(tenant)[:6])
+        change: dict[str, Any] = chance.choice(
+            [
+                {"dependencies": {"axios": f"1.0.{number}"}},
+                {"name": f"renamed-{number}"},
+                {"script": f"module.exports = {number};"},
+                {"enabled": False},
+                {"enabled": False, "name": f"off-{number}"},
+            ]
+        )
+        edits.append({"tenant": tenant, "hook": hook["id"], "set": change})
+    return Job.of("job", edits)
+
+
+async def work(path: Path, core: Core, *, plan: Job | None = None) -> dict[State, int]:
+    """Plan, if there is a job to plan, and apply; the books after it."""
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Core]:
+        yield core
+
+    opening = Journal.create(path) if plan else Journal.open(path)
+    with opening as journal:
+        if plan:
+            stage(journal, plan, TENANTS, sandbox=False, now=datetime.now(UTC))
+        async with Lanes.opened(
+            journal, journal.tenants(), TENANTS, Limits(), settle=0.0, connect=connect
+        ) as lanes:
+            if plan:
+                await lanes.survey()
+            await lanes.apply(doubtful=plan is None)
+        books = journal.books()
+        return {state: sum(mine[state] for mine in books.values()) for state in State}
+
+
+def state_of(sandbox: Sandbox) -> list[Any]:
+    return [sandbox.hooks_of(name) for name in NAMES]
+
+
+def crash_and_resume(seed: int, at: int, after: bool, fault: Any = None) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        undisturbed, sandbox = Sandbox(NAMES, hooks=8), Sandbox(NAMES, hooks=8, fault=fault)
+        job = random_job(sandbox, random.Random(seed))
+        calm = Core(undisturbed, folder / "calm", folder / "none", 0, False)
+        ended = anyio.run(lambda: work(folder / "calm", calm, plan=job))
+        assert sum(ended.values()) == ended[State.APPLIED] + ended[State.UNCHANGED]
+
+        first = Core(sandbox, folder / "first", folder / "copy", at, after)
+        try:
+            books = anyio.run(lambda: work(folder / "first", first, plan=job))
+        except BaseExceptionGroup as group:
+            if not group.subgroup(Killed):
+                raise
+            with Journal.open(folder / "copy") as journal:
+                planned = not journal.placeholders(1, 0, 10**6, 1) + journal.placeholders(
+                    2, 0, 10**6, 1
+                )
+            if planned:
+                second = Core(sandbox, folder / "copy", folder / "none", 0, False)
+                books = anyio.run(lambda: work(folder / "copy", second))
+            else:
+                second = Core(sandbox, folder / "again", folder / "none", 0, False)
+                books = anyio.run(lambda: work(folder / "again", second, plan=job))
+        assert sum(books.values()) == books[State.APPLIED] + books[State.UNCHANGED]
+        assert state_of(sandbox) == state_of(undisturbed)
+        bodies = Counter((seen.tenant, seen.path, seen.body) for seen in sandbox.writes())
+        calm_bodies = Counter((seen.tenant, seen.path, seen.body) for seen in undisturbed.writes())
+        assert bodies == calm_bodies
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), at=st.integers(1, 25), after=st.booleans())
+def test_a_job_killed_at_any_request_ends_as_an_undisturbed_one(
+    seed: int, at: int, after: bool
+) -> None:
+    crash_and_resume(seed, at, after)
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None)
+@given(seed=st.integers(0, 10**6), at=st.integers(1, 40), after=st.booleans())
+def test_many_jobs_killed_at_any_request(seed: int, at: int, after: bool) -> None:
+    crash_and_resume(seed, at, after)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    at=st.integers(0, 25),
+    after=st.booleans(),
+    share=st.sampled_from([0.1, 0.5]),
+)
+def test_cut_lines_and_a_kill_together_leave_nothing_done_twice(
+    seed: int, at: int, after: bool, share: float
+) -> None:
+    chance = random.Random(seed)
+
+    def fault(request: Request) -> Any:
+        if request.method == "PATCH" and chance.random() < share / 2:
+            return chance.choice(["cut-before", "cut-after"])
+        return None
+
+    crash_and_resume(seed, at, after, fault)

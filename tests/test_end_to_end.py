@@ -1,0 +1,353 @@
+"""The program as people run it, over real sockets: what it promises about every run."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from bulkhooks.sandbox import Bucket, Request, Sandbox
+from world import World, served
+
+Make: TypeAlias = Callable[..., World]
+NAMES = ("t0", "t1", "t2", "t3", "t4")
+WANTED = {"axios": "9.9.9"}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    with ExitStack() as stack:
+
+        def world(names: tuple[str, ...] = NAMES, **more: Any) -> World:
+            sandbox = Sandbox(names, **more)
+            return World(tmp_path, sandbox, stack.enter_context(served(sandbox)), names)
+
+        yield world
+
+
+def dependencies_job(world: World, wanted: Any = WANTED) -> None:
+    """Every hook of every tenant gets the same dependencies, by id."""
+    edits = [
+        {"tenant": name, "hook": id, "set": {"dependencies": wanted}}
+        for name in world.tenants
+        for id in world.ids(name)
+    ]
+    world.write("job.jsonl", edits)
+
+
+def written(world: World) -> Counter[tuple[str, str]]:
+    return Counter((seen.tenant, seen.path) for seen in world.sandbox.writes())
+
+
+def assert_each_written_once(world: World) -> None:
+    assert set(written(world).values()) == {1}
+    for name in world.tenants:
+        assert all(hook["dependencies"] == WANTED for hook in world.sandbox.hooks_of(name))
+
+
+def test_a_killed_run_goes_on_and_writes_nothing_twice(make: Make) -> None:
+    world = make(hooks=200, latency=0.01)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as process:
+        world.wait_for(lambda: len(world.sandbox.writes()) > 300)
+        process.kill()
+    assert 300 < len(world.sandbox.writes()) < 1000
+    assert world.books()["next"] == "bulkhooks apply j"
+    world.run_job("job.jsonl")
+    assert_each_written_once(world)
+    assert world.books()["applied"] == 1000
+
+    before = len(world.sandbox.log)
+    third = world.run_job("job.jsonl")
+    assert "nothing sent; journal of 20" in third.stderr
+    assert len(world.sandbox.log) == before
+
+    world.run_job("job.jsonl", "--fresh")
+    assert world.books()["unchanged"] == 1000
+    reads = Counter(seen.tenant for seen in world.sandbox.log[before:])
+    assert set(reads) == set(NAMES)
+    assert max(reads.values()) <= 3
+    assert len(world.sandbox.writes()) == 1000
+    assert len(list(world.folder.glob("j.20*"))) == 1, "the old journal is put aside"
+
+
+def test_a_job_with_bad_lines_shows_them_all_and_sends_nothing(make: Make) -> None:
+    world = make()
+    good = {"tenant": "t0", "hook": world.ids("t0")[0], "set": {"enabled": False}}
+    lines = [json.dumps(good)] * 6
+    lines[1] = '{"tenant": "t0", "hook": '
+    lines[3] = json.dumps(good | {"sett": {}})
+    lines[5] = json.dumps(good | {"set": {"enabled": "true"}})
+    world.write("job.jsonl", "\n".join(lines))
+    told = world.run_job("job.jsonl", status=2).stderr
+    assert [line.split(":")[1] for line in told.splitlines()] == ["2", "4", "6"]
+    assert world.sandbox.log == []
+    assert not (world.folder / "j").exists()
+
+
+def test_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on(make: Make) -> None:
+    world = make(hooks=200, latency=0.05)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as process:
+        world.wait_for(lambda: len(world.sandbox.writes()) > 100)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 3, err
+    assert "next: bulkhooks apply j" in out
+    books = world.books()
+    assert books["uncertain"] == 0
+    assert books["applied"] == len(world.sandbox.writes()) < 1000
+    world.call("apply", "j", "--yes")
+    assert_each_written_once(world)
+
+
+def test_a_second_ctrl_c_waits_for_nothing_and_nothing_is_lost(make: Make) -> None:
+    hung = set[str]()
+
+    def hang_once(request: Request) -> Any:
+        if request.method == "PATCH" and request.path not in hung and len(hung) < 3:
+            hung.add(request.path)
+            return "hang"
+        return None
+
+    world = make(("t0",), hooks=8, fault=hang_once)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as process:
+        world.wait_for(lambda: len(world.sandbox.writes()) == 8)
+        process.send_signal(signal.SIGTERM)
+        world.wait_for(lambda: process.poll() is None)
+        with pytest.raises(Exception, match="timed out"):
+            process.wait(0.3)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode in (1, 3)
+    assert world.books()["uncertain"] == 3
+    world.call("apply", "j", "--yes")
+    assert_each_written_once(world)
+
+
+def test_one_journal_has_one_worker_and_the_second_learns_who(make: Make) -> None:
+    world = make(hooks=100, latency=0.05)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as first:
+        world.wait_for(lambda: len(world.sandbox.writes()) > 10)
+        second = world.call("apply", "j", "--yes", status=2)
+        assert f"in use by process {first.pid}" in second.stderr
+        first.kill()
+    world.call("apply", "j", "--yes")
+    assert_each_written_once(world)
+
+
+def test_one_tenant_has_one_worker_whatever_the_journal(make: Make) -> None:
+    world = make(("t0",), hooks=100, latency=0.05)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as first:
+        world.wait_for(lambda: len(world.sandbox.writes()) > 2)
+        before = len(world.sandbox.writes())
+        words = ("--tenants", "tenants.json", "--journal", "other", "--yes")
+        second = world.call("run", "job.jsonl", *words, status=2)
+        assert f"in use by process {first.pid}" in second.stderr
+        assert before < 100
+        first.kill()
+
+
+def test_one_tenants_bad_token_stops_that_tenant_alone(make: Make) -> None:
+    world = make(hooks=20)
+    dependencies_job(world)
+    world.tenants["t3"]["token"] = "env:BAD_TOKEN"
+    world.write_tenants()
+    world.run_job("job.jsonl", status=1)
+    books = world.books()
+    assert (books["applied"], books["failed"]) == (80, 20)
+    (cause,) = books["causes"]
+    assert (cause["count"], cause["tenants"]) == (20, ["t3"])
+    assert cause["cause"].startswith("401")
+    assert books["tenants"]["t3"]["failed"] == 20
+
+    world.tenants["t3"]["token"] = "env:TOKEN"
+    world.write_tenants()
+    assert books["next"] == "bulkhooks apply j --failed"
+    world.call("apply", "j", "--failed", "--yes")
+    assert_each_written_once(world)
+    assert world.books()["applied"] == 100
+
+
+def test_a_token_that_goes_bad_under_way_stops_that_tenant_alone(make: Make) -> None:
+    def refuse(request: Request) -> Any:
+        return None
+
+    world = make(("t0", "t1"), hooks=50, latency=0.02)
+    dependencies_job(world)
+    world.call("plan", "job.jsonl", "--tenants", "tenants.json", "--journal", "j")
+    world.tenants["t1"]["token"] = "env:BAD_TOKEN"
+    world.write_tenants()
+    world.call("apply", "j", "--tenants", "tenants.json", "--yes", status=1)
+    books = world.books()
+    assert (books["applied"], books["failed"]) == (50, 50)
+    assert len(books["causes"]) == 1
+
+
+def test_a_write_whose_answer_was_cut_off_is_read_back_and_not_sent_again(make: Make) -> None:
+    cut = Counter[str]()
+
+    def fault(request: Request) -> Any:
+        if request.method == "PATCH":
+            cut[request.path] += 1
+            return "cut-after" if cut[request.path] == 1 else None
+        return None
+
+    world = make(("t0",), hooks=12, fault=fault)
+    dependencies_job(world)
+    world.run_job("job.jsonl")
+    assert_each_written_once(world)
+    assert world.books()["applied"] == 12
+
+
+def test_a_journal_of_the_sandbox_is_never_taken_for_the_tenants(make: Make) -> None:
+    world = make(("t0", "t1"))
+    world.write(
+        "job.json",
+        {
+            "name": "freeze",
+            "edits": [
+                {
+                    "tenants": "t*",
+                    "hooks": {"triggerId": "pre-user-registration", "enabled": True},
+                    "set": {"enabled": False},
+                }
+            ],
+        },
+    )
+    world.env["TOKEN"] = ""
+    world.call("run", "job.json", "--tenants", "tenants.json", "--sandbox")
+    assert world.sandbox.log == []
+    world.env["TOKEN"] = "sandbox"
+    world.call("run", "job.json", "--tenants", "tenants.json", "--yes")
+    assert len(world.sandbox.writes()) == 2
+    assert world.books("freeze.journal")["applied"] == 2
+    assert world.books("freeze.sandbox.journal")["applied"] == 2
+    refused = world.call("apply", "freeze.sandbox.journal", "--yes", status=2)
+    assert "pretend tenants are gone" in refused.stderr
+
+
+def test_without_a_terminal_nothing_is_written_unless_yes_is_said(make: Make) -> None:
+    world = make(("t0",), hooks=5)
+    dependencies_job(world)
+    words = ("--tenants", "tenants.json", "--journal", "j")
+    told = world.call("run", "job.jsonl", *words, status=2)
+    assert "--yes" in told.stderr
+    assert world.sandbox.writes() == []
+    world.call("run", "job.jsonl", *words, "--yes")
+    assert_each_written_once(world)
+
+
+def test_another_job_is_told_what_differs(make: Make) -> None:
+    world = make(("t0",), hooks=3)
+    dependencies_job(world)
+    world.run_job("job.jsonl")
+    dependencies_job(world, {"axios": "1.0.0"})
+    told = world.run_job("job.jsonl", status=2).stderr
+    assert "is new or was changed" in told
+    assert "--fresh" in told
+    world.run_job("job.jsonl", "--fresh")
+    assert len(world.sandbox.writes()) == 6
+
+
+def test_a_hook_that_was_changed_after_the_plan_is_left_alone(make: Make) -> None:
+    world = make(("t0",), hooks=3)
+    dependencies_job(world)
+    world.call("plan", "job.jsonl", "--tenants", "tenants.json", "--journal", "j")
+    hook = world.sandbox._tenants["t0"].hooks[world.ids("t0")[1]]
+    hook["dependencies"] = {"lodash": "4.17.21"}
+    import sqlite3
+
+    with sqlite3.connect(world.folder / "j") as db:  # as if the plan were an hour old
+        db.execute("UPDATE tenants SET read_at = read_at - 3600")
+    db.close()
+    world.call("apply", "j", "--yes", status=1)
+    books = world.books()
+    assert (books["applied"], books["skipped"]) == (2, 1)
+    assert books["causes"][0]["cause"].startswith("drifted")
+    assert hook["dependencies"] == {"lodash": "4.17.21"}
+
+
+def test_a_selector_that_matches_nothing_is_an_error_unless_it_may(make: Make) -> None:
+    world = make(("t0",), hooks=5)
+    none = {"tenant": "t0", "hooks": {"name": "zzz*"}, "set": {"enabled": False}}
+    world.write("job.jsonl", [none])
+    told = world.run_job("job.jsonl", status=2).stderr
+    assert "job.jsonl:1: hooks: edit" in told
+    assert not (world.folder / "j").exists()
+    world.write("job.jsonl", [none | {"allow_empty": True}])
+    world.run_job("job.jsonl")
+    assert world.books()["planned"] == 0
+
+
+def test_one_hook_that_is_not_there_is_one_failed_item(make: Make) -> None:
+    world = make(("t0",), hooks=5)
+    missing = {"tenant": "t0", "hook": "NOSUCHHOOK", "set": {"enabled": False}}
+    there = {"tenant": "t0", "hook": world.ids("t0")[0], "set": {"enabled": False}}
+    world.write("job.jsonl", [missing, there])
+    world.run_job("job.jsonl", status=1)
+    books = world.books()
+    assert (books["failed"], books["applied"]) == (1, 1)
+    assert books["causes"][0]["cause"] == "no hook NOSUCHHOOK"
+
+
+def test_a_tight_limit_is_kept_and_the_run_ends(make: Make) -> None:
+    world = make(("t0", "t1"), hooks=15, bucket=Bucket(burst=10, rate=20))
+    dependencies_job(world)
+    world.run_job("job.jsonl")
+    assert_each_written_once(world)
+    for seen in world.sandbox.statistics().values():
+        assert seen.throttled == 0
+
+
+def test_a_tenant_that_cannot_be_reached_stops_itself_alone(make: Make) -> None:
+    world = make(("t0", "t1"), hooks=5)
+    dependencies_job(world)
+    world.tenants["t1"]["base_url"] = "http://127.0.0.1:9/t1"
+    world.write_tenants()
+    world.run_job("job.jsonl", status=1)
+    books = world.books()
+    assert (books["applied"], books["failed"]) == (5, 5)
+    assert "cannot connect" in books["causes"][0]["cause"]
+
+
+def test_scripts_are_set_and_read_alone_and_kept_in_the_journal(make: Make) -> None:
+    world = make(("t0",), hooks=5)
+    (world.folder / "hook.js").write_text("module.exports = 1;\n" * 30)
+    first, second = world.ids("t0")[:2]
+    edits = [
+        {"tenant": "t0", "hook": first, "set": {"script_file": "hook.js"}},
+        {"tenant": "t0", "hook": second, "set": {"script": "module.exports = 2;"}},
+    ]
+    world.write("job.jsonl", edits)
+    world.run_job("job.jsonl")
+    scripts = [hook["script"] for hook in world.sandbox.hooks_of("t0")[:2]]
+    assert scripts == ["module.exports = 1;\n" * 30, "module.exports = 2;"]
+    world.run_job("job.jsonl", "--fresh")
+    assert world.books()["unchanged"] == 2
+
+
+def test_validate_and_plan_answer_and_send_no_write(make: Make) -> None:
+    world = make(("t0",), hooks=30)
+    dependencies_job(world)
+    words = ("job.jsonl", "--tenants", "tenants.json")
+    assert "30 edits, nothing wrong" in world.call("validate", *words).stdout
+    assert world.sandbox.log == []
+    shown = world.call("plan", *words, "--journal", "j").stdout
+    assert "30 items to write on 1 tenant" in shown
+    assert shown.count("dependencies: ") == 20
+    assert "in all: t0 30 update" in shown
+    assert "expected to take" in shown
+    planned = json.loads(world.call("plan", *words, "--journal", "j", "--json").stdout)
+    assert planned["pending"] == len(planned["items"]) == 30
+    assert planned["expected_seconds"] >= 0
+    assert world.sandbox.writes() == []

@@ -1,0 +1,231 @@
+"""The journal: durable before it says so, whole or told, and its books always balance."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkhooks.errors import JournalError, Refused
+from bulkhooks.items import APPLIED, Item, Outcome, State, Step
+from bulkhooks.journal import Journal, StagedEdit, _rowsum
+
+LONG = "module.exports = (user, context, cb) => cb(null);\n" * 20
+
+
+def staged(name: str, *tenants: str, line: int = 1, given: bool = False) -> StagedEdit:
+    body = {"set": {"script": LONG, "enabled": False}, "name": name}
+    return StagedEdit(
+        name=name, given=given, line=line, must_match=False, body=body, tenants=tenants
+    )
+
+
+def item(edit: int, target: str, **more: Any) -> Item:
+    step = Step(kind="update", before={"script": "x"}, want={"script": LONG})
+    return Item(edit=edit, target=target, label="name", keys=(target,), steps=(step,), **more)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal.create(tmp_path / "j") as journal:
+        journal.stage([staged("a", "t0", "t1"), staged("b", "t0")], {"t0": "u0", "t1": "u1"})
+        yield journal
+
+
+def write(journal: Journal, *writes: Any) -> None:
+    journal._write(list(writes))
+
+
+def resolved(journal: Journal) -> list[Item]:
+    """Each placeholder of t0 becomes one pending item."""
+    last = journal.last_item
+    for placeholder, edit, _ in journal.placeholders(1, 0, last, 10):
+        write(journal, *journal.resolve(1, placeholder, [item(edit, f"h{edit}")]))
+    return journal.pending(1, (-1, 0), 10)
+
+
+def test_only_its_owner_may_read_a_journal(journal: Journal) -> None:
+    assert stat.S_IMODE(os.stat(journal.path).st_mode) == 0o600
+
+
+def test_a_long_text_is_kept_once_however_many_edits_have_it(journal: Journal) -> None:
+    resolved(journal)
+    assert journal._rows("SELECT count(*) FROM texts")[0][0] == 1
+    assert journal.placeholders(2, 0, 99, 10)[0][2]["set"]["script"] == LONG
+    assert journal.pending(1, (-1, 0), 1)[0].steps[0].want == {"script": LONG}
+
+
+def test_edits_of_one_content_are_numbered_in_their_order(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "j") as journal:
+        edits = [staged("x", "t0", line=line) for line in (1, 2, 3)]
+        journal.stage(edits, {"t0": "u"})
+        assert [name for name, _, _ in journal.contents()] == ["x", "x-2", "x-3"]
+        assert journal.same_names() == []
+
+
+def test_an_id_given_twice_is_found_with_its_lines(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "j") as journal:
+        edits = [staged("x", "t0", line=line, given=True) for line in (4, 9)]
+        journal.stage(edits, {"t0": "u"})
+        assert journal.same_names() == [("x", [4, 9])]
+
+
+def test_a_job_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    def edits() -> Iterator[StagedEdit]:
+        yield staged("a", "t0")
+        raise RuntimeError("line 2 is wrong")
+
+    with Journal.create(tmp_path / "j") as journal:
+        with pytest.raises(RuntimeError):
+            journal.stage(edits(), {"t0": "u"})
+        assert journal.count() == 0
+
+
+def test_work_comes_by_rank_and_then_in_the_jobs_order(journal: Journal) -> None:
+    last = journal.last_item
+    for placeholder, edit, _ in journal.placeholders(1, 0, last, 10):
+        items = [item(edit, f"late{edit}", rank=1), item(edit, f"soon{edit}")]
+        write(journal, *journal.resolve(1, placeholder, items))
+    order = [found.target for found in journal.pending(1, (-1, 0), 10)]
+    assert order == ["soon1", "soon2", "late1", "late2"]
+    first = journal.pending(1, (-1, 0), 2)
+    rest = journal.pending(1, (first[-1].rank, first[-1].id), 10)
+    assert [found.target for found in first + rest] == order
+
+
+def test_what_a_dead_process_left_sent_counts_as_uncertain(journal: Journal) -> None:
+    first, _ = resolved(journal)
+    write(journal, journal.sent(first, 0, 1000.5))
+    books = journal.books()[1]
+    assert (books[State.PENDING], books[State.UNCERTAIN]) == (1, 1)
+    assert journal.pending(1, (-1, 0), 1)[0].steps[0].sent_at == 1000.5
+
+
+def test_giving_a_lane_up_fails_what_was_never_sent_and_nothing_else(journal: Journal) -> None:
+    first, second = resolved(journal)
+    write(journal, journal.sent(first, 0, 1.0))
+    write(journal, journal.give_up(1, "403", "grant it"))
+    books = journal.books()[1]
+    assert (books[State.FAILED], books[State.UNCERTAIN]) == (1, 1)
+    (failed,) = journal.items([State.FAILED], 10)[-1:]
+    assert failed.outcome in (
+        Outcome(state=State.FAILED, cause="403", hint="grant it"),
+        Outcome(state=State.FAILED, cause="not planned"),
+    )
+    assert second.id in [found.id for found in journal.items([State.FAILED], 10)]
+
+
+def test_failed_items_are_reopened_only_when_asked(journal: Journal) -> None:
+    first, _ = resolved(journal)
+    step = first.steps[0]
+    write(journal, *journal.step_ended(first, step, applied=False, after={}))
+    write(journal, journal.ended(first, Outcome(state=State.FAILED, cause="400")))
+    write(journal, *journal.reopen(1, failed=False))
+    assert journal.books()[1][State.FAILED] == 1
+    write(journal, *journal.reopen(1, failed=True))
+    assert journal.books()[1][State.PENDING] == 2
+    assert journal.pending(1, (-1, 0), 1)[0].steps[0].state == "pending"
+
+
+async def test_what_is_committed_is_there_for_another_process(journal: Journal) -> None:
+    first, second = resolved(journal)
+    async with journal.writing():
+        journal.post(journal.ended(first, APPLIED))
+        await journal.commit(journal.ended(second, APPLIED))
+        other = sqlite3.connect(journal.path)
+        states = other.execute("SELECT state FROM items WHERE target IS NOT NULL").fetchall()
+        other.close()
+        assert states == [("applied",), ("applied",)]
+
+
+async def test_after_a_failed_write_nothing_is_accepted_any_more(journal: Journal) -> None:
+    with pytest.raises(JournalError, match="cannot be used"):  # noqa: PT012
+        async with journal.writing():
+            with pytest.raises(JournalError):
+                await journal.commit(("INSERT INTO no_such_table VALUES (1)", ()))
+            with pytest.raises(JournalError):
+                journal.post()
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("UPDATE items SET target = 'h9' WHERE target = 'h1'", "item"),
+        ("UPDATE items SET state = 'pending', cause = 'x' WHERE target = 'h1'", "item"),
+        ("UPDATE steps SET want = '{\"enabled\":true}'", "step 0"),
+        ("UPDATE steps SET sent_at = 5.0", "step 0"),
+        ("UPDATE texts SET body = 'evil'", "text"),
+    ],
+)
+def test_a_row_that_is_not_whole_is_never_used(journal: Journal, sql: str, found: str) -> None:
+    resolved(journal)
+    write(journal, (sql, ()))
+    with pytest.raises(JournalError, match=f"damaged at .*{found}"):
+        journal.pending(1, (-1, 0), 10)
+
+
+def test_a_damaged_edit_is_never_resolved(journal: Journal) -> None:
+    write(journal, ("UPDATE edits SET body = replace(body, 'false', 'true')", ()))
+    with pytest.raises(JournalError, match="damaged at edit"):
+        journal.placeholders(1, 0, 99, 10)
+
+
+def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
+    (tmp_path / "j").write_text("not a journal " * 100)
+    with pytest.raises(JournalError, match="damaged"), Journal.open(tmp_path / "j"):
+        pass
+    with pytest.raises(Refused, match="no such journal"), Journal.open(tmp_path / "none"):
+        pass
+    sqlite3.connect(tmp_path / "other").executescript("CREATE TABLE t (x)").close()
+    with (
+        pytest.raises(JournalError, match="not a bulkhooks journal"),
+        Journal.open(tmp_path / "other"),
+    ):
+        pass
+
+
+def test_another_versions_format_is_refused(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "j") as journal:
+        write(journal, ("PRAGMA user_version = 99", ()))
+    with pytest.raises(Refused, match="format 99"), Journal.open(tmp_path / "j"):
+        pass
+
+
+def test_a_truncated_journal_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with Journal.create(path) as journal:
+        journal.stage([staged(f"e{n}", "t0") for n in range(2000)], {"t0": "u"})
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(JournalError, match="damaged"), Journal.open(path) as journal:
+        journal.placeholders(1, 0, 10**9, 10**6)
+
+
+def test_a_closed_journal_is_one_file(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "j") as journal:
+        journal.stage([staged("a", "t0")], {"t0": "u"})
+    assert [path.name for path in tmp_path.iterdir()] == ["j"]
+
+
+values = st.none() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | st.text()
+
+
+@given(st.lists(values, min_size=1, max_size=6))
+def test_a_checksum_is_the_same_in_sql_and_here(row: list[Any]) -> None:
+    row = [
+        value.replace("\x00", "").encode("utf-8", "ignore").decode()
+        if isinstance(value, str)
+        else value
+        for value in row
+    ]
+    db = sqlite3.connect(":memory:")
+    db.create_function("rowsum", -1, _rowsum)
+    marks = ",".join("?" * len(row))
+    assert db.execute(f"SELECT rowsum({marks})", row).fetchone()[0] == _rowsum(*row)
+    db.close()

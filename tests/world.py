@@ -1,0 +1,124 @@
+"""A whole small world for tests: pretend tenants over sockets, their file, and the program."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bulkhooks.sandbox import Sandbox, serve
+
+
+@contextmanager
+def served(sandbox: Sandbox) -> Iterator[str]:
+    """The sandbox on loopback, in a thread of its own; its URL."""
+    loop = asyncio.new_event_loop()
+    ready: list[str] = []
+    started, over = threading.Event(), asyncio.Event()
+
+    async def main() -> None:
+        async with serve(sandbox) as url:
+            ready.append(url)
+            started.set()
+            await over.wait()
+
+    def work() -> None:
+        try:
+            loop.run_until_complete(main())
+        finally:
+            started.set()
+            loop.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    started.wait()
+    try:
+        yield ready[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+
+
+class World:
+    """A folder with a tenants file for a served sandbox, and the program to run in it."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox, url: str, names: Iterable[str]) -> None:
+        self.folder, self.sandbox = folder, sandbox
+        self.tenants = {name: {"base_url": f"{url}/{name}", "token": "env:TOKEN"} for name in names}
+        self.env = os.environ | {"TOKEN": "sandbox", "BAD_TOKEN": "wrong", "NO_COLOR": "1"}
+        self.write_tenants()
+
+    def write_tenants(self) -> None:
+        """Write the tenants file as it now is."""
+        (self.folder / "tenants.json").write_text(json.dumps({"tenants": self.tenants}))
+
+    def write(self, name: str, content: Any) -> Path:
+        """Write a job: text as it is, a list as JSON Lines, a mapping as JSON."""
+        if isinstance(content, list):
+            content = "".join(json.dumps(edit) + "\n" for edit in content)
+        elif not isinstance(content, str):
+            content = json.dumps(content)
+        path = self.folder / name
+        path.write_text(content)
+        return path
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """The program, started."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "bulkhooks", *words],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """The program, run to its end, which must be `status`."""
+        with self.start(*words) as process:
+            out, err = process.communicate(timeout=50)
+        assert process.returncode == status, f"{process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def run_job(self, job: str, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """`run JOB` as a script would."""
+        fixed = ("--tenants", "tenants.json", "--journal", "j", "--yes")
+        return self.call("run", job, *fixed, *words, status=status)
+
+    def start_job(self, job: str) -> subprocess.Popen[str]:
+        """`run JOB` as a script would, started."""
+        return self.start("run", job, "--tenants", "tenants.json", "--journal", "j", "--yes")
+
+    def books(self, journal: str = "j") -> dict[str, Any]:
+        """`status --json`, looked over: the books balance, for each tenant and in total."""
+        books = json.loads(self.call("status", journal, "--json").stdout)
+        for each in (books, *books["tenants"].values()):
+            assert each["planned"] == sum(each[state] for state in STATES)
+        for state in ("planned", *STATES):
+            assert books[state] == sum(each[state] for each in books["tenants"].values())
+        return dict(books)
+
+    def ids(self, tenant: str) -> list[str]:
+        """The ids of a tenant's hooks."""
+        return [hook["id"] for hook in self.sandbox.hooks_of(tenant)]
+
+    def wait_for(self, true: Callable[[], bool]) -> None:
+        """Wait until something is true of the world."""
+        for _ in range(2000):
+            if true():
+                return
+            time.sleep(0.005)
+        raise AssertionError("it never came true")
+
+
+STATES = ("applied", "unchanged", "failed", "skipped", "uncertain", "pending")
