@@ -23,7 +23,7 @@ import orjson
 from .errors import ItemError, Stopped, TenantError, Unsure
 from .items import Call
 from .pacing import Limiter
-from .tenants import ClientSecret, GivenToken, StaticToken, Tenant
+from .tenants import ClientSecret, StaticToken, Tenant
 
 #: Requests in flight over all tenants.
 IN_FLIGHT: Final = 256
@@ -261,10 +261,7 @@ class ManagementClient:
             return self._token
         async with self._token_lock:
             if anyio.current_time() >= self._token_ends:
-                if isinstance(credential, GivenToken):
-                    self._token = credential.value
-                    self._token_ends = math.inf
-                elif isinstance(credential, StaticToken):
+                if isinstance(credential, StaticToken):
                     self._token = await anyio.to_thread.run_sync(credential.token.resolve)
                     self._token_ends = math.inf
                 else:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from itertools import cycle
 from pathlib import Path
 from signal import SIGINT, SIGTERM
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, get_args
 
 import typer
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Items that a diff shows one by one, and tenants that the books do.
 _SHOWN, _TENANTS_SHOWN = 20, 50
+#: Columns that the table of books needs.
+_TABLE = 110
 _SIGNALS = (SIGINT, SIGTERM)
 
 app = typer.Typer(
@@ -243,6 +247,8 @@ class _Work:
                 wrong += error.complaints
         if wrong:
             raise BadInput(wrong)
+        if not found[0].sound:  # its name must not become a path
+            deque(found[0].edits(found[1]), maxlen=0)
         return cls(job=found[0], tenants=found[1], tenants_file=file)
 
 
@@ -250,29 +256,40 @@ class _Work:
 async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
     """The job's tenants, each at a sandbox that has the hooks which the job names."""
     from . import sandbox
+    from .hooks import Trigger
+    from .tenants import GivenToken, StaticToken
 
-    hooks: dict[tuple[str, str], Edit] = {}
+    named: dict[tuple[str, str], Edit] = {}
     names: dict[str, None] = {}
+    selects = False
     for edit in work.job.edits(work.tenants):
         names.update(dict.fromkeys(edit.tenants))
+        selects = selects or not edit.one
         if edit.one:
-            hooks.update(
-                {(name, edit.match.id or edit.match.name or ""): edit for name in edit.tenants}
-            )
-    box = sandbox.Sandbox(names, bucket=sandbox.BUCKETS["prod"], keep_log=False)
-    for number, ((name, _), edit) in enumerate(hooks.items()):
+            wanted = edit.match.id or edit.match.name or ""
+            named.update({(name, wanted): edit for name in edit.tenants})
+    box = sandbox.Sandbox(
+        names, hooks=25 if selects else 0, bucket=sandbox.BUCKETS["prod"], keep_log=False
+    )
+    triggers = cycle(get_args(Trigger))
+    for number, ((name, _), edit) in enumerate(named.items(), 1):
         match, expect = edit.match, edit.expect
         with suppress(ValueError):  # one of that name is there already
             box.add_hook(
                 name,
                 id=match.id,
                 name=match.name or expect.get("name") or f"hook-{number}",
-                triggerId=match.triggerId or expect.get("triggerId") or "post-change-password",
+                triggerId=match.triggerId or expect.get("triggerId") or next(triggers),
                 enabled=expect.get("enabled", False),
                 dependencies=expect.get("dependencies"),
+                alone=True in (expect.get("enabled"), edit.set.get("enabled")),
             )
+    token = StaticToken(token=GivenToken("sandbox"))
     async with sandbox.serve(box) as url:
-        yield {name: work.tenants[name].pretended(f"{url}/{name}") for name in names}
+        yield {
+            name: replace(work.tenants[name], base_url=f"{url}/{name}", credential=token)
+            for name in names
+        }
 
 
 @asynccontextmanager
@@ -404,7 +421,9 @@ def _show_books(summary: Summary, out: TextIO) -> None:
     throttled = sum(tenant.throttled for tenant in summary.tenants.values())
     numbers = [getattr(summary.books, state) for state in states]
     table.add_row("all", *map(str, [*numbers, requests, throttled]))
-    Console(file=out).print(f"{summary.job} in {summary.journal}", table)
+    console = Console(file=out)
+    console.width = max(console.width, _TABLE)
+    console.print(f"{summary.job} in {summary.journal}", table, highlight=False)
     _show_causes(summary, out)
     if summary.next:
         print(f"next: {summary.next}", file=out)

@@ -195,7 +195,10 @@ class Listing:
         if edit.one and len(matching) != 1:
             wanted = edit.match.id or edit.match.name
             if not matching:
-                raise ItemError(f"no hook {wanted}", "correct the job, or take the edit out of it")
+                hint = "correct the job, or take the edit out of it"
+                if any(hook.get("name") == edit.match.id for hook in self.hooks.values()):
+                    hint = f"that is a name, not an id: write hook: {{name: {wanted}}}"
+                raise ItemError(f"no hook {wanted}", hint)
             raise ItemError(f"{len(matching)} hooks are named {wanted}", "name the hook by its id")
         for hook in matching:
             yield self._item(row, edit, hook)

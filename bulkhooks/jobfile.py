@@ -10,17 +10,17 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, TypeAlias, get_args
+from typing import Final, TypeAlias, get_args
 
 import orjson
 
 from .errors import BadInput, Complaint
 from .hooks import ID, NAME, Edit, HookMatch, Trigger
+from .items import Fields
 from .pacing import Limits
 from .source import (
     Document,
     Findings,
-    Plain,
     dotted,
     not_json,
     read_document,
@@ -54,7 +54,7 @@ _JOB: Final = dict.fromkeys(("name", "note", "edits", "limits")).keys()
 _EDIT: Final = dict.fromkeys(
     ("tenant", "tenants", "hook", "hooks", "set", "expect", "id", "note", "allow_empty")
 ).keys()
-_ONE: Final = dict.fromkeys(("id", "name", "triggerId")).keys()
+_TAGS: Final = dict.fromkeys(("tags",)).keys()
 _COLUMNS: Final = dict.fromkeys(
     ("tenant", "hook", "enabled", "name", "script_file", "script", "id", "note")
 ).keys()
@@ -71,6 +71,11 @@ class Job:
     _folder: Path
     _header: tuple[Complaint, ...]
     _rows: _Rows
+
+    @property
+    def sound(self) -> bool:
+        """Whether the header is right; where it is not, `edits` says why."""
+        return not self._header
 
     def edits(self, tenants: Mapping[str, Tenant]) -> Iterator[Edit]:
         """Every edit that is right, in the job's order.
@@ -111,7 +116,13 @@ class Job:
         """
         header = Findings(name)
         _check_job_name(header, "name", name)
-        lines = [_packed(edit) for edit in edits]
+        lines = []
+        for header.line, edit in enumerate(edits, 1):
+            try:
+                lines.append(orjson.dumps(dict(edit)))
+            except (TypeError, ValueError) as error:
+                header.add("", f"cannot be written as JSON: {error}")
+                lines.append(b"")
         return cls(
             name=name,
             note=note,
@@ -230,46 +241,44 @@ def _may_repeat_a_key(line: bytes, raw: object) -> bool:
 def _csv_rows(path: Path, found: Findings) -> Iterator[tuple[int, str, object]]:
     rows = csv.reader(_decoded(read_lines(path, found), found), strict=True)
     columns: list[str] | None = None
+    last = 0
     while True:
-        # A row may have several lines; it is named by its first.
-        line = (found.line or 0) + 1
+        wrong = ""
         try:
             cells = next(rows, None)
         except csv.Error as error:
-            found.line, found.prefix, last = line, "", found.line
-            found.add("", f"is not CSV: {error}")
-            found.line = last
-            continue
-        last = found.line
+            cells, wrong = [], f"is not CSV: {error}"
+        # A row may be several lines long; it goes by its first.
+        first, last = last + 1, found.line or 0
+        found.line = first
         if cells is None:
             return
-        found.line, found.prefix = line, ""
-        if columns is None and cells:
+        if wrong:
+            found.add("", wrong)
+        elif columns is None and cells:
             columns = _csv_columns(cells, found)
             if columns is None:
                 return
         elif columns is not None and len(cells) == len(columns):
-            yield line, "", _csv_edit(columns, cells)
+            yield first, "", _csv_edit(columns, cells)
         elif columns is not None and cells:
             found.add("", f"has {len(cells)} cells; the header has {len(columns)}")
-        found.line = last
 
 
 def _csv_columns(cells: list[str], found: Findings) -> list[str] | None:
-    """The names of the columns; None if rows cannot be told by them."""
+    """The names of the columns; None if rows make no sense by them."""
     if len(cells) == 1 and ";" in cells[0]:
         found.add("", "cells must be separated by commas, not semicolons")
         return None
-    bad = found.count
     for index, name in enumerate(cells):
         if name not in _COLUMNS:
             found.unknown("", "column", name, _COLUMNS)
         elif name in cells[:index]:
             found.add("", f"column `{name}` is given twice")
-    for name in ("tenant", "hook"):
-        if name not in cells:
-            found.add("", f"has no column `{name}`")
-    return cells if "tenant" in cells or found.count == bad else None
+    lacking = [name for name in ("tenant", "hook") if name not in cells]
+    for name in lacking:
+        found.add("", f"has no column `{name}`")
+    return None if lacking else cells
 
 
 def _csv_edit(columns: list[str], cells: list[str]) -> dict[str, object]:
@@ -280,7 +289,7 @@ def _csv_edit(columns: list[str], cells: list[str]) -> dict[str, object]:
             continue
         if name == "enabled":
             fields[name] = {"true": True, "false": False}.get(cell.lower(), cell)
-        elif name in _FIELDS:
+        elif name in _SET:
             fields[name] = cell
         elif name in _COLUMNS:
             edit[name] = cell
@@ -301,17 +310,253 @@ def _numbered(lines: Iterable[bytes], found: Findings) -> Iterator[bytes]:
         yield line
 
 
-def _packed(edit: Mapping[str, object]) -> bytes:
-    try:
-        return orjson.dumps(dict(edit))
-    except (TypeError, ValueError) as error:
-        # Stands for the edit, so that it is complained of with its number.
-        return b"? " + str(error).encode(errors="replace")
-
-
 def _is_utf8(line: bytes) -> bool:
     try:
         line.decode()
     except UnicodeDecodeError:
         return False
     return True
+
+
+# ---- one edit
+
+
+class _Check:
+    """Checks edits one by one; all that is wrong with them goes to the findings."""
+
+    def __init__(self, found: Findings, tenants: Mapping[str, Tenant], folder: Path) -> None:
+        self._found = found
+        self._tenants = tenants
+        self._tags = sorted({tag for tenant in tenants.values() for tag in tenant.tags})
+        self._rank = {name: rank for rank, name in enumerate(tenants)}
+        self._folder = folder
+        # Long jobs say the same again and again: what costs time is done once.
+        self._named = lru_cache(maxsize=1000)(self._find_named)
+        self._script = lru_cache(maxsize=32)(self._read_script)
+
+    def edit(self, raw: object, line: int) -> Edit | None:
+        """The edit that `raw` is; None, with complaints, if it is none."""
+        found = self._found
+        before = found.count
+        written = found.mapping("", raw, _EDIT)
+        if not written:
+            return None
+        tenants = self._tenants_of(written)
+        match = self._match(written)
+        fields = self._set(written)
+        expect = self._fields("expect", written["expect"], _EXPECT) if "expect" in written else {}
+        ident = found.text("id", written["id"]) if "id" in written else None
+        if ident is not None and not (len(ident) <= 200 and ident.isprintable()):
+            found.add("id", "must be one line of at most 200 characters")
+        note = found.text("note", written["note"]) if "note" in written else None
+        allow_empty = "allow_empty" in written and found.boolean(
+            "allow_empty", written["allow_empty"]
+        )
+        if found.count != before:
+            return None
+        return Edit(
+            digest=_digest(written),
+            line=line,
+            tenants=tenants,
+            match=match,
+            one="hook" in written,
+            set=fields,
+            expect=expect,
+            id=ident,
+            note=note,
+            allow_empty=bool(allow_empty),
+        )
+
+    def _only(self, edit: Mapping[str, object], one: str, many: str) -> str | None:
+        """Which of two keys is there."""
+        if (one in edit) == (many in edit):
+            self._found.add("", f"needs exactly one of `{one}` and `{many}`")
+            return None
+        return one if one in edit else many
+
+    def _tenants_of(self, edit: Mapping[str, object]) -> tuple[str, ...]:
+        key = self._only(edit, "tenant", "tenants")
+        if key is None:
+            return ()
+        value = edit[key]
+        if key == "tenant":
+            name = self._found.text(key, value)
+            if name is not None and name not in self._tenants and _GLOB.search(name):
+                self._found.add(key, f"must be one name; for a glob write `tenants: {name}`")
+                return ()
+            return () if name is None else self._names(key, name)
+        if isinstance(value, dict):
+            return self._tagged(value)
+        if not isinstance(value, list):
+            name = self._found.text(key, value)
+            return () if name is None else self._names(key, name)
+        if not value:
+            self._found.add(key, "is an empty list")
+        every: set[str] = set()
+        for index, item in enumerate(value):
+            name = self._found.text(f"{key}[{index}]", item)
+            if name is not None:
+                every.update(self._names(f"{key}[{index}]", name))
+        return tuple(sorted(every, key=self._rank.__getitem__))
+
+    def _names(self, key: str, name: str) -> tuple[str, ...]:
+        """The tenants of a name or glob."""
+        names = self._named(name)
+        if not names:
+            kind = "tenant" if not _GLOB.search(name) else "tenants"
+            self._found.unknown(key, kind, name, self._tenants)
+        return names
+
+    def _find_named(self, name: str) -> tuple[str, ...]:
+        if name in self._tenants:
+            return (name,)
+        if not _GLOB.search(name):
+            return ()
+        return tuple(known for known in self._tenants if fnmatchcase(known, name))
+
+    def _tagged(self, value: object) -> tuple[str, ...]:
+        found = self._found
+        raw = found.mapping("tenants", value, _TAGS).get("tags")
+        if not isinstance(raw, list) or not raw:
+            found.add("tenants.tags", "must be a list like [prod, eu]")
+            return ()
+        before = found.count
+        tags: set[str] = set()
+        for index, item in enumerate(raw):
+            tag = found.text(f"tenants.tags[{index}]", item)
+            if tag is not None and tag not in self._tags:
+                found.unknown(f"tenants.tags[{index}]", "tag", tag, self._tags)
+            elif tag is not None:
+                tags.add(tag)
+        names = tuple(name for name, tenant in self._tenants.items() if tenant.tags >= tags)
+        if not names and found.count == before:
+            found.add("tenants.tags", "no tenant has all of these tags")
+        return names
+
+    def _match(self, edit: Mapping[str, object]) -> HookMatch:
+        found = self._found
+        key = self._only(edit, "hook", "hooks")
+        if key is None:
+            return HookMatch()
+        value = edit[key]
+        if key == "hook" and not isinstance(value, dict):
+            _hook_id(found, key, value)
+            return HookMatch(id=value if isinstance(value, str) else None)
+        if key == "hooks":
+            return HookMatch(**self._fields(key, value, _MANY))
+        raw = self._fields(key, value, _ONE)
+        if raw and not ("id" in raw or "name" in raw):
+            found.add(key, "needs `name` or `id`; to change every match, write `hooks`")
+        return HookMatch(**raw)
+
+    def _set(self, edit: Mapping[str, object]) -> Fields:
+        found = self._found
+        if "set" not in edit:
+            found.add("", "says nothing to do: needs `set`")
+            return {}
+        fields = self._fields("set", edit["set"], _SET)
+        if "script_file" not in fields:
+            return fields
+        written = fields.pop("script_file")
+        if "script" in fields:
+            found.add("set", "needs at most one of `script` and `script_file`")
+        elif isinstance(written, str) and written:
+            fields["script"], wrong = self._script(written)
+            if wrong:
+                found.add("set.script_file", f"{shown(written)} {wrong}")
+        return fields
+
+    def _fields(self, key: str, value: object, checks: Mapping[str, _FieldCheck]) -> Fields:
+        """A mapping of fields, each checked."""
+        fields = dict(self._found.mapping(key, value, checks.keys()))
+        for name, inner in fields.items():
+            checks[name](self._found, f"{key}.{name}", inner)
+        return fields
+
+    def _read_script(self, written: str) -> tuple[str, str]:
+        """The text of a script file, and what is wrong with it."""
+        try:
+            folder = self._folder.resolve()
+            path = (folder / written).resolve(strict=True)
+            if not path.is_relative_to(folder):
+                return "", "is outside the job file's folder"
+            text = read_file(path, MAX_SCRIPT).decode()
+        except UnicodeDecodeError:
+            return "", "is not UTF-8"
+        except FileNotFoundError:
+            return "", "is not there"
+        except OSError as error:
+            return "", f"cannot be read: {error.strerror}"
+        except (ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+            return "", str(error)
+        return text, "" if text else "is empty"
+
+
+def _digest(written: Mapping[str, object]) -> str:
+    content = {key: value for key, value in written.items() if key not in ("id", "note")}
+    return blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+
+def _hook_id(found: Findings, key: str, value: object) -> None:
+    text = found.text(key, value)
+    if text is not None and not ID.match(text):
+        what = f"{shown(text)} is no hook id: letters, digits and hyphens"
+        found.add(key, f"{what}; by name it is {{name: ...}}" if key == "hook" else what)
+
+
+def _hook_name(found: Findings, key: str, value: object) -> None:
+    text = found.text(key, value)
+    if text is not None and not NAME.match(text):
+        found.add(key, f"{shown(text)} is no hook name: {_NAME_RULE}")
+
+
+def _hook_glob(found: Findings, key: str, value: object) -> None:
+    text = found.text(key, value)
+    if text is not None and not _HOOK_GLOB.match(text):
+        found.add(key, f"{shown(text)} matches no hook name: {_NAME_RULE}")
+
+
+def _trigger(found: Findings, key: str, value: object) -> None:
+    text = found.text(key, value)
+    if text is not None and text not in _TRIGGERS:
+        found.unknown(key, "trigger", text, _TRIGGERS)
+
+
+def _dependencies(found: Findings, key: str, value: object) -> None:
+    if not isinstance(value, dict):
+        found.add(key, f"must be a mapping of packages to versions, not {shown(value)}")
+        return
+    for name, version in value.items():
+        at = dotted(key, name)
+        if len(name) > 214 or not _PACKAGE.match(name):
+            found.add(at, f"{shown(name)} is no npm package name")
+        text = found.text(at, version)
+        if text is not None and not (len(text) <= 200 and text.isprintable()):
+            found.add(at, f"{shown(text)} is no version")
+
+
+_FieldCheck: TypeAlias = Callable[[Findings, str, object], object]
+_MANY: Final[Mapping[str, _FieldCheck]] = {
+    "id": _hook_id,
+    "name": _hook_glob,
+    "triggerId": _trigger,
+    "enabled": Findings.boolean,
+}
+_ONE: Final[Mapping[str, _FieldCheck]] = {
+    "id": _hook_id,
+    "name": _hook_name,
+    "triggerId": _trigger,
+}
+_EXPECT: Final[Mapping[str, _FieldCheck]] = {
+    "name": _hook_name,
+    "enabled": Findings.boolean,
+    "triggerId": _trigger,
+    "dependencies": _dependencies,
+}
+_SET: Final[Mapping[str, _FieldCheck]] = {
+    "name": _hook_name,
+    "script": Findings.text,
+    "script_file": Findings.text,
+    "enabled": Findings.boolean,
+    "dependencies": _dependencies,
+}

@@ -30,6 +30,8 @@ _APPLICATION: Final = 0x62686B73  # "bhks"
 _GATHER: Final = 0.002
 #: Strings longer than this many characters are stored once and referred to.
 _LONG: Final = 200
+#: Items whose steps are asked for in one statement.
+_AT_ONCE: Final = 500
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -77,9 +79,7 @@ _GIVE_UP: Final = _MOVE_ITEMS + " AND id NOT IN (SELECT item FROM steps WHERE st
 _ITEMS: Final = """SELECT i.id, i.edit, i.tenant, i.target, i.label, i.keys, i.rank, i.state,
     i.cause, i.hint, i.sum, e.name FROM items i JOIN edits e ON e.id = i.edit"""
 _STEPS: Final = """SELECT item, n, kind, before, want, state, sent_at, after, sum FROM steps
-    WHERE item BETWEEN ? AND ? ORDER BY item, n"""
-_STEPS_OF: Final = """SELECT item, n, kind, before, want, state, sent_at, after, sum FROM steps
-    WHERE item = ? ORDER BY n"""
+    WHERE item IN ({}) ORDER BY item, n"""
 _BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, state"
 _IN_DOUBT: Final = """SELECT i.tenant, count(DISTINCT i.id) FROM steps s
     JOIN items i ON i.id = s.item
@@ -149,6 +149,7 @@ class Journal:
         self._batch = _Batch()
         self._wake = anyio.Event()
         self._broken: JournalError | None = None
+        self._closing = False
         with _told(path):
             row = reader.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
         self._last_item: int = row[0]
@@ -338,7 +339,8 @@ class Journal:
             (tenant, after, last, count),
         )
         for _, edit, name, line, body, total in rows:
-            self._verify(total, f"edit {name}", edit, name, line, body)
+            if _rowsum(edit, name, line, body) != total:
+                raise self._damaged(f"edit {name}")
         return [(item, edit, self._unpacked(body)) for item, edit, _, _, body, _ in rows]
 
     def resolve(self, tenant: int, placeholder: int, items: Iterable[Item]) -> list[Write]:
@@ -453,29 +455,33 @@ class Journal:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
         """While inside, what is handed over is written; at the end, all of it has been."""
+        self._closing = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write_batches)
             try:
                 yield
             finally:
-                with anyio.CancelScope(shield=True), suppress(JournalError):
-                    await self.commit()
-                tasks.cancel_scope.cancel()
+                self._closing = True
+                self._wake.set()
         if self._broken:
             raise self._broken
 
     async def _write_batches(self) -> None:
-        while not self._broken:
-            await self._wake.wait()
-            await anyio.sleep(_GATHER)
-            batch, self._batch, self._wake = self._batch, _Batch(), anyio.Event()
-            try:
-                with anyio.CancelScope(shield=True):
+        # Whoever is cancelled, what was handed over is written.
+        with anyio.CancelScope(shield=True):
+            while not (self._broken or (self._closing and not self._batch.writes)):
+                await self._wake.wait()
+                if not self._closing:
+                    await anyio.sleep(_GATHER)
+                batch, self._batch, self._wake = self._batch, _Batch(), anyio.Event()
+                try:
                     await anyio.to_thread.run_sync(self._write, batch.writes)
-            except JournalError as error:
-                self._broken = error
-                self._batch.durable.set()
-            batch.durable.set()
+                except JournalError as error:
+                    self._broken = error
+                    self._batch.durable.set()
+                batch.durable.set()
+                if self._closing:
+                    self._wake.set()
 
     def _write(self, writes: list[Write]) -> None:
         with _told(self.path), _transaction(self._writer) as db:
@@ -525,27 +531,17 @@ class Journal:
         with _told(self.path):
             return self._reader.execute(sql, values).fetchall()
 
-    def _verify(self, total: int, what: str, *values: object) -> None:
-        if _rowsum(*values) != total:
-            raise JournalError(f"{self.path}: the journal is damaged at {what}")
-
-    def _items(self, rows: Iterable[Any]) -> Iterator[Item]:
-        for (
-            number,
-            edit,
-            tenant,
-            target,
-            label,
-            keys,
-            rank,
-            state,
-            cause,
-            hint,
-            total,
-            name,
-        ) in rows:
-            whole = (number, edit, tenant, target, label, keys, rank, state, cause, hint)
-            self._verify(total, f"item {number}", *whole)
+    def _items(self, rows: Sequence[Any]) -> Iterator[Item]:
+        steps: dict[int, list[Step]] = {}
+        for first in range(0, len(rows), _AT_ONCE):
+            ids = [row[0] for row in rows[first : first + _AT_ONCE]]
+            marks = ",".join("?" * len(ids))
+            for row in self._rows(_STEPS.format(marks), ids):
+                steps.setdefault(row[0], []).append(self._step(row))
+        for row in rows:
+            number, edit, tenant, target, label, keys, rank, state, cause, hint, total, name = row
+            if _rowsum(*row[:10]) != total:
+                raise self._damaged(f"item {number}")
             yield Item(
                 id=number,
                 edit=edit,
@@ -556,23 +552,25 @@ class Journal:
                 keys=tuple(keys.split()),
                 rank=rank,
                 outcome=Outcome(state=State(state), cause=cause, hint=hint),
-                steps=tuple(self._steps(self._rows(_STEPS_OF, (number,)))),
+                steps=tuple(steps.get(number, ())),
             )
 
-    def _steps(self, rows: Iterable[Any]) -> Iterator[Step]:
-        for item, n, kind, before, want, state, sent_at, after, total in rows:
-            self._verify(
-                total, f"item {item} step {n}", item, n, kind, before, want, state, sent_at, after
-            )
-            yield Step(
-                n=n,
-                kind=kind,
-                before=self._unpacked(before),
-                want=self._unpacked(want),
-                state=state,
-                sent_at=sent_at,
-                after=None if after is None else self._unpacked(after),
-            )
+    def _step(self, row: Any) -> Step:
+        item, n, kind, before, want, state, sent_at, after, total = row
+        if _rowsum(*row[:8]) != total:
+            raise self._damaged(f"item {item} step {n}")
+        return Step(
+            n=n,
+            kind=kind,
+            before=self._unpacked(before),
+            want=self._unpacked(want),
+            state=state,
+            sent_at=sent_at,
+            after=None if after is None else self._unpacked(after),
+        )
+
+    def _damaged(self, what: str) -> JournalError:
+        return JournalError(f"{self.path}: the journal is damaged at {what}")
 
     def _pack(self, fields: Fields, writes: list[Write]) -> str:
         """JSON of `fields`; a long string among them becomes a reference to a text of its own."""
@@ -605,7 +603,7 @@ class Journal:
         rows = self._rows("SELECT body FROM texts WHERE digest = ?", (value["$text"],))
         text = str(rows[0][0]) if rows else ""
         if blake2b(text.encode(), digest_size=16).hexdigest() != value["$text"]:
-            raise JournalError(f"{self.path}: the journal is damaged at text {value['$text']}")
+            raise self._damaged(f"text {value['$text']}")
         return text
 
 

@@ -454,8 +454,15 @@ class Sandbox:
         enabled: bool = False,
         script: str = "module.exports = function (...args) { args.pop()(null); };\n",
         dependencies: Mapping[str, str] | None = None,
+        alone: bool = False,
     ) -> Hook:
-        """Puts a hook there, past all rules but unique id and name; gives a copy of it."""
+        """Puts a hook there, past all rules but unique id and name; gives a copy of it.
+
+        With `alone` no other hook of its trigger stays enabled.
+        """
+        if alone:
+            for other in self._tenants[tenant].hooks.values():
+                other["enabled"] = other["enabled"] and other["triggerId"] != triggerId
         hook: Hook = {"id": id, "name": name, "triggerId": triggerId, "enabled": enabled}
         hook |= {"script": script, "dependencies": dict(dependencies or {})}
         return deepcopy(self._tenants[tenant].add(hook))

@@ -30,13 +30,9 @@ from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
 from bulkhooks.plan import stage
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox
-from bulkhooks.tenants import GivenToken
 
 NAMES = ("t0", "t1")
-TENANTS = {
-    name: Tenant(name=name, base_url=f"https://x/{name}", credential=GivenToken("sandbox"))
-    for name in NAMES
-}
+TENANTS = {name: Tenant.with_token(name, f"https://x/{name}", "sandbox") for name in NAMES}
 
 
 class Killed(BaseException):

@@ -20,30 +20,25 @@ from bulkhooks.sandbox import Sandbox, serve
 @contextmanager
 def served(sandbox: Sandbox) -> Iterator[str]:
     """The sandbox on loopback, in a thread of its own; its URL."""
-    loop = asyncio.new_event_loop()
-    ready: list[str] = []
-    started, over = threading.Event(), asyncio.Event()
+    ready: list[tuple[str, Callable[[], object]]] = []
+    started = threading.Event()
 
     async def main() -> None:
+        over = asyncio.Event()
+        loop = asyncio.get_running_loop()
         async with serve(sandbox) as url:
-            ready.append(url)
+            ready.append((url, lambda: loop.call_soon_threadsafe(over.set)))
             started.set()
             await over.wait()
 
-    def work() -> None:
-        try:
-            loop.run_until_complete(main())
-        finally:
-            started.set()
-            loop.close()
-
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    started.wait()
+    started.wait(10)
+    url, end = ready[0]
     try:
-        yield ready[0]
+        yield url
     finally:
-        loop.call_soon_threadsafe(over.set)
+        end()
         thread.join()
 
 

@@ -1,0 +1,280 @@
+"""The client: every call goes out once, and every answer has one meaning."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import anyio
+import pytest
+
+from bulkhooks import Limits, Tenant, hooks
+from bulkhooks.auth0 import ManagementClient, Network, NotSent, Stop, _why
+from bulkhooks.errors import BulkhooksError, ItemError, Stopped, TenantError, Unsure
+from bulkhooks.items import Call
+from bulkhooks.pacing import Limiter
+from bulkhooks.sandbox import Request, Sandbox, serve
+from bulkhooks.tenants import ClientSecret, GivenToken
+
+
+async def no_mark() -> None:
+    """Nothing is to be marked before a write."""
+
+
+@asynccontextmanager
+async def client_of(base_url: str, **more: Any) -> AsyncIterator[ManagementClient]:
+    tenant = more.pop("tenant", None) or Tenant.with_token("t0", base_url, "sandbox")
+    async with Network.opened() as network:
+        yield ManagementClient(
+            tenant, Limiter(Limits()), network, Stop(), 8, jitter=lambda wait: 0.0
+        )
+
+
+@asynccontextmanager
+async def raw_server(
+    answer: Callable[[str], bytes | None],
+) -> AsyncIterator[tuple[str, Counter[str]]]:
+    """A server that answers bytes by request line, or cuts the line; counts what it was asked."""
+    asked: Counter[str] = Counter()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := (await reader.readline()).decode().strip():
+                length = 0
+                while (header := (await reader.readline()).decode().strip().lower()) != "":
+                    if header.startswith("content-length:"):
+                        length = int(header.split(":")[1])
+                await reader.readexactly(length)
+                asked[line.split()[0]] += 1
+                content = answer(line)
+                if content is None:
+                    break
+                writer.write(content)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}/t0", asked
+
+
+def http(status: int, body: bytes = b"{}", extra: str = "") -> bytes:
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{extra}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+CALLS: dict[str, Callable[[str], Call]] = {
+    "GET": lambda id: hooks.get_hook(id),
+    "POST": lambda id: hooks.create_hook({"name": "n"}),
+    "PATCH": lambda id: hooks.update_hook(id, {"enabled": False}),
+    "DELETE": lambda id: hooks.delete_hook(id),
+}
+
+
+@pytest.mark.parametrize("method", CALLS)
+async def test_a_request_on_a_kept_line_that_is_cut_is_not_sent_again(method: str) -> None:
+    cut = False
+
+    def answer(line: str) -> bytes | None:
+        return None if cut else http(200, b'{"id": "A"}')
+
+    async with raw_server(answer) as (url, asked), Network.opened() as network:
+        for _ in range(2):  # the second one finds a kept connection
+            await network.send("GET", url, {}, None)
+        cut = True
+        before = asked[method]
+        with pytest.raises(Unsure, match="cut"):
+            await network.send(method, url, {}, b"{}" if method != "GET" else None)
+        await anyio.sleep(0.05)
+        assert asked[method] == before + 1
+
+
+async def test_a_write_that_was_cut_is_left_to_who_asked_for_it() -> None:
+    async with raw_server(lambda line: None) as (url, asked), client_of(url) as client:
+        with pytest.raises(Unsure):
+            await client.write(hooks.delete_hook("A"), no_mark)
+        assert asked == {"DELETE": 1}
+
+
+async def test_a_read_is_tried_five_times() -> None:
+    async with raw_server(lambda line: None) as (url, asked), client_of(url) as client:
+        with pytest.raises(Unsure):
+            await client.read(hooks.get_hook("A"))
+        assert asked == {"GET": 5}
+
+
+async def test_a_redirect_is_never_followed() -> None:
+    def answer(line: str) -> bytes:
+        return http(302, extra="Location: /elsewhere\r\n")
+
+    async with raw_server(answer) as (url, asked), client_of(url) as client:
+        for ask in (client.read(hooks.get_hook("A")), client.write(CALLS["PATCH"]("A"), no_mark)):
+            with pytest.raises(TenantError, match="redirects"):
+                await ask
+        assert asked == {"GET": 1, "PATCH": 1}
+
+
+async def test_where_nobody_listens_the_tenant_is_given_up() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/t0"
+        async with client_of(url) as client:
+            marks = Counter[str]()
+
+            async def mark() -> None:
+                marks["sent"] += 1
+
+            with pytest.raises(TenantError, match="cannot connect"):
+                await client.write(hooks.update_hook("A", {"enabled": True}), mark)
+            assert marks["sent"] == 5
+
+
+PATCH, GET, LIST = CALLS["PATCH"]("A"), CALLS["GET"]("A"), hooks.list_hooks(0)
+SCOPE = b'{"message": "Insufficient scope, expected any of: update:hooks", "errorCode": "x"}'
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "body", "error", "words"),
+    [
+        (PATCH, 400, b'{"message": "Payload validation error"}', ItemError, "400 Payload"),
+        (PATCH, 401, b"{}", TenantError, "token is refused"),
+        (PATCH, 403, SCOPE, TenantError, "grant update:hooks"),
+        (GET, 403, b'{"errorCode": "insufficient_scope"}', TenantError, "grant read:hooks"),
+        (GET, 403, b'{"message": "use this deprecated feature"}', TenantError, "Actions"),
+        (GET, 403, b'{"message": "disabled for your tenant."}', TenantError, "Actions"),
+        (PATCH, 403, b"plain text", TenantError, "may not do that"),
+        (PATCH, 404, b'{"errorCode": "inexistent_hook"}', ItemError, "was deleted"),
+        (LIST, 404, b"{}", TenantError, "Actions"),
+        (LIST, 410, b"<html>", TenantError, "Actions"),
+        (LIST, 501, b"", TenantError, "Actions"),
+        (PATCH, 409, b'{"message": "name taken"}', ItemError, "409 name taken"),
+        (PATCH, 500, b"<html>oops</html>", Unsure, "500"),
+        (PATCH, 503, b"", Unsure, "503"),
+        (GET, 200, b"<html>", ItemError, "not JSON"),
+        (PATCH, 418, b'{"message": ["a", "list"]}', ItemError, "418"),
+    ],
+)
+async def test_an_answer_has_one_meaning(
+    call: Call, status: int, body: bytes, error: type[BulkhooksError], words: str
+) -> None:
+    async with raw_server(lambda line: http(status, body)) as (url, _), client_of(url) as client:
+        ask: Awaitable[Any] = (
+            client.read(call) if call.method == "GET" else client.write(call, no_mark)
+        )
+        with pytest.raises(error, match=words) as told:
+            await ask
+        assert type(told.value) is error
+
+
+async def test_a_message_that_repeats_the_token_is_shown_without_it() -> None:
+    body = b'{"message": "bad token sandbox\\u0007 <script>"}'
+    async with raw_server(lambda line: http(400, body)) as (url, _), client_of(url) as client:
+        with pytest.raises(ItemError) as told:
+            await client.write(PATCH, no_mark)
+        assert told.value.cause == "400 bad token *** <script>"
+
+
+async def test_a_429_is_no_try_and_the_write_goes_out_again() -> None:
+    answers = iter([429, 429, 200])
+
+    def answer(line: str) -> bytes:
+        return http(next(answers), b'{"id": "A", "enabled": false}', "Retry-After: 0\r\n")
+
+    async with raw_server(answer) as (url, asked), client_of(url) as client:
+        with anyio.fail_after(50):
+            assert (await client.write(PATCH, no_mark))["enabled"] is False
+        assert asked == {"PATCH": 3}
+
+
+async def test_a_stop_ends_the_wait_for_a_turn() -> None:
+    limits = Limits(max_rate=0.001)
+    async with Network.opened() as network, serve(Sandbox(["t0"])) as url:
+        tenant, stop = Tenant.with_token("t0", f"{url}/t0", "sandbox"), Stop()
+        client = ManagementClient(tenant, Limiter(limits), network, stop, 8)
+        await client.read(hooks.list_hooks(0))
+
+        async def ask_to_stop() -> None:
+            await anyio.sleep(0.05)
+            stop.ask()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_to_stop)
+            with pytest.raises(Stopped):
+                await client.read(hooks.list_hooks(0))
+
+
+async def test_all_nine_calls_do_what_they_say() -> None:
+    sandbox = Sandbox(["t0"], hooks=2)
+    async with serve(sandbox) as url, client_of(f"{url}/t0") as client:
+        listed = await client.read(hooks.list_hooks(0))
+        assert listed["total"] == 2
+        new = {"name": "new", "script": "1", "triggerId": "send-phone-message"}
+        id = (await client.write(hooks.create_hook(new), no_mark))["id"]
+        assert (await client.read(hooks.get_hook(id)))["script"] == "1"
+        await client.write(hooks.update_hook(id, {"name": "newer"}), no_mark)
+        await client.write(hooks.create_secrets(id, {"A": "1", "B": "2"}), no_mark)
+        await client.write(hooks.update_secrets(id, {"A": "3"}), no_mark)
+        await client.write(hooks.delete_secrets(id, ["B"]), no_mark)
+        assert (await client.read(hooks.get_secrets(id))).keys() == {"A"}
+        await client.write(hooks.delete_hook(id), no_mark)
+        assert len(sandbox.hooks_of("t0")) == 2
+
+
+async def test_one_token_is_fetched_however_many_ask_and_renewed_once_when_refused() -> None:
+    asked = Counter[str]()
+
+    def count(request: Request) -> None:
+        asked[request.path] += 1
+
+    async with serve(Sandbox(["t0"], fault=count)) as url:
+        credential = ClientSecret(
+            client_id=GivenToken("id"), client_secret=GivenToken("secret"), audience=None
+        )
+        tenant = Tenant(name="t0", base_url=f"{url}/t0", credential=credential)
+        async with client_of("", tenant=tenant) as client:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(5):
+                    tasks.start_soon(client.read, hooks.list_hooks(0))
+            assert asked["/oauth/token"] == 1
+            client._token = "worn out"
+            await client.read(hooks.list_hooks(0))
+            assert asked["/oauth/token"] == 2
+
+
+@pytest.mark.parametrize("answer", [http(401, b'{"error": "access_denied"}'), http(200, b"OK")])
+async def test_a_refused_client_stops_the_tenant(answer: bytes) -> None:
+    async with raw_server(lambda line: answer) as (url, asked):
+        credential = ClientSecret(
+            client_id=GivenToken("id"), client_secret=GivenToken("secret"), audience=None
+        )
+        tenant = Tenant(name="t0", base_url=url, credential=credential)
+        async with client_of("", tenant=tenant) as client:
+            with pytest.raises(TenantError, match="no token: the tenant answered"):
+                await client.read(LIST)
+        assert asked == {"POST": 1}
+
+
+def all_of(error: type[BaseException]) -> set[type[BaseException]]:
+    return {error}.union(*(all_of(below) for below in error.__subclasses__()))
+
+
+@pytest.mark.parametrize("kind", sorted(all_of(aiohttp.ClientError), key=str), ids=str)
+async def test_no_error_of_the_library_below_slips_by(kind: type[aiohttp.ClientError]) -> None:
+    bare = {"__init__": lambda self: None, "__str__": lambda self: "x", "os_error": None}
+    error: BaseException = type(kind.__name__, (kind,), bare)()
+
+    class Session:
+        def request(self, *words: Any, **more: Any) -> Any:
+            raise error
+
+    network = Network(Session(), 1)  # type: ignore[arg-type]
+    with pytest.raises((Unsure, NotSent)):
+        await network.send("GET", "http://127.0.0.1/", {}, None)
+    assert isinstance(_why(OSError(111, "refused")), str)

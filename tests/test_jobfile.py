@@ -1,0 +1,752 @@
+"""Job files: what is read, what is complained of, and what the digest of an edit covers."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkhooks import jobfile, source
+from bulkhooks.errors import BadInput, Complaint
+from bulkhooks.hooks import Edit, HookMatch
+from bulkhooks.jobfile import Job, load_job
+from bulkhooks.pacing import Limits
+from bulkhooks.tenants import Reference, StaticToken, Tenant, load_tenants
+
+JOBS = Path(__file__).parent.parent / "jobs"
+HOOK = "01GEPVQNVSHW1ZVB7WVPRYKX18"
+
+
+def tenant(name: str, *tags: str) -> Tenant:
+    return Tenant(
+        name=name,
+        base_url=f"https://{name}.example",
+        tags=frozenset(tags),
+        credential=StaticToken(token=Reference(kind="env", value="T", folder=Path())),
+        limits=Limits(),
+        default_limits=Limits(),
+    )
+
+
+TENANTS = {
+    each.name: each
+    for each in (
+        tenant("prod-z", "prod", "eu"),
+        tenant("prod-a", "prod", "us"),
+        tenant("dev", "dev", "eu"),
+    )
+}
+
+
+def job(folder: Path, name: str, text: str | bytes) -> Job:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return load_job(path)
+
+
+def edits(folder: Path, name: str, text: str | bytes) -> list[Edit]:
+    return list(job(folder, name, text).edits(TENANTS))
+
+
+def complaints(folder: Path, name: str, text: str | bytes) -> list[Complaint]:
+    with pytest.raises(BadInput) as caught:
+        edits(folder, name, text)
+    return list(caught.value.complaints)
+
+
+def written(**changed: object) -> dict[str, object]:
+    """An edit as a person writes it; None takes a key out."""
+    edit = {"tenant": "dev", "hook": HOOK, "set": {"enabled": False}, **changed}
+    return {key: value for key, value in edit.items() if value is not None}
+
+
+def one_edit(**changed: object) -> Edit:
+    (edit,) = Job.of("job", [written(**changed)]).edits(TENANTS)
+    return edit
+
+
+def wrong_with(edit: Mapping[str, object]) -> list[Complaint]:
+    with pytest.raises(BadInput) as caught:
+        list(Job.of("job", [edit]).edits(TENANTS))
+    return list(caught.value.complaints)
+
+
+# ---- what is read
+
+
+def test_a_document_is_read_with_header_and_edits(tmp_path: Path) -> None:
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks" / "check.js").write_bytes(b"a\r\nb\n")
+    text = f"""\
+name: freeze
+note: "CHG-1: freeze"
+edits:
+  - tenants: "prod-*"
+    hooks: {{triggerId: pre-user-registration, name: "fraud-*", enabled: true}}
+    set: {{enabled: false}}
+  - tenant: dev
+    hook: {HOOK}
+    id: mine
+    note: why
+    allow_empty: true
+    set: {{name: check-email, script_file: hooks/check.js, dependencies: {{axios: "1.7.9"}}}}
+    expect: {{enabled: true, dependencies: {{}}}}
+limits: {{reserve: 20%, max_rate: 10/s, concurrency: 8}}
+"""
+    read = job(tmp_path, "job.yaml", text)
+    assert (read.name, read.note) == ("freeze", "CHG-1: freeze")
+    assert read.limits == Limits(reserve=0.2, max_rate=10.0, concurrency=8)
+    assert read.path == tmp_path / "job.yaml"
+    first, second = read.edits(TENANTS)
+    assert first == Edit(
+        digest=first.digest,
+        line=4,
+        tenants=("prod-z", "prod-a"),
+        match=HookMatch(triggerId="pre-user-registration", name="fraud-*", enabled=True),
+        one=False,
+        set={"enabled": False},
+    )
+    assert second == Edit(
+        digest=second.digest,
+        line=7,
+        tenants=("dev",),
+        match=HookMatch(id=HOOK),
+        one=True,
+        set={
+            "name": "check-email",
+            "script": "a\r\nb\n",
+            "dependencies": {"axios": "1.7.9"},
+        },
+        expect={"enabled": True, "dependencies": {}},
+        id="mine",
+        note="why",
+        allow_empty=True,
+    )
+    assert re.fullmatch("[0-9a-f]{32}", first.digest)
+    assert list(read.edits(TENANTS)) == [first, second]
+
+
+def test_one_edit_is_the_same_in_every_kind_of_file(tmp_path: Path) -> None:
+    document = json.dumps({"edits": [written()]}, indent=1)
+    line = json.dumps(written())
+    read = [
+        *edits(tmp_path, "job.json", document),
+        *edits(tmp_path, "job.yml", document),
+        *edits(tmp_path, "job.jsonl", f"\n{line}\n"),
+        *edits(tmp_path, "job.csv", f"hook,tenant,enabled,name\n{HOOK},dev,False,\n"),
+        *Job.of("job", [written()]).edits(TENANTS),
+    ]
+    assert [edit.line for edit in read] == [3, 3, 2, 2, 1]
+    assert len({(edit.digest, edit.tenants, edit.match, str(edit.set)) for edit in read}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("job.yaml", json.dumps({"edits": [written()]})),
+        ("job.json", json.dumps({"edits": [written()]})),
+        ("job.jsonl", json.dumps(written())),
+        ("job.csv", f"tenant,hook,enabled\ndev,{HOOK},false"),
+    ],
+)
+def test_a_byte_order_mark_is_dropped(tmp_path: Path, name: str, text: str) -> None:
+    (edit,) = edits(tmp_path, name, b"\xef\xbb\xbf" + text.encode())
+    assert edit.tenants == ("dev",)
+
+
+@pytest.mark.parametrize("path", sorted(JOBS.glob("*.*")), ids=lambda path: path.name)
+def test_the_samples_are_right(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 40
+    tenants = load_tenants(JOBS / "tenants.yaml")
+    if path.stem == "tenants":
+        return
+    for edit in load_job(path).edits(tenants):
+        assert edit.match.id is None or re.fullmatch("[A-Z0-9]{26}", edit.match.id)
+
+
+@pytest.mark.parametrize(
+    ("tenants", "names"),
+    [
+        ("dev", ("dev",)),
+        ("*", ("prod-z", "prod-a", "dev")),
+        ("prod-[a-m]", ("prod-a",)),
+        (["dev", "prod-*", "dev"], ("prod-z", "prod-a", "dev")),
+        ({"tags": ["eu"]}, ("prod-z", "dev")),
+        ({"tags": ["eu", "prod"]}, ("prod-z",)),
+    ],
+)
+def test_tenants_come_once_each_in_the_order_of_their_file(
+    tenants: object, names: tuple[str, ...]
+) -> None:
+    assert one_edit(tenant=None, tenants=tenants).tenants == names
+
+
+@pytest.mark.parametrize(
+    ("target", "match", "one"),
+    [
+        ({"hook": HOOK}, HookMatch(id=HOOK), True),
+        ({"hook": {"id": HOOK}}, HookMatch(id=HOOK), True),
+        ({"hook": {"name": "a b-c"}}, HookMatch(name="a b-c"), True),
+        (
+            {"hook": {"name": "a", "triggerId": "send-phone-message"}},
+            HookMatch(name="a", triggerId="send-phone-message"),
+            True,
+        ),
+        ({"hooks": {"id": HOOK}}, HookMatch(id=HOOK), False),
+        ({"hooks": {"name": "[!a]*"}}, HookMatch(name="[!a]*"), False),
+        ({"hooks": {"enabled": False}}, HookMatch(enabled=False), False),
+    ],
+)
+def test_hooks_are_named_by_id_name_or_selector(
+    target: dict[str, object], match: HookMatch, one: bool
+) -> None:
+    edit = one_edit(**{"hook": None, **target})
+    assert (edit.match, edit.one) == (match, one)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "a"},
+        {"script": " "},
+        {"dependencies": {}},
+        {"dependencies": {"@scope/a.b": "^1.0.0", "lodash": "latest", "JSONStream": "1"}},
+        {"name": "Check e-mail", "enabled": True, "script": "x\n\u2028"},
+    ],
+)
+def test_what_the_api_takes_can_be_set(fields: dict[str, object]) -> None:
+    assert one_edit(set=fields).set == fields
+
+
+def test_a_csv_cell_that_is_empty_leaves_its_field_alone(tmp_path: Path) -> None:
+    text = f"""\
+tenant,hook,enabled,name,script,id,note
+dev,{HOOK},TRUE,,,,
+
+dev,{HOOK},,new name,"a,
+""b""
+",x,because
+dev,{HOOK},false,,,,
+"""
+    first, second, third = edits(tmp_path, "job.csv", text)
+    assert (first.line, first.set, first.id) == (2, {"enabled": True}, None)
+    assert (second.line, second.id, second.note) == (4, "x", "because")
+    assert second.set == {"name": "new name", "script": 'a,\n"b"\n'}
+    assert third.line == 7
+
+
+# ---- the digest
+
+
+def test_the_digest_is_of_what_is_written_but_for_id_and_note(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("one")
+    plain = one_edit(set={"enabled": True, "name": "a"}).digest
+    assert plain == one_edit(set={"name": "a", "enabled": True}, id="x", note="y").digest
+    (_, second) = Job.of("x", [written(), written(set={"name": "a", "enabled": True})]).edits(
+        TENANTS
+    )
+    assert plain == second.digest
+    assert plain != one_edit(set={"enabled": False, "name": "a"}).digest
+    assert plain != one_edit(set={"enabled": True, "name": "a"}, expect={"name": "b"}).digest
+    by_file = Job.of("job", [written(set={"script_file": "a.js"})], folder=tmp_path)
+    (before,) = by_file.edits(TENANTS)
+    (tmp_path / "a.js").write_text("two")
+    (after,) = by_file.edits(TENANTS)
+    assert before.digest == after.digest
+    assert (before.set, after.set) == ({"script": "one"}, {"script": "two"})
+
+
+def test_the_digest_does_not_change_from_version_to_version() -> None:
+    assert one_edit().digest == "88c866b6c7964bd26596d1d147bbe808"
+
+
+# ---- what is complained of
+
+
+@pytest.mark.parametrize(
+    ("changed", "key", "what"),
+    [
+        ({"set": {"enbled": True}}, "set.enbled", "unknown key `enbled`; did you mean `enabled`?"),
+        ({"delete": True}, "delete", "unknown key `delete`"),
+        ({"set": {"\x1b[31m": 1}}, "set.?[31m", "unknown key `?[31m`"),
+        ({"tenant": None}, "", "exactly one of `tenant` and `tenants`"),
+        ({"tenants": "dev"}, "", "exactly one of `tenant` and `tenants`"),
+        ({"hook": None}, "", "exactly one of `hook` and `hooks`"),
+        ({"hooks": {"name": "a"}}, "", "exactly one of `hook` and `hooks`"),
+        ({"set": None}, "", "needs `set`"),
+        ({"set": {}}, "set", "is empty"),
+        ({"set": []}, "set", "must be a mapping, not a list"),
+        ({"tenant": "prod-b"}, "tenant", "unknown tenant `prod-b`; did you mean `prod-"),
+        ({"tenant": "prod-*"}, "tenant", "write `tenants: prod-*`"),
+        ({"tenant": ["dev"]}, "tenant", "must be text, not a list"),
+        ({"tenant": 7}, "tenant", "must be text, not `7`"),
+        ({"tenant": ""}, "tenant", "must be text"),
+        ({"tenant": None, "tenants": "prd-*"}, "tenants", "did you mean `prod-"),
+        ({"tenant": None, "tenants": []}, "tenants", "empty list"),
+        ({"tenant": None, "tenants": ["dev", "x*"]}, "tenants[1]", "unknown tenants `x*`"),
+        ({"tenant": None, "tenants": ["dev", {}]}, "tenants[1]", "must be text, not a mapping"),
+        ({"tenant": None, "tenants": {"tags": ["eur"]}}, "tenants.tags[0]", "did you mean `eu`?"),
+        ({"tenant": None, "tenants": {"tags": ["us", "dev"]}}, "tenants.tags", "all of these"),
+        ({"tenant": None, "tenants": {"tags": "eu"}}, "tenants.tags", "must be a list"),
+        ({"hook": "check email"}, "hook", "{name: ...}"),
+        ({"hook": True}, "hook", "must be text, not true"),
+        ({"hook": {}}, "hook", "is empty"),
+        ({"hook": {"triggerId": "send-phone-message"}}, "hook", "needs `name` or `id`"),
+        ({"hook": {"name": "a*"}}, "hook.name", "no hook name"),
+        ({"hook": {"name": "a", "enabled": True}}, "hook.enabled", "unknown key"),
+        ({"hook": {"name": "a", "triggerId": "pre-user"}}, "hook.triggerId", "unknown trigger"),
+        ({"hook": None, "hooks": {}}, "hooks", "is empty"),
+        ({"hook": None, "hooks": "a*"}, "hooks", "must be a mapping"),
+        ({"hook": None, "hooks": {"name": "a_*"}}, "hooks.name", "matches no hook name"),
+        ({"hook": None, "hooks": {"id": "a*"}}, "hooks.id", "no hook id"),
+        ({"hook": None, "hooks": {"enabled": "yes"}}, "hooks.enabled", "true or false, not `yes`"),
+        ({"set": {"enabled": "true"}}, "set.enabled", "must be true without quotes"),
+        ({"set": {"enabled": 1}}, "set.enabled", "must be true or false, not `1`"),
+        ({"set": {"enabled": None}}, "set.enabled", "must be true or false, not null"),
+        ({"set": {"name": "-a"}}, "set.name", "no hook name"),
+        ({"set": {"name": "a\n"}}, "set.name", "no hook name"),
+        ({"set": {"name": "ä"}}, "set.name", "no hook name"),
+        ({"set": {"name": ""}}, "set.name", "must be text"),
+        ({"set": {"script": ""}}, "set.script", "must be text"),
+        ({"set": {"script": "x", "script_file": "y"}}, "set", "at most one of"),
+        ({"set": {"triggerId": "send-phone-message"}}, "set.triggerId", "unknown key"),
+        ({"set": {"dependencies": ["a"]}}, "set.dependencies", "must be a mapping"),
+        ({"set": {"dependencies": {"a": 1.1}}}, "set.dependencies.a", "must be text, not `1.1`"),
+        ({"set": {"dependencies": {"a": ""}}}, "set.dependencies.a", "must be text"),
+        ({"set": {"dependencies": {"a": "1\n"}}}, "set.dependencies.a", "no version"),
+        ({"set": {"dependencies": {".a": "1"}}}, "set.dependencies..a", "no npm package name"),
+        ({"set": {"dependencies": {"a b": "1"}}}, "set.dependencies.a b", "no npm package name"),
+        ({"expect": {}}, "expect", "is empty"),
+        ({"expect": {"script": "x"}}, "expect.script", "unknown key"),
+        ({"expect": {"enabled": "no"}}, "expect.enabled", "true or false"),
+        ({"expect": None, "expects": {}}, "expects", "did you mean `expect`?"),
+        ({"id": 5}, "id", "must be text"),
+        ({"id": "a\nb"}, "id", "one line"),
+        ({"note": []}, "note", "must be text"),
+        ({"allow_empty": "yes"}, "allow_empty", "true or false"),
+    ],
+)
+def test_a_wrong_edit_is_complained_of(changed: dict[str, object], key: str, what: str) -> None:
+    (complaint,) = wrong_with(written(**changed))
+    assert (complaint.key, complaint.line, complaint.file) == (key, 1, "job")
+    assert what in complaint.what
+
+
+def test_all_that_is_wrong_with_a_document_comes_at_once(tmp_path: Path) -> None:
+    text = """\
+nam: x
+limits:
+  max_rate: fast
+edits:
+  - tenant: dev
+    hook: a b
+    set:
+      enabled: yes
+      dependencies:
+        axios: 1.10
+        qs: 2024-05-01
+  - tenant: dve
+    tenant: dev
+    hok: x
+    set: {enabled: "true", name: 1_0}
+  - 5
+"""
+    found = complaints(tmp_path, "job.yaml", text)
+    shown = [str(complaint).removeprefix(f"{tmp_path}/job.yaml:") for complaint in found]
+    assert (
+        "\n".join(shown)
+        == """\
+1: nam: unknown key `nam`; did you mean `name`?
+3: limits.max_rate: must be more than 0: "10/s", "100/m" or a number a second, not `fast`
+6: edits[0].hook: `a b` is no hook id: letters, digits and hyphens; by name it is {name: ...}
+8: edits[0].set.enabled: must be true or false, not `yes`; write true
+10: edits[0].set.dependencies.axios: YAML reads this as a number; write it in quotes, "1.10"
+11: edits[0].set.dependencies.qs: YAML reads this as a date; write it in quotes, "2024-05-01"
+12: edits[1]: needs exactly one of `hook` and `hooks`
+13: edits[1].tenant: is given twice
+14: edits[1].hok: unknown key `hok`; did you mean `hook`?
+15: edits[1].set.enabled: must be true without quotes
+15: edits[1].set.name: YAML reads this as a number; write it in quotes, "1_0"
+16: edits[2]: must be a mapping, not `5`"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "write"),
+    [("yes", "true"), ("on", "true"), ("True", "true"), ("no", "false"), ("OFF", "false")],
+)
+def test_yaml_truth_values_are_true_and_false_only(tmp_path: Path, value: str, write: str) -> None:
+    text = f"edits: [{{tenant: dev, hook: {HOOK}, set: {{enabled: {value}}}}}]"
+    (complaint,) = complaints(tmp_path, "job.yaml", text)
+    assert complaint.what == f"must be true or false, not `{value}`; write {write}"
+
+
+def test_the_lines_of_a_json_document_are_its_own(tmp_path: Path) -> None:
+    text = """\
+{
+  "note": "braces } ] , \\" : { in text",
+  "edits": [
+    {"tenant": "dev", "hook": "a", "set": {"enabled": false}},
+    {
+      "tenant": "dev",
+      "hook": "a",
+      "set": {
+        "enabled": 0,
+        "name": "a", "name": "b"
+      },
+      "id": "x",
+      "\\u0069d": "y"
+    }
+  ]
+}
+"""
+    found = complaints(tmp_path, "job.json", text)
+    assert [(c.line, c.key, c.what) for c in found] == [
+        (9, "edits[1].set.enabled", "must be true or false, not `0`"),
+        (10, "edits[1].set.name", "is given twice"),
+        (13, "edits[1].id", "is given twice"),
+    ]
+
+
+def test_json_lines_are_read_on_after_a_bad_one(tmp_path: Path) -> None:
+    good = json.dumps(written())
+    lines = [
+        good.encode(),
+        good[:20].encode(),
+        b"",
+        b'{"tenant": "dev", "hook": "a\xff"}',
+        good.replace("enabled", "enbled").encode(),
+        b'{"tenant": "dev", "hook": "a", "hook": "b", "set": {"enabled": true}}',
+        b'{"tenant": "dev", "hook": "a", "set": {"\\u0065nabled": true, "enabled": true}}',
+        b"x" * (source.MAX_LINE + 1),
+        b"[" * 2000,
+        b"5",
+        good.encode(),
+    ]
+    found: list[Edit] = []
+    read = job(tmp_path, "job.jsonl", b"\n".join(lines)).edits(TENANTS)
+    with pytest.raises(BadInput) as caught:
+        found.extend(read)
+    assert [edit.line for edit in found] == [1, 6, 7, 11]
+    assert [(c.line, c.key, c.what[:11]) for c in caught.value.complaints] == [
+        (2, "", "is not JSON"),
+        (4, "", "is not UTF-"),
+        (5, "set.enbled", "unknown key"),
+        (6, "hook", "is given tw"),
+        (7, "set.enabled", "is given tw"),
+        (8, "", "is longer t"),
+        (9, "", "is not JSON"),
+        (10, "", "must be a m"),
+    ]
+
+
+def test_a_key_given_twice_is_found_behind_an_escaped_colon(tmp_path: Path) -> None:
+    line = r'{"tenant": "dev", "hook": "a", "hook": "b", "set": {"name": "a"}, "note": "\u003a"}'
+    (complaint,) = complaints(tmp_path, "job.jsonl", line)
+    assert (complaint.key, complaint.what) == ("hook", "is given twice")
+
+
+def test_a_colon_in_a_text_is_not_taken_for_a_key(tmp_path: Path) -> None:
+    line = json.dumps(written(set={"script": 'x ? {a: "b:c"} : "\u003a"'}, note="a: b"))
+    (edit,) = edits(tmp_path, "job.jsonl", line)
+    assert edit.set == {"script": 'x ? {a: "b:c"} : ":"'}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("tenant,hook,enbled\nx", 1, "unknown column `enbled`; did you mean `enabled`?"),
+        ("tenant,hook,dependencies\n", 1, "unknown column `dependencies`"),
+        ("tenant;hook;enabled\na;b;c", 1, "separated by commas"),
+        ("tenant,enabled\ndev,true", 1, "has no column `hook`"),
+        ("tenant,hook,hook\n", 1, "given twice"),
+        (f"tenant,hook,enabled\n\ndev,{HOOK},yes", 3, "must be true or false, not `yes`"),
+        (f"tenant,hook,enabled\ndev,{HOOK}", 2, "has 2 cells; the header has 3"),
+        (f"tenant,hook,enabled\ndev,{HOOK},true,", 2, "has 4 cells; the header has 3"),
+        (f"tenant,hook,enabled\ndev,{HOOK},", 2, "says nothing to do"),
+        (f"tenant,hook,enabled\n,{HOOK},true", 2, "exactly one of `tenant` and `tenants`"),
+        ('tenant,hook,name\ndev,a,"x\ny" z\n', 2, "is not CSV"),
+        ('tenant,hook,name\ndev,a,b\ndev,a,"x\n\n', 3, "is not CSV"),
+        (b"tenant,hook,name\ndev,a,\xff", 2, "is not UTF-8"),
+        ("tenant,hook,note\ndev,a,b", 2, "says nothing to do"),
+        (f"tenant,hook,script\ndev,a,{'x' * 200_000}", 2, "is not CSV: field larger"),
+    ],
+)
+def test_a_wrong_csv_is_complained_of(
+    tmp_path: Path, text: str | bytes, line: int, what: str
+) -> None:
+    first = complaints(tmp_path, "job.csv", text)[0]
+    assert first.line == line
+    assert what in first.what
+
+
+def test_a_csv_is_read_on_after_a_bad_row(tmp_path: Path) -> None:
+    text = f'tenant,hook,enabled\ndev,"{HOOK}"x,true\ndev,{HOOK},maybe\ndev,{HOOK},true\n'
+    assert [c.line for c in complaints(tmp_path, "job.csv", text)] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("job.yaml", "", "is empty"),
+        ("job.yaml", "- tenant: dev", "must be a mapping with `edits`"),
+        ("job.json", "[]", "must be a mapping with `edits`"),
+        ("job.json", "", "is not JSON"),
+        ("job.json", '{"edits": [],}', "is not JSON"),
+        ("job.json", '{"note": "\\ud800"}', "is not JSON"),
+        ("job.json", "[" * 100_000, "is not JSON"),
+        ("job.yaml", "edits: [", "is not YAML"),
+        ("job.yaml", "edits: []", "has no edits"),
+        ("job.yaml", "edits:", "must be a list of edits"),
+        ("job.yaml", "note: x", "must be a list of edits"),
+        ("job.jsonl", "\n \n", "has no edits"),
+        ("job.csv", "", "has no edits"),
+        ("job.csv", "tenant,hook,enabled\n", "has no edits"),
+        ("job.yaml", "a: &x [1]\nb: *x", "alias"),
+        ("job.yaml", "a: &x [*x]", "alias"),
+        ("job.yaml", "edits: !!python/object:os.system []", "has a tag"),
+        ("job.yaml", "{[a]: b}", "a key that is not text"),
+        ("job.yaml", "a: 1\n--- 2", "second document"),
+        ("job.yaml", "[" * 500_000, "nested deeper"),
+        ("job.yaml", "- " * 400_000, "nested deeper"),
+        ("job.yaml", "a: \x07", "a character that YAML does not allow"),
+        ("job.yaml", b"a: \xff\xfe", "is not UTF-8"),
+        ("job.yaml", "x" * 1_000_001, "is longer than 1,000,000 bytes"),
+        ("job.toml", "", "must end in .yaml"),
+        ("my job.jsonl", "", "cannot name a job"),
+        (".jsonl", "", "must end in"),
+        ("job.yaml", "name: a/b\nedits: []", "`a/b` cannot name a job"),
+        ("job.yaml", "name: .a\nedits: []", "`.a` cannot name a job"),
+        ("job.yaml", "name: 2024\nedits: []", 'write it in quotes, "2024"'),
+        ("job.yaml", f"name: {'a' * 101}\nedits: []", "cannot name a job"),
+        ("job.yaml", "limits: {concurrency: 100}\nedits: []", "from 1 to 64"),
+        ("job.yaml", "limits:\nedits: []", "must be a mapping, not null"),
+    ],
+)
+def test_a_file_that_is_no_job_is_complained_of(
+    tmp_path: Path, name: str, text: str | bytes, what: str
+) -> None:
+    assert what in " ".join(map(str, complaints(tmp_path, name, text)))
+
+
+def test_a_missing_job_is_a_complaint(tmp_path: Path) -> None:
+    for name in ("job.yaml", "job.json", "job.jsonl", "job.csv"):
+        with pytest.raises(BadInput):
+            load_job(tmp_path / name)
+        (tmp_path / name).mkdir()
+        with pytest.raises(BadInput, match="is not a file"):
+            load_job(tmp_path / name)
+
+
+def test_a_job_that_goes_away_is_a_complaint(tmp_path: Path) -> None:
+    read = job(tmp_path, "job.jsonl", json.dumps(written()))
+    (tmp_path / "job.jsonl").unlink()
+    with pytest.raises(BadInput, match="cannot be read"):
+        list(read.edits(TENANTS))
+
+
+def test_complaints_beyond_ten_thousand_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "MAX_COMPLAINTS", 10)
+    found = complaints(tmp_path, "job.jsonl", "{\n" * 25)
+    assert len(found) == 11
+    assert found[-1].what == "15 more complaints; correct these first"
+
+
+# ---- script files
+
+
+def test_a_script_stays_in_the_folder_of_its_job(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "outside.js").write_text("x")
+    (folder / "inside.js").write_text("x")
+    (folder / "out.js").symlink_to(tmp_path / "outside.js")
+    (folder / "in.js").symlink_to(folder / "inside.js")
+    (folder / "loop.js").symlink_to(folder / "loop.js")
+    (folder / "empty.js").touch()
+    (folder / "latin.js").write_bytes(b"\xe4")
+    (folder / "long.js").write_bytes(b"x" * (jobfile.MAX_SCRIPT + 1))
+    cases = {
+        "inside.js": None,
+        "in.js": None,
+        "sub/../inside.js": None,
+        "out.js": "outside the job file's folder",
+        "../outside.js": "outside the job file's folder",
+        "/etc/passwd": "outside the job file's folder",
+        "none.js": "is not there",
+        "sub": "is not a file",
+        "inside.js/x": "cannot be read",
+        "loop.js": "",
+        "empty.js": "is empty",
+        "latin.js": "is not UTF-8",
+        "long.js": "is longer than",
+        "a\0b": "",
+        "x" * 5000: "cannot be read",
+    }
+    for name, what in cases.items():
+        made = Job.of("job", [written(set={"script_file": name})], folder=folder)
+        if what is None:
+            (edit,) = made.edits(TENANTS)
+            assert edit.set == {"script": "x"}
+            continue
+        with pytest.raises(BadInput) as caught:
+            list(made.edits(TENANTS))
+        (complaint,) = caught.value.complaints
+        assert complaint.key == "set.script_file"
+        assert what in complaint.what
+
+
+def test_a_script_file_is_read_once_a_job(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("one")
+    made = Job.of("job", [written(set={"script_file": "a.js"})] * 2, folder=tmp_path)
+    reading = made.edits(TENANTS)
+    first = next(reading)
+    (tmp_path / "a.js").unlink()
+    assert first.set == next(reading).set == {"script": "one"}
+
+
+# ---- jobs built in code
+
+
+def test_a_job_built_in_code_is_a_copy_that_can_be_read_again() -> None:
+    fields: dict[str, object] = {"enabled": True}
+    made = Job.of("job", iter([written(set=fields), written()]), note="n", limits=Limits(reserve=1))
+    fields["enabled"] = "no"
+    first = list(made.edits(TENANTS))
+    first[0].set["enabled"] = "no"
+    assert [edit.set for edit in made.edits(TENANTS)] == [{"enabled": True}, {"enabled": False}]
+    assert [edit.line for edit in first] == [1, 2]
+    assert (made.name, made.note, made.limits, made.path) == ("job", "n", Limits(reserve=1), None)
+
+
+@pytest.mark.parametrize(
+    "edit", [written(set={"enabled": object()}), {1: 2}, written(note="\ud800"), 5, "x", [[1]]]
+)
+def test_an_edit_that_is_no_json_is_complained_of(edit: Any) -> None:
+    with pytest.raises(BadInput, match="job:2: cannot be written as JSON"):
+        list(Job.of("job", [written(), edit, written()]).edits(TENANTS))
+
+
+def test_a_bad_job_name_in_code_is_complained_of() -> None:
+    with pytest.raises(BadInput, match="cannot name a job"):
+        list(Job.of("a/b", [written()]).edits(TENANTS))
+    with pytest.raises(BadInput, match="has no edits"):
+        list(Job.of("a", []).edits(TENANTS))
+
+
+def test_a_document_is_not_changed_by_who_reads_it(tmp_path: Path) -> None:
+    read = job(tmp_path, "job.json", json.dumps({"edits": [written()]}))
+    next(read.edits(TENANTS)).set["enabled"] = 5
+    assert next(read.edits(TENANTS)).set == {"enabled": False}
+
+
+# ---- whatever comes
+
+SAMPLES = {
+    ".yaml": (JOBS / "script-edit.yaml").read_text(),
+    ".json": json.dumps({"name": "x", "edits": [written(note="a\tb"), written(id="x")]}, indent=1),
+    ".jsonl": (JOBS / "toggles.jsonl").read_text(),
+    ".csv": (JOBS / "renames.csv").read_text(),
+}
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["tenant", "tenants", "hook", "hooks", "set", "enabled", "name", "tags"]
+            )
+            | st.text(),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(text=st.text() | st.binary(), suffix=st.sampled_from(sorted(SAMPLES)))
+def test_any_text_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, text: str | bytes, suffix: str
+) -> None:
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    with pytest.raises(BadInput):
+        edits(tmp_path_factory.getbasetemp(), f"any{suffix}", data)
+
+
+@settings(deadline=None, max_examples=400)
+@given(seed=st.integers(), suffix=st.sampled_from(sorted(SAMPLES)))
+def test_any_damage_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, suffix: str
+) -> None:
+    chance = random.Random(seed)
+    text = SAMPLES[suffix]
+    bits = [
+        "",
+        "x",
+        "{",
+        "}",
+        "[",
+        ":",
+        ",",
+        "\n",
+        "- ",
+        "&a ",
+        "*a",
+        "! ",
+        '"',
+        "1.10",
+        "yes",
+        "\0",
+    ]
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(text))
+        text = text[:at] + chance.choice(bits) + text[at + chance.randint(0, 5) :]
+    with suppress(BadInput):
+        edits(tmp_path_factory.getbasetemp(), f"any{suffix}", text)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    edit=VALUES
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "tenant": VALUES,
+            "tenants": VALUES,
+            "hook": VALUES,
+            "hooks": VALUES,
+            "set": VALUES,
+            "expect": VALUES,
+            "id": VALUES,
+        },
+    )
+)
+def test_any_value_is_an_edit_or_refused(edit: Any) -> None:
+    with suppress(BadInput):
+        list(Job.of("job", [edit]).edits(TENANTS))
+
+
+@settings(deadline=None, max_examples=200)
+@given(value=VALUES)
+def test_lines_are_found_in_any_json(value: Any) -> None:
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    except ValueError:
+        return
+    walk = source.walk_json(text)
+    assert not walk.twice
+    assert not walk.stack
+    for key, line in walk.lines.items():
+        assert 1 <= line <= text.count("\n") + 1, key

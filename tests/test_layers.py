@@ -1,0 +1,83 @@
+"""The architecture, held by tests: imports point down, and the public list is the promise."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import bulkhooks
+
+PACKAGE = Path(bulkhooks.__file__).parent
+
+LAYERS = (
+    ("errors", "items", "sandbox"),
+    ("hooks", "pacing", "locks", "source"),
+    ("tenants", "journal"),
+    ("jobfile", "auth0"),
+    ("plan", "report", "lanes"),
+    ("progress", "run"),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The package's own modules that a module imports, at its top or later."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            yield from [node.module] if node.module else [name.name for name in node.names]
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        assert not any(name.startswith("bulkhooks") for name in names), f"{path}: import relatively"
+
+
+def libraries(path: Path) -> set[str]:
+    """What a module imports from outside of the package."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def test_imports_point_down() -> None:
+    for path in PACKAGE.glob("*.py"):
+        for name in imported(path):
+            assert LAYER[name] < LAYER[path.stem], f"{path.stem} must not import {name}"
+
+
+def test_the_sandbox_imports_nothing_of_ours() -> None:
+    assert list(imported(PACKAGE / "sandbox.py")) == []
+
+
+def test_only_the_client_and_the_sandbox_know_aiohttp() -> None:
+    users = {path.stem for path in PACKAGE.glob("*.py") if "aiohttp" in libraries(path)}
+    assert users == {"auth0", "sandbox"}
+
+
+def test_only_the_commands_print_and_exit() -> None:
+    for path in PACKAGE.glob("*.py"):
+        if path.stem != "cli":
+            text = path.read_text()
+            assert "print(" not in text.replace("console.print(", ""), path
+            assert "sys.exit" not in text, path
+            assert "typer" not in libraries(path), path
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    for name in bulkhooks.__all__:
+        assert getattr(bulkhooks, name).__doc__, name
+    homes = {name for names in bulkhooks._HOME.values() for name in names}
+    assert sorted(bulkhooks.__all__) == sorted(homes)
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for path in PACKAGE.glob("*.py"):
+        name = "bulkhooks" if path.stem == "__init__" else f"bulkhooks.{path.stem}"
+        if path.stem != "__main__":
+            assert importlib.import_module(name).__doc__, path

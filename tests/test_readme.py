@@ -1,0 +1,110 @@
+"""README is true: what it shows runs, and what it promises is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bulkhooks.cli import app
+from bulkhooks.jobfile import load_job
+from bulkhooks.sandbox import Sandbox
+from bulkhooks.tenants import load_tenants
+from world import World, served
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def block(kind: str, start: str = "") -> str:
+    """The first code block of a kind that holds `start`."""
+    return next(text for name, text in BLOCKS if name == kind and start in text)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the job and tenants file that README shows."""
+    (tmp_path / "tenants.yaml").write_text(block("yaml", "# tenants.yaml"))
+    (tmp_path / "job.yaml").write_text(block("yaml", "# job.yaml"))
+    return tmp_path
+
+
+def program(*words: str, folder: Path, status: int = 0) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-m", "bulkhooks", *words], cwd=folder, capture_output=True, text=True
+    )
+    assert ended.returncode == status, ended.stderr
+    return ended.stdout
+
+
+def test_the_job_and_tenants_files_it_shows_are_valid(folder: Path) -> None:
+    assert "2 edits, nothing wrong" in program("validate", "job.yaml", folder=folder)
+
+
+def test_the_job_it_shows_runs_on_the_sandbox(folder: Path) -> None:
+    program("run", "job.yaml", "--sandbox", folder=folder)
+    assert "applied" in program("status", "freeze-signups.sandbox.journal", folder=folder)
+
+
+def test_its_run_command_works_from_the_folder_it_is_shown_for(tmp_path: Path) -> None:
+    command = shlex.split(block("sh", "--sandbox").split("&&")[-1])
+    assert command[0] == ".venv/bin/bulkhooks"
+    path = str(ROOT / command[2])
+    program(command[1], path, *command[3:], folder=tmp_path)
+
+
+def test_its_commands_are_the_commands_there_are() -> None:
+    commands = {
+        command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    shown = set(re.findall(r"bulkhooks (\w+)", README))
+    assert commands <= shown
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert command.callback.__doc__
+
+
+def test_its_python_example_runs(folder: Path) -> None:
+    example = block("python")
+    code = [line for line in example.splitlines() if line.strip()]
+    assert len(code) <= 16
+    sandbox = Sandbox(["prod-a", "prod-b"])
+    with served(sandbox) as url:
+        world = World(folder, sandbox, url, ["prod-a", "prod-b"])
+        (folder / "tenants.yaml").write_text((folder / "tenants.json").read_text())
+        ended = subprocess.run(
+            [sys.executable, "-c", example],
+            cwd=folder,
+            env=world.env,
+            capture_output=True,
+            text=True,
+        )
+    assert ended.stdout == "2 applied, 0 failed\n", ended.stderr
+
+
+def test_every_sample_job_is_valid_and_short() -> None:
+    tenants = load_tenants(ROOT / "jobs" / "tenants.yaml")
+    jobs = [
+        path
+        for path in (ROOT / "jobs").iterdir()
+        if path.suffix in (".yaml", ".json", ".jsonl", ".csv") and path.stem != "tenants"
+    ]
+    assert len(jobs) >= 4
+    for path in jobs:
+        assert list(load_job(path).edits(tenants)), path
+        assert len(path.read_text().splitlines()) < 40
+
+
+@pytest.mark.parametrize("job", ["toggles.jsonl", "renames.csv", "script-edit.yaml"])
+def test_every_sample_job_can_be_rehearsed(job: str, tmp_path: Path) -> None:
+    out = program("run", str(ROOT / "jobs" / job), "--sandbox", folder=tmp_path)
+    assert " failed" not in out.replace("failed  ", "")
+
+
+def test_the_exit_statuses_it_lists_are_the_ones_there_are() -> None:
+    assert re.findall(r"^\| (\d+) \|", README, re.MULTILINE) == ["0", "1", "2", "3", "4", "70"]
