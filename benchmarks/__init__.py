@@ -1,0 +1,1 @@
+"""Figures, measured on loopback: `python -m benchmarks.NAME`."""
