@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from itertools import cycle
 from pathlib import Path
 from signal import SIGINT, SIGTERM
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_args
 
 import typer
 
@@ -36,6 +37,14 @@ _SHOWN, _TENANTS_SHOWN = 20, 50
 #: Columns that the table of books needs.
 _TABLE = 110
 _SIGNALS = (SIGINT, SIGTERM)
+
+
+class Refill(StrEnum):
+    """How a pretend tenant's tokens come back: one by one, or all at the top of each second."""
+
+    DRIP = "drip"
+    WINDOW = "window"
+
 
 app = typer.Typer(
     help="Bulk updates of Auth0 hooks across many tenants: planned, paced, journaled, resumable.",
@@ -108,7 +117,7 @@ def plan(
             _print_json(_plan_json(kept, summary, work.tenants))
         else:
             _show_changes(kept, summary, work.tenants, sys.stdout)
-            _talk(f"planned in {path}; to carry it out: {summary.next}" if summary.next else path)
+            _talk(f"planned in {path}; next: {summary.next or 'nothing'}")
 
 
 @app.command()
@@ -195,7 +204,7 @@ def sandbox(
     bucket: Annotated[
         str, typer.Option(help="free, nonprod, prod, none, or BURST,RATE (a second).")
     ] = "prod",
-    refill: Annotated[str, typer.Option(help="drip or window.")] = "drip",
+    refill: Annotated[Refill, typer.Option(help="How tokens come back.")] = Refill.DRIP,
     latency: Annotated[float, typer.Option(min=0, max=60, help="Seconds an answer takes.")] = 0.0,
 ) -> None:
     """Serve pretend tenants at http://127.0.0.1:PORT/TENANT, until Ctrl-C. Token: sandbox."""
@@ -257,7 +266,7 @@ async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
     """The job's tenants, each at a sandbox that has the hooks which the job names."""
     from . import sandbox
     from .hooks import Trigger
-    from .tenants import GivenToken, StaticToken
+    from .tenants import Given, StaticToken
 
     named: dict[tuple[str, str], Edit] = {}
     names: dict[str, None] = {}
@@ -284,7 +293,7 @@ async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
                 dependencies=expect.get("dependencies"),
                 alone=True in (expect.get("enabled"), edit.set.get("enabled")),
             )
-    token = StaticToken(token=GivenToken("sandbox"))
+    token = StaticToken(token=Given("sandbox"))
     async with sandbox.serve(box) as url:
         yield {
             name: replace(work.tenants[name], base_url=f"{url}/{name}", credential=token)
@@ -293,7 +302,7 @@ async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
 
 
 @asynccontextmanager
-async def _watched() -> AsyncIterator[Callable[[Lanes], Awaitable[None]]]:
+async def _watched() -> AsyncIterator[Callable[[Lanes], Coroutine[Any, Any, None]]]:
     """Progress on stderr, and signals: the first one stops, the second waits for nothing."""
     import anyio
 
@@ -459,17 +468,16 @@ def _many(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def _parse_bucket(bucket: str, refill: str) -> Bucket | None:
+def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:
     from . import sandbox as box
 
-    if refill not in ("drip", "window"):
-        raise typer.BadParameter("--refill is drip or window")
+    rule: Literal["drip", "window"] = "drip" if refill is Refill.DRIP else "window"
     try:
         if bucket in box.BUCKETS:
             named = box.BUCKETS[bucket]
-            return replace(named, refill=refill) if named else None
+            return replace(named, refill=rule) if named else None
         burst, rate = bucket.split(",")
-        return box.Bucket(burst=int(burst), rate=float(rate), refill=refill)
+        return box.Bucket(burst=int(burst), rate=float(rate), refill=rule)
     except ValueError as error:
         raise typer.BadParameter(
             "--bucket is free, nonprod, prod, none, or BURST,RATE such as 50,16"

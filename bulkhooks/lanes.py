@@ -201,7 +201,6 @@ class Lanes:
         except Stopped:
             return
         except TenantError as error:
-            lane.trouble = error
             self._journal.post(*self._journal.unresolved(lane.row.id, error.cause, error.hint))
         finally:
             lane.doing = ""
@@ -251,7 +250,6 @@ class Lanes:
 
     async def _apply(self, lane: Lane, doubtful: bool) -> None:
         lane.doing = "writing"
-        lane.trouble = None
         try:
             if doubtful or lane.read_at is None or self._wall() - lane.read_at > FRESH:
                 lane.listed_at = anyio.current_time()

@@ -604,7 +604,7 @@ class Limiter:
         if date is not None:
             self._clock = self._clock.narrowed(date, sent, now)
         answer = read(headers, self._last, date, sent, now, self._clock)
-        fresh = sent >= self._struck  # no 429 was heard of when it was sent
+        fresh = sent > self._struck  # no 429 was heard of that it was in flight with
         if status == 429:
             self._strike(now, answer, headers, fresh=fresh)
         elif fresh:

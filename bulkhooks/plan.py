@@ -15,7 +15,7 @@ from .errors import BadInput, Complaint
 from .items import State
 from .jobfile import Job
 from .journal import Journal, StagedEdit
-from .pacing import Limits
+from .pacing import Limits, reserved
 from .tenants import Tenant
 
 
@@ -123,11 +123,9 @@ def _lane_seconds(writes: int, pace: dict[str, Any], allowed: Limits) -> float:
     limit, remaining = pace.get("limit"), pace.get("remaining")
     if not limit or remaining is None:
         return writes / min(ceiling, 40.0)  # nothing is known but that it answers
-    reserve = allowed.reserve if allowed.reserve is not None else 0.2
-    kept = math.ceil(limit * reserve) if isinstance(reserve, float) else reserve
     # Auth0's documented buckets: 2 and 10 are refilled with 2 a second, 50 with 16.
-    refill = pace.get("refill") or (2.0 if limit <= 10 else limit / 3)
-    waiting = max(0, writes - max(0, remaining - kept)) / refill
+    refill: float = pace.get("refill") or (2.0 if limit <= 10 else limit / 3)
+    waiting: float = max(0, writes - max(0, remaining - reserved(limit, allowed.reserve))) / refill
     return max(waiting, writes / min(ceiling, 40.0))
 
 

@@ -6,12 +6,12 @@ Whoever looks on hands in `watch`, which runs beside the lanes, and whoever may 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import anyio
 from platformdirs import user_state_path
@@ -28,7 +28,7 @@ from .report import Summary, summary
 from .tenants import Tenant
 
 Tenants: TypeAlias = Mapping[str, Tenant]
-Watch: TypeAlias = Callable[[Lanes], Awaitable[None]]
+Watch: TypeAlias = Callable[[Lanes], Coroutine[Any, Any, None]]
 #: Is asked with the journal as it will be applied.
 Confirm: TypeAlias = Callable[[Journal], Awaitable[bool]]
 

@@ -108,13 +108,13 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenToken:
-    """A Management API token in hand: for tenants made in code, never in a file."""
+class Given:
+    """A credential in hand: for tenants made in code, never in a file."""
 
     value: str = field(repr=False)
 
     def resolve(self) -> str:
-        """The token."""
+        """The credential."""
         return self.value
 
 
@@ -122,16 +122,16 @@ class GivenToken:
 class StaticToken:
     """A Management API token that somebody else keeps fresh."""
 
-    token: Reference | GivenToken
+    token: Reference | Given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSecret:
     """An application that may ask for tokens (client credentials grant)."""
 
-    client_id: Reference
-    client_secret: Reference
-    audience: str | None  #: None: made from the base URL
+    client_id: Reference | Given
+    client_secret: Reference | Given
+    audience: str | None = None  #: None: made from the base URL
 
 
 Credential: TypeAlias = StaticToken | ClientSecret
@@ -153,7 +153,7 @@ class Tenant:
     @classmethod
     def with_token(cls, name: str, base_url: str, token: str) -> Tenant:
         """A tenant made in code, with a token in hand."""
-        credential = StaticToken(token=GivenToken(token))
+        credential = StaticToken(token=Given(token))
         return cls(name=name, base_url=base_url.rstrip("/"), credential=credential)
 
     def allowed(self, job: Limits) -> Limits:

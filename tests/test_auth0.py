@@ -19,7 +19,7 @@ from bulkhooks.errors import BulkhooksError, ItemError, Stopped, TenantError, Un
 from bulkhooks.items import Call
 from bulkhooks.pacing import Limiter
 from bulkhooks.sandbox import Request, Sandbox, serve
-from bulkhooks.tenants import ClientSecret, GivenToken
+from bulkhooks.tenants import ClientSecret, Given
 
 
 async def no_mark() -> None:
@@ -234,9 +234,7 @@ async def test_one_token_is_fetched_however_many_ask_and_renewed_once_when_refus
         asked[request.path] += 1
 
     async with serve(Sandbox(["t0"], fault=count)) as url:
-        credential = ClientSecret(
-            client_id=GivenToken("id"), client_secret=GivenToken("secret"), audience=None
-        )
+        credential = ClientSecret(client_id=Given("id"), client_secret=Given("secret"))
         tenant = Tenant(name="t0", base_url=f"{url}/t0", credential=credential)
         async with client_of("", tenant=tenant) as client:
             async with anyio.create_task_group() as tasks:
@@ -251,9 +249,7 @@ async def test_one_token_is_fetched_however_many_ask_and_renewed_once_when_refus
 @pytest.mark.parametrize("answer", [http(401, b'{"error": "access_denied"}'), http(200, b"OK")])
 async def test_a_refused_client_stops_the_tenant(answer: bytes) -> None:
     async with raw_server(lambda line: answer) as (url, asked):
-        credential = ClientSecret(
-            client_id=GivenToken("id"), client_secret=GivenToken("secret"), audience=None
-        )
+        credential = ClientSecret(client_id=Given("id"), client_secret=Given("secret"))
         tenant = Tenant(name="t0", base_url=url, credential=credential)
         async with client_of("", tenant=tenant) as client:
             with pytest.raises(TenantError, match="no token: the tenant answered"):

@@ -23,7 +23,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 def block(kind: str, start: str = "") -> str:
     """The first code block of a kind that holds `start`."""
-    return next(text for name, text in BLOCKS if name == kind and start in text)
+    return next(str(text) for name, text in BLOCKS if name == kind and start in text)
 
 
 @pytest.fixture
