@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 #: Items that a diff shows one by one, and tenants that the books do.
 _SHOWN, _TENANTS_SHOWN = 20, 50
-#: Columns that the table of books needs.
-_TABLE = 110
+#: Columns from which on the table of books tells requests too.
+_WIDE = 95
 _SIGNALS = (SIGINT, SIGTERM)
 
 
@@ -412,27 +412,31 @@ def _show_books(summary: Summary, out: TextIO) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(file=out, highlight=False)
     states = [field.name for field in fields(summary.books)]
-    table = Table("tenant", box=box.SIMPLE_HEAD)
-    for name in [*states, "requests", "429s"]:
-        table.add_column(name, justify="right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("tenant", no_wrap=True, overflow="ellipsis")
+    wide = not console.is_terminal or console.width >= _WIDE
+    if not console.is_terminal:
+        console.width = 200
+    for name in states + ["requests", "429s"] * wide:
+        table.add_column(name, justify="right", no_wrap=True)
     shown = sorted(
         summary.tenants.items(),
         key=lambda pair: (pair[1].books.planned == pair[1].books.applied, pair[0]),
     )[:_TENANTS_SHOWN]
     for name, tenant in shown:
         numbers = [getattr(tenant.books, state) for state in states]
-        table.add_row(name, *map(str, [*numbers, tenant.requests, tenant.throttled]))
+        numbers += [tenant.requests, tenant.throttled] * wide
+        table.add_row(name, *map(str, numbers))
     if len(summary.tenants) > len(shown):
         table.add_row(f"and {len(summary.tenants) - len(shown)} more")
     table.add_section()
     requests = sum(tenant.requests for tenant in summary.tenants.values())
     throttled = sum(tenant.throttled for tenant in summary.tenants.values())
     numbers = [getattr(summary.books, state) for state in states]
-    table.add_row("all", *map(str, [*numbers, requests, throttled]))
-    console = Console(file=out)
-    console.width = max(console.width, _TABLE)
-    console.print(f"{summary.job} in {summary.journal}", table, highlight=False)
+    table.add_row("all", *map(str, numbers + [requests, throttled] * wide))
+    console.print(f"{summary.job} in {summary.journal}", table)
     _show_causes(summary, out)
     if summary.next:
         print(f"next: {summary.next}", file=out)

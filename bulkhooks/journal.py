@@ -62,8 +62,10 @@ _ADD_ITEM: Final = """INSERT INTO items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 
 _ADD_STEP: Final = """INSERT INTO steps VALUES (?1, ?2, ?3, ?4, ?5, 'pending', NULL, NULL,
     rowsum(?1, ?2, ?3, ?4, ?5, 'pending', NULL, NULL))"""
 _ADD_TEXT: Final = "INSERT OR IGNORE INTO texts VALUES (?, ?)"
-_MARK_STEP: Final = """UPDATE steps SET state = ?3, sent_at = ?4, after = ?5,
-    sum = rowsum(item, n, kind, before, want, ?3, ?4, ?5) WHERE item = ?1 AND n = ?2"""
+_MARK_STEP: Final = """UPDATE steps SET state = ?3, sent_at = ?4,
+    sum = rowsum(item, n, kind, before, want, ?3, ?4, after) WHERE item = ?1 AND n = ?2"""
+_END_STEP: Final = """UPDATE steps SET state = ?3, after = ?4,
+    sum = rowsum(item, n, kind, before, want, ?3, sent_at, ?4) WHERE item = ?1 AND n = ?2"""
 _END_ITEM: Final = """UPDATE items SET state = ?2, cause = ?3, hint = ?4,
     sum = rowsum(id, edit, tenant, target, label, keys, rank, ?2, ?3, ?4) WHERE id = ?1"""
 #: Only whole rows are moved on: one that is not stays as it is, to be found when it is used.
@@ -408,18 +410,18 @@ class Journal:
 
     def sent(self, item: Item, n: int, at: float) -> Write:
         """The write that marks a step as sent, at `at` Unix seconds."""
-        return (_MARK_STEP, (item.id, n, "sent", at, None))
+        return (_MARK_STEP, (item.id, n, "sent", at))
 
     def unsent(self, item: Item, n: int) -> Write:
         """The write that takes the mark back: the server is known not to have done the step."""
-        return (_MARK_STEP, (item.id, n, "pending", None, None))
+        return (_MARK_STEP, (item.id, n, "pending", None))
 
     def step_ended(self, item: Item, step: Step, *, applied: bool, after: Fields) -> list[Write]:
         """The writes that record a step's end and what was seen after it."""
         writes: list[Write] = []
         seen = self._pack(after, writes)
         state = "applied" if applied else "failed"
-        writes.append((_MARK_STEP, (item.id, step.n, state, step.sent_at, seen)))
+        writes.append((_END_STEP, (item.id, step.n, state, seen)))
         return writes
 
     def ended(self, item: Item, outcome: Outcome) -> Write:

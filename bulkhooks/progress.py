@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import anyio
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,25 +16,39 @@ _LINES = 15
 
 
 async def watch(lanes: Lanes, console: Console) -> None:
-    """Show what the lanes are at, until cancelled."""
-    if console.is_terminal:
-        with Live(console=console, auto_refresh=False, transient=True) as live:
-            while True:
-                live.update(Group(*_lines(lanes.views(), _room(console))), refresh=True)
-                await anyio.sleep(_LIVE)
-    else:
+    """Show what the lanes are at, until cancelled; nothing while none is at work."""
+    if not console.is_terminal:
         while True:
             await anyio.sleep(_PLAIN)
             for line in _lines(lanes.views(), _LINES):
                 console.print(line)
+    while True:
+        await anyio.sleep(_LIVE)
+        if any(view.doing for view in lanes.views()):
+            await _live(lanes, console)
+
+
+async def _live(lanes: Lanes, console: Console) -> None:
+    """Lines in one place of the screen, gone when no lane is at work: a question may follow."""
+    with Live(
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as live:
+        views = lanes.views()
+        while any(view.doing for view in views):
+            live.update(Group(*_lines(views, _room(console))), refresh=True)
+            await anyio.sleep(_LIVE)
+            views = lanes.views()
 
 
 def _room(console: Console) -> int:
     return max(3, min(_LINES, console.height - 4))
 
 
-def _lines(views: Iterable[LaneView], room: int) -> list[Text]:
-    views = list(views)
+def _lines(views: list[LaneView], room: int) -> list[Text]:
     active = [view for view in views if view.doing]
     done, planned = sum(view.done for view in views), sum(view.planned for view in views)
     lines = [Text(_line(view), no_wrap=True, overflow="ellipsis") for view in active[:room]]
