@@ -9,6 +9,7 @@ says how far the damage reaches. Nothing below repeats or redirects a request.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -22,7 +23,7 @@ import orjson
 
 from .errors import ItemError, Stopped, TenantError, Unsure
 from .items import Call
-from .pacing import Limiter
+from .pacing import Limiter, Turn
 from .tenants import ClientSecret, StaticToken, Tenant
 
 #: Requests in flight over all tenants.
@@ -31,10 +32,17 @@ IN_FLIGHT: Final = 256
 _CONNECT, _WHOLE = 10.0, 30.0
 #: Times that something safe to repeat is tried, and seconds that a 429 may hold one request up.
 TRIES, _HELD_UP = 5, 300.0
+#: The longest wait between two tries, in seconds.
+_LONGEST: Final = 20.0
 #: Seconds of a token's life that are left when it is renewed.
 _RENEW: Final = 300.0
 
 _MOVE = "hooks have reached their end of life; move this tenant's hooks to Actions"
+
+
+def loop_time() -> float:
+    """The clock of all durations: the loop's, in seconds."""
+    return asyncio.get_running_loop().time()
 
 
 class Stop:
@@ -99,7 +107,7 @@ class Network:
 
     def __init__(self, session: aiohttp.ClientSession, in_flight: int) -> None:
         self._session = session
-        self._gate = anyio.Semaphore(in_flight, fast_acquire=True)
+        self._gate = asyncio.Semaphore(in_flight)
 
     @classmethod
     @asynccontextmanager
@@ -156,7 +164,7 @@ class ManagementClient:
     ) -> None:
         self.tenant, self.limiter = tenant, limiter
         self._network, self._stop, self._jitter = network, stop, jitter
-        self._slots = anyio.Semaphore(concurrency, fast_acquire=True)
+        self._slots = asyncio.Semaphore(concurrency)
         self._base = f"{tenant.base_url}/api/v2"
         self._token = ""
         self._token_ends = 0.0
@@ -182,20 +190,18 @@ class ManagementClient:
         self, ask: Callable[[], Awaitable[Any]], repeatable: type[ItemError] = ItemError
     ) -> Any:
         """Ask up to 5 times while what went wrong may be asked again."""
-        waits = backoff.expo(factor=0.5, max_value=20)
-        next(waits)
-        for left in reversed(range(TRIES)):
+        for tries in range(1, TRIES + 1):
             try:
                 return await ask()
             except (NotSent, Unsure) as error:
                 if not isinstance(error, repeatable):
                     raise
-                if not left and isinstance(error, NotSent):
+                if tries == TRIES and isinstance(error, NotSent):
                     hint = "check the tenant's address and the network, then apply --failed"
                     raise TenantError(error.cause, hint) from error
-                if not left:
+                if tries == TRIES:
                     raise
-            await self._stop.sleep(self._jitter(next(waits)))
+            await self._stop.sleep(self._jitter(min(_LONGEST, 0.25 * 2**tries)))
         raise AssertionError("the last try answers or raises")
 
     async def _authorised(
@@ -218,49 +224,54 @@ class ManagementClient:
             body = orjson.dumps(call.body)
         give_up = math.inf
         while True:
-            with self._stop.ends():
-                await self._slots.acquire()
+            turn = await self._turn()
             try:
-                reply = await self._in_turn(call, headers, body, before_sending)
+                if before_sending is not None:
+                    await before_sending()
+                reply, seen = await self._network.send(
+                    call.method, self._base + call.path, headers, body
+                )
+            except BaseException:
+                turn.lost()
+                raise
             finally:
                 self._slots.release()
+            turn.answered(reply.status, seen)
             if reply.status != 429:
                 return reply
-            now = anyio.current_time()
-            give_up = min(give_up, now + _HELD_UP)
-            if now >= give_up:
+            give_up = min(give_up, loop_time() + _HELD_UP)
+            if loop_time() >= give_up:
                 raise TenantError(
                     "others use the limit",
                     f"nothing but 429 for {_HELD_UP:.0f} s; apply --failed at a quieter time",
                 )
 
-    async def _in_turn(
-        self,
-        call: Call,
-        headers: dict[str, str],
-        body: bytes | None,
-        before_sending: Callable[[], Awaitable[None]] | None,
-    ) -> Reply:
-        with self._stop.ends():
-            turn = await self.limiter.turn()
+    async def _turn(self) -> Turn:
+        """A place among the lane's requests in flight, and then the limiter's turn.
+
+        Where nothing has to be waited for, nothing is set up to end a wait.
+        """
+        if self._stop.asked or self._slots.locked():
+            with self._stop.ends():
+                await self._slots.acquire()
+        else:
+            await self._slots.acquire()
+        turn = self.limiter.turn_now()
+        if turn is not None:
+            return turn
         try:
-            if before_sending is not None:
-                await before_sending()
-            reply, seen = await self._network.send(
-                call.method, self._base + call.path, headers, body
-            )
+            with self._stop.ends():
+                return await self.limiter.turn()
         except BaseException:
-            turn.lost()
+            self._slots.release()
             raise
-        turn.answered(reply.status, seen)
-        return reply
 
     async def _bearer(self) -> str:
         credential = self.tenant.credential
-        if anyio.current_time() < self._token_ends:
+        if self._token_ends == math.inf or loop_time() < self._token_ends:
             return self._token
         async with self._token_lock:
-            if anyio.current_time() >= self._token_ends:
+            if loop_time() >= self._token_ends:
                 if isinstance(credential, StaticToken):
                     self._token = await anyio.to_thread.run_sync(credential.token.resolve)
                     self._token_ends = math.inf
@@ -292,7 +303,7 @@ class ManagementClient:
         life = answer.get("expires_in")
         life = float(life) if isinstance(life, int | float) and life > 0 else 86400.0
         self._token = token
-        self._token_ends = anyio.current_time() + life - min(_RENEW, life / 5)
+        self._token_ends = loop_time() + life - min(_RENEW, life / 5)
 
     # ---- what an answer means
 

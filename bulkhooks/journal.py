@@ -7,10 +7,11 @@ waits for them goes on. Every row carries a checksum that is verified when the r
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -26,6 +27,7 @@ from .items import Fields, Item, Outcome, State, Step
 
 FORMAT: Final = 1
 _APPLICATION: Final = 0x62686B73  # "bhks"
+_NOT_PLANNED: Final = Outcome(state=State.FAILED, cause="not planned")
 #: Seconds over which writes of all lanes are gathered into one commit.
 _GATHER: Final = 0.002
 #: Strings longer than this many characters are stored once and referred to.
@@ -55,24 +57,31 @@ CREATE TABLE steps (
 CREATE INDEX steps_sent ON steps (item) WHERE state = 'sent';
 """
 
-_ADD_EDIT: Final = """INSERT INTO edits VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
-    rowsum(?1, ?2, ?4, ?7))"""
-_ADD_ITEM: Final = """INSERT INTO items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-    rowsum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))"""
-_ADD_STEP: Final = """INSERT INTO steps VALUES (?1, ?2, ?3, ?4, ?5, 'pending', NULL, NULL,
-    rowsum(?1, ?2, ?3, ?4, ?5, 'pending', NULL, NULL))"""
+_ADD_EDIT: Final = """INSERT INTO edits VALUES
+    (:id, :name, :given, :line, :must_match, :tenants, :body, rowsum(:id, :name, :line, :body))"""
+_ADD_ITEM: Final = """INSERT INTO items VALUES
+    (:id, :edit, :tenant, :target, :label, :keys, :rank, :state, :cause, :hint,
+    rowsum(:id, :edit, :tenant, :target, :label, :keys, :rank, :state, :cause, :hint))"""
+_ADD_STEP: Final = """INSERT INTO steps VALUES
+    (:item, :n, :kind, :before, :want, 'pending', NULL, NULL,
+    rowsum(:item, :n, :kind, :before, :want, 'pending', NULL, NULL))"""
 _ADD_TEXT: Final = "INSERT OR IGNORE INTO texts VALUES (?, ?)"
-_MARK_STEP: Final = """UPDATE steps SET state = ?3, sent_at = ?4,
-    sum = rowsum(item, n, kind, before, want, ?3, ?4, after) WHERE item = ?1 AND n = ?2"""
-_END_STEP: Final = """UPDATE steps SET state = ?3, after = ?4,
-    sum = rowsum(item, n, kind, before, want, ?3, sent_at, ?4) WHERE item = ?1 AND n = ?2"""
-_END_ITEM: Final = """UPDATE items SET state = ?2, cause = ?3, hint = ?4,
-    sum = rowsum(id, edit, tenant, target, label, keys, rank, ?2, ?3, ?4) WHERE id = ?1"""
+_MARK_STEP: Final = """UPDATE steps SET state = :state, sent_at = :sent_at,
+    sum = rowsum(item, n, kind, before, want, :state, :sent_at, after)
+    WHERE item = :item AND n = :n"""
+_END_STEP: Final = """UPDATE steps SET state = :state, after = :after,
+    sum = rowsum(item, n, kind, before, want, :state, sent_at, :after)
+    WHERE item = :item AND n = :n"""
+_SET_ITEM: Final = """UPDATE items SET state = :state, cause = :cause, hint = :hint,
+    sum = rowsum(id, edit, tenant, target, label, keys, rank, :state, :cause, :hint)"""
+_END_ITEM: Final = _SET_ITEM + " WHERE id = :id"
+_TELL_PLACEHOLDERS: Final = _SET_ITEM + " WHERE tenant = :tenant AND target IS NULL"
 #: Only whole rows are moved on: one that is not stays as it is, to be found when it is used.
-_MOVE_ITEMS: Final = """UPDATE items SET state = ?2, cause = ?3, hint = ?4,
-    sum = rowsum(id, edit, tenant, target, label, keys, rank, ?2, ?3, ?4)
-    WHERE tenant = ?1 AND state = ?5 AND target IS NOT NULL
+_MOVE_ITEMS: Final = (
+    _SET_ITEM
+    + """ WHERE tenant = :tenant AND state = :was AND target IS NOT NULL
     AND sum = rowsum(id, edit, tenant, target, label, keys, rank, state, cause, hint)"""
+)
 _RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
     sum = rowsum(item, n, kind, before, want, 'pending', NULL, NULL)
     WHERE state = 'failed' AND item IN
@@ -96,7 +105,7 @@ _UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
     LEFT JOIN items i ON i.edit = e.id WHERE e.must_match = 1 GROUP BY e.id
     HAVING count(i.target) = 0 AND count(i.id) < e.tenants ORDER BY e.line"""
 
-Write: TypeAlias = tuple[str, Sequence[object]]
+Write: TypeAlias = tuple[str, Sequence[object] | Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +158,7 @@ class Journal:
         self.path = path
         self._reader, self._writer = reader, writer
         self._batch = _Batch()
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
         self._broken: JournalError | None = None
         self._closing = False
         with _told(path):
@@ -256,18 +265,13 @@ class Journal:
             for number, edit in enumerate(edits, 1):
                 body = self._packed(edit.body, db)
                 digest.update(f"{edit.name}\x1f{','.join(edit.tenants)}\x1f{body}\n".encode())
-                db.execute(
-                    _ADD_EDIT,
-                    (
-                        *(number, edit.name, edit.given, edit.line),
-                        *(edit.must_match, len(edit.tenants), body),
-                    ),
-                )
+                row = {"id": number, "name": edit.name, "given": edit.given, "line": edit.line}
+                row |= {"must_match": edit.must_match, "tenants": len(edit.tenants), "body": body}
+                db.execute(_ADD_EDIT, row)
                 for name in edit.tenants:
                     tenant = ids.setdefault(name, len(ids) + 1)
-                    self._last_item += 1
-                    item = (self._last_item, number, tenant, None, "", "", 0)
-                    db.execute(_ADD_ITEM, (*item, State.FAILED.value, "not planned", ""))
+                    placeholder = Item(edit=number, target=None, label="", outcome=_NOT_PLANNED)
+                    db.execute(_ADD_ITEM, self._row(placeholder, tenant))
             db.executemany(
                 "INSERT INTO tenants (id, name, base_url) VALUES (?, ?, ?)",
                 [(row, name, base_urls[name]) for name, row in ids.items()],
@@ -290,8 +294,8 @@ class Journal:
             if seen[name] > 1:
                 name = f"{name}-{seen[name]}"
                 db.execute(
-                    "UPDATE edits SET name = ?2, sum = ?3 WHERE id = ?1",
-                    (row, name, _rowsum(row, name, line, body)),
+                    "UPDATE edits SET name = ?, sum = ? WHERE id = ?",
+                    (name, _rowsum(row, name, line, body), row),
                 )
 
     def same_names(self) -> list[tuple[str, list[int]]]:
@@ -349,28 +353,39 @@ class Journal:
         """The writes that put `items` in a placeholder's place."""
         writes: list[Write] = [("DELETE FROM items WHERE id = ?", (placeholder,))]
         for item in items:
-            self._last_item += 1
-            number, outcome = self._last_item, item.outcome
-            row = (number, item.edit, tenant, item.target, item.label, " ".join(item.keys))
-            writes.append(
-                (
-                    _ADD_ITEM,
-                    (*row, item.rank, outcome.state.value, outcome.cause, outcome.hint),
-                )
-            )
+            row = self._row(item, tenant)
+            writes.append((_ADD_ITEM, row))
             for n, step in enumerate(item.steps):
                 before, want = self._pack(step.before, writes), self._pack(step.want, writes)
-                writes.append((_ADD_STEP, (number, n, step.kind, before, want)))
+                new = {"item": row["id"], "n": n, "kind": step.kind}
+                writes.append((_ADD_STEP, new | {"before": before, "want": want}))
         return writes
+
+    def _row(self, item: Item, tenant: int) -> dict[str, object]:
+        """A new item's row."""
+        self._last_item += 1
+        outcome = item.outcome
+        return {
+            "id": self._last_item,
+            "edit": item.edit,
+            "tenant": tenant,
+            "target": item.target,
+            "label": item.label,
+            "keys": " ".join(item.keys),
+            "rank": item.rank,
+            "state": outcome.state.value,
+            "cause": outcome.cause,
+            "hint": outcome.hint,
+        }
 
     def unresolved(self, tenant: int, cause: str, hint: str) -> list[Write]:
         """The writes that give every placeholder of a tenant its cause."""
-        sql = _END_ITEM.replace("id = ?1", "tenant = ?1 AND target IS NULL")
-        return [(sql, (tenant, State.FAILED.value, cause, hint))]
+        failed = {"state": State.FAILED.value, "cause": cause, "hint": hint}
+        return [(_TELL_PLACEHOLDERS, {"tenant": tenant, **failed})]
 
     def was_read(self, tenant: int, at: float) -> Write:
         """The write that says when a tenant's befores were read, in Unix seconds."""
-        return ("UPDATE tenants SET read_at = ?2 WHERE id = ?1", (tenant, at))
+        return ("UPDATE tenants SET read_at = ? WHERE id = ?", (at, tenant))
 
     def untouched(self) -> bool:
         """Whether no step was ever sent."""
@@ -387,8 +402,8 @@ class Journal:
         Their steps keep what is known of the sending."""
         states = [State.UNCERTAIN, State.FAILED] if failed else [State.UNCERTAIN]
         writes: list[Write] = [(_RETRY_STEPS, (tenant,))] if failed else []
-        to = (tenant, State.PENDING.value, "", "")
-        return writes + [(_MOVE_ITEMS, (*to, state.value)) for state in states]
+        to = {"tenant": tenant, "state": State.PENDING.value, "cause": "", "hint": ""}
+        return writes + [(_MOVE_ITEMS, to | {"was": state.value}) for state in states]
 
     def pending(self, tenant: int, after: tuple[int, int], count: int) -> list[Item]:
         """Up to `count` pending items of a tenant in the order of work, `after` (rank, id)."""
@@ -410,34 +425,37 @@ class Journal:
 
     def sent(self, item: Item, n: int, at: float) -> Write:
         """The write that marks a step as sent, at `at` Unix seconds."""
-        return (_MARK_STEP, (item.id, n, "sent", at))
+        return (_MARK_STEP, {"item": item.id, "n": n, "state": "sent", "sent_at": at})
 
     def unsent(self, item: Item, n: int) -> Write:
         """The write that takes the mark back: the server is known not to have done the step."""
-        return (_MARK_STEP, (item.id, n, "pending", None))
+        return (_MARK_STEP, {"item": item.id, "n": n, "state": "pending", "sent_at": None})
 
     def step_ended(self, item: Item, step: Step, *, applied: bool, after: Fields) -> list[Write]:
         """The writes that record a step's end and what was seen after it."""
         writes: list[Write] = []
         seen = self._pack(after, writes)
         state = "applied" if applied else "failed"
-        writes.append((_END_STEP, (item.id, step.n, state, seen)))
+        ended = {"item": item.id, "n": step.n, "state": state, "after": seen}
+        writes.append((_END_STEP, ended))
         return writes
 
     def ended(self, item: Item, outcome: Outcome) -> Write:
         """The write that records an item's end."""
-        return (_END_ITEM, (item.id, outcome.state.value, outcome.cause, outcome.hint))
+        ended = {"state": outcome.state.value, "cause": outcome.cause, "hint": outcome.hint}
+        return (_END_ITEM, {"id": item.id, **ended})
 
     def give_up(self, tenant: int, cause: str, hint: str) -> Write:
         """The write that fails a tenant's pending items that were never sent."""
-        return (_GIVE_UP, (tenant, State.FAILED.value, cause, hint, State.PENDING.value))
+        failed = {"state": State.FAILED.value, "cause": cause, "hint": hint}
+        return (_GIVE_UP, {"tenant": tenant, "was": State.PENDING.value, **failed})
 
     def counted(self, tenant: int, requests: int, throttled: int, pace: Fields) -> Write:
         """The write that adds to a tenant's requests, and keeps what its lane learned."""
         return (
-            """UPDATE tenants SET requests = requests + ?2, throttled = throttled + ?3,
-            pace = ?4 WHERE id = ?1""",
-            (tenant, requests, throttled, orjson.dumps(pace).decode()),
+            """UPDATE tenants SET requests = requests + ?, throttled = throttled + ?, pace = ?
+            WHERE id = ?""",
+            (requests, throttled, orjson.dumps(pace).decode(), tenant),
         )
 
     def post(self, *writes: Write) -> None:
@@ -474,16 +492,25 @@ class Journal:
             while not (self._broken or (self._closing and not self._batch.writes)):
                 await self._wake.wait()
                 if not self._closing:
-                    await anyio.sleep(_GATHER)
-                batch, self._batch, self._wake = self._batch, _Batch(), anyio.Event()
+                    await asyncio.sleep(_GATHER)
+                batch, self._batch, self._wake = self._batch, _Batch(), asyncio.Event()
                 try:
-                    await anyio.to_thread.run_sync(self._write, batch.writes)
+                    with _told(self.path), _transaction(self._writer, commit=False) as db:
+                        for sql, values in batch.writes:
+                            db.execute(sql, values)
+                    # Only the wait for the disk goes to a thread: two threads that run Python
+                    # take the interpreter from each other at every statement.
+                    await anyio.to_thread.run_sync(self._commit)
                 except JournalError as error:
                     self._broken = error
                     self._batch.durable.set()
                 batch.durable.set()
                 if self._closing:
                     self._wake.set()
+
+    def _commit(self) -> None:
+        with _told(self.path):
+            self._writer.execute("COMMIT")
 
     def _write(self, writes: list[Write]) -> None:
         with _told(self.path), _transaction(self._writer) as db:
@@ -614,7 +641,7 @@ class _Batch:
 
     def __init__(self) -> None:
         self.writes: list[Write] = []
-        self.durable = anyio.Event()
+        self.durable = asyncio.Event()
 
 
 @contextmanager
@@ -628,11 +655,12 @@ def _connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def _transaction(db: sqlite3.Connection, *, commit: bool = True) -> Iterator[sqlite3.Connection]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db
-        db.execute("COMMIT")
+        if commit:
+            db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:  # SQLite may have rolled back on its own
             db.execute("ROLLBACK")

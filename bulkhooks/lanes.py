@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from . import hooks
-from .auth0 import TRIES, ManagementClient, Network, Sender, Stop
+from .auth0 import TRIES, ManagementClient, Network, Sender, Stop, loop_time
 from .errors import ItemError, Stopped, TenantError, Unsure
 from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step, judge, shows
 from .journal import Journal, TenantRow
@@ -149,7 +149,7 @@ class Lanes:
 
     def views(self) -> list[LaneView]:
         """What each lane is at now."""
-        now = anyio.current_time()
+        now = loop_time()
         return [lane.view(now) for lane in self._lanes]
 
     @property
@@ -252,7 +252,7 @@ class Lanes:
         lane.doing = "writing"
         try:
             if doubtful or lane.read_at is None or self._wall() - lane.read_at > FRESH:
-                lane.listed_at = anyio.current_time()
+                lane.listed_at = loop_time()
                 lane.live = dict((await lane.list_hooks()).hooks)
                 lane.trusts_plan = False
             queue = _Queue(self._journal, lane.row.id)
@@ -339,7 +339,7 @@ class _Attempt:
         self._doubt_until: float | None = None
         if step.sent_at is not None:
             waited = min(max(0.0, self._wall() - step.sent_at), self._lane.settle)
-            self._doubt_until = anyio.current_time() + self._lane.settle - waited
+            self._doubt_until = loop_time() + self._lane.settle - waited
 
     async def outcome(self) -> Outcome:
         """Send the step until it is seen to be done, or cannot be; at most 5 times."""
@@ -396,7 +396,7 @@ class _Attempt:
                 return verdict, seen
         seen = await lane.look(self._item)
         verdict = judge(self._step, seen)
-        wait = believed_from - anyio.current_time()
+        wait = believed_from - loop_time()
         if verdict is not Seen.WANTED and self._doubt_until is not None and wait > 0:
             self._hand_over()
             await lane.stop.sleep(wait)
@@ -415,7 +415,7 @@ class _Attempt:
                     self._journal.sent(self._item, self._step.n, self._wall())
                 )
             marked = True
-            self._doubt_until = anyio.current_time() + self._lane.settle
+            self._doubt_until = loop_time() + self._lane.settle
 
         try:
             answer = await self._lane.client.write(hooks.request(self._item, self._step), mark)

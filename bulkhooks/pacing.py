@@ -111,8 +111,7 @@ class Answer(NamedTuple):
 class Mark(NamedTuple):
     """A bucket at a moment that gains are counted from: no request of ours was in flight."""
 
-    remaining: int
-    tokens: float
+    tokens: int
     at: float
     reset: float | None
 
@@ -134,7 +133,7 @@ class Bucket(NamedTuple):
     """A bucket of the server as its newest answers show it; `tokens` is the least it may hold."""
 
     limit: int
-    tokens: float
+    tokens: int
     at: float
     refill: float | None
     lore: Lore = Lore()
@@ -202,9 +201,9 @@ def heard(bucket: Bucket | None, answer: Answer, *, quiet: bool) -> Bucket:
         # In flight together with the one heard last: which of them was counted first is not known,
         # so the lower reading stands, unless a refill lies between the two.
         if refill is None or before is None or refill == before:
-            left = min(left, math.floor(tokens))
+            left = min(left, tokens)
         elif refill < before:
-            left, refill = math.floor(tokens), before
+            left, refill = tokens, before
     else:
         lost = 0
     bucket = Bucket(limit, left, answer.at, refill, lore, mark, spent + 1, lost, test_at)
@@ -231,32 +230,26 @@ def missed(bucket: Bucket) -> Bucket:
 
 def _marked(bucket: Bucket, answer: Answer) -> Bucket:
     """Learns from what came since the mark, and sets a new one."""
-    limit, left, at, refill, lore, mark, _, lost, test_at = bucket
-    tokens, remaining = left, math.floor(left)
+    limit, tokens, at, refill, lore, mark, spent, lost, test_at = bucket
     if mark is None:
         lore = _anchored(lore, limit, answer)
     else:
-        lore = _learned(bucket, mark, answer)
-        if lore.rule == "drip":
-            # Whole tokens are told; the part of the next one that has dripped in counts as well.
-            exact = min(limit, mark.tokens + lore.rate * (at - mark.at)) - bucket.spent
-            if left <= exact < left + 1 + lore.rate * (at - answer.sent):
-                tokens = exact
-        if lore.rule is None and remaining - mark.remaining + bucket.spent > 0:
+        gain = tokens - mark.tokens + spent
+        lore = _learned(bucket, mark, gain, answer)
+        if lore.rule is None and gain > 0:
             test_at = at + TEST_WAIT
         elif lore.rule is not None or answer.sent >= test_at:
             test_at = 0.0
-    mark = Mark(remaining, tokens, at, answer.reset)
+    mark = Mark(tokens, at, answer.reset)
     return Bucket(limit, tokens, at, refill, lore, mark, 0, lost, test_at)
 
 
-def _learned(bucket: Bucket, mark: Mark, answer: Answer) -> Lore:
-    """What the tokens that came between two marks teach.
+def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
+    """What `gain` tokens between two marks teach.
 
     One before the announced reset is proof of dripping. Windows are known by their gain a reset.
     """
     limit, lore = bucket.limit, bucket.lore
-    gain = math.floor(bucket.tokens) - mark.remaining + bucket.spent
     span, passed = answer.sent - mark.at, (answer.reset or 0.0) - (mark.reset or 0.0)
     inside = answer.date is not None and mark.reset is not None and answer.date < mark.reset
     if lore.rule != "drip" and (answer.floored or (inside and gain > 0)):
@@ -267,7 +260,7 @@ def _learned(bucket: Bucket, mark: Mark, answer: Answer) -> Lore:
     drips = lore.rule == "drip"
     due = lore.rate * (span if drips else passed if lore.rule else 0.0)
     # Less than was due, and the bucket did not run over: others took it.
-    short = max(0, math.floor(min(due, limit - mark.remaining - 1) - gain))
+    short = max(0, math.floor(min(due, limit - mark.tokens - 1) - gain))
     if short or lore.taken > 0.1 or lore.peak > 0.1:
         fade = math.exp(-max(0.0, span) / MEMORY)
         lore = lore._replace(
@@ -308,7 +301,7 @@ def reserved(limit: int, reserve: float | int | None) -> int:
     Never the whole bucket: that would be no progress at all.
     """
     share = DEFAULT_RESERVE if reserve is None else reserve
-    # The small subtraction: 0.2 * 35 is a little more than 7.
+    # The small subtraction: 0.14 * 50 is a little more than 7.
     kept = share if isinstance(share, int) else math.ceil(share * limit - 1e-9)
     return min(kept, limit - 1)
 
@@ -329,7 +322,8 @@ def guarded(bucket: Bucket, clock: Clock) -> int:
 
 def spare(bucket: Bucket, reserve: int, clock: Clock) -> int:
     """Requests that may be in flight at once on the tokens that are surely there."""
-    return math.floor(bucket.tokens) - bucket.lost - max(reserve, guarded(bucket, clock))
+    kept = min(reserve + guarded(bucket, clock), bucket.limit - 1)
+    return bucket.tokens - bucket.lost - kept
 
 
 def tested(bucket: Bucket) -> int:
@@ -351,19 +345,19 @@ def next_send(bucket: Bucket, in_flight: int, reserve: int, clock: Clock) -> flo
             return bucket.at
         return bucket.test_at + (PROBE_INTERVAL if in_flight else 0.0)
     period, best = max(PROBE_INTERVAL, refill - bucket.at), math.inf
-    if lore.rule == "drip" and lore.rate > LEAST_RATE:
-        short = missing - bucket.tokens % 1
-        if bucket.tokens + short <= bucket.limit:
-            best = bucket.at + short / lore.rate
-    if not in_flight:
+    known = lore.rate > LEAST_RATE
+    if known and lore.rule == "drip":
+        if bucket.tokens + missing <= bucket.limit:
+            best = bucket.at + missing / lore.rate
+    elif not in_flight:
         # What others take until the next refill is no reason not to look at this one, and nobody
         # minds one look in a few refills where nothing is known.
-        missing = min(missing, 1 + bucket.lost + reserve - math.floor(bucket.tokens))
-        if lore.rate <= LEAST_RATE:
-            missing = min(missing, BLIND_REFILLS)
-        elif lore.rule != "drip":
+        missing = min(missing, 1 + bucket.lost + reserve - bucket.tokens)
+        if known:
             due = bucket.at + missing / lore.rate
             best = refill + max(0, math.ceil((due - refill) / period)) * period
+        else:
+            missing = min(missing, BLIND_REFILLS)
     return min(best, refill + max(0, missing - 1) * period)
 
 
@@ -529,14 +523,24 @@ class Limiter:
 
         Raises TenantError when `give_up` seconds of waiting brought no good answer.
         """
-        now = asyncio.get_running_loop().time()
+        turn = self.turn_now()
+        if turn is not None:
+            return turn
+        self._queued += 1
+        try:
+            async with self._line:
+                now = await self._admitted()
+        finally:
+            self._queued -= 1
+        return self._given(now)
+
+    def turn_now(self) -> Turn | None:
+        """A turn, where one can be had without waiting."""
         if self._in_flight >= self._free or self._queued or self._ceiling.rate is not None:
-            self._queued += 1
-            try:
-                async with self._line:
-                    now = await self._admitted()
-            finally:
-                self._queued -= 1
+            return None
+        return self._given(asyncio.get_running_loop().time())
+
+    def _given(self, now: float) -> Turn:
         self._in_flight += 1
         self._requests += 1
         return Turn(self, now)

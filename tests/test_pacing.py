@@ -268,12 +268,12 @@ def test_a_job_takes_hardly_longer_than_the_bucket_demands(name: str) -> None:
 @pytest.mark.parametrize("latency", [(0.001, 0.001), (0.005, 0.1), (0.02, 0.06), (0.1, 0.1)])
 @pytest.mark.parametrize("name", ROWS)
 def test_a_job_is_paced_well_at_any_latency(name: str, latency: tuple[float, float]) -> None:
-    """Twenty starts a row; the first, lone request and the round trips themselves may cost 4%."""
+    """Twenty starts a row; the first, lone request and the round trips themselves may cost 6%."""
     row = ROWS[name]
     for seed in range(20):
         ratio, share = measured(row.world(seed, latency), row.writes)
-        assert ratio <= max(row.ratio + 0.04, 1.10), seed
-        assert share <= max(row.refused * 1.5, 0.0), seed
+        assert ratio <= max(row.ratio + 0.06, 1.10), seed
+        assert share <= row.refused * 1.5, seed
 
 
 @pytest.mark.parametrize("pause", [1.0, 2.5])
@@ -339,6 +339,34 @@ async def test_the_first_request_goes_alone() -> None:
     assert limiter.waiting is None
 
 
+async def test_a_first_request_that_is_lost_changes_nothing() -> None:
+    """Still one at a time, however often it is called lost."""
+    limiter = Limiter(Limits())
+    first = await limiter.turn()
+    first.lost()
+    first.lost()
+    await limiter.turn()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(limiter.turn(), 10)
+
+
+async def test_nobody_slips_in_before_those_who_wait() -> None:
+    """Not even when credit comes just then."""
+    limiter, order = Limiter(Limits()), list[str]()
+    first = await limiter.turn()
+
+    async def ask(name: str) -> None:
+        await limiter.turn()
+        order.append(name)
+
+    waiting = asyncio.create_task(ask("waited"))
+    await asyncio.sleep(1)
+    first.answered(200, {})
+    await ask("came later")
+    await waiting
+    assert order == ["waited", "came later"]
+
+
 async def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     """First come, first served; one that is given up on does not keep the others."""
     world, order = World(Drip(2, 2)), list[int]()
@@ -378,11 +406,11 @@ async def test_a_429_holds_the_whole_lane(says: dict[str, str], least: float) ->
     begun = loop.time()
     lone = await limiter.turn()
     assert least <= loop.time() - begun <= least + 1.1
-    following = asyncio.create_task(limiter.turn())
+    following = asyncio.gather(limiter.turn(), limiter.turn())
     await asyncio.sleep(1)
     assert limiter.waiting == ("throttled", math.inf)
     lone.answered(200, date() | limited(10, 9, EPOCH + 99))
-    await asyncio.wait_for(following, 2)
+    await asyncio.wait_for(following, 3)
     assert limiter.statistics().throttled == 3
 
 
@@ -519,6 +547,13 @@ async def test_a_turn_is_settled_once() -> None:
     turn.answered(429, date())
     turn.lost()
     assert limiter.statistics() == before
+    turns = [await limiter.turn() for _ in range(7)]
+    waiting = asyncio.create_task(limiter.turn())
+    await asyncio.sleep(0.01)
+    assert limiter.waiting is not None
+    waiting.cancel()
+    for turn in turns:
+        turn.lost()
 
 
 async def test_statistics_tell_what_was_learned() -> None:
@@ -533,6 +568,15 @@ async def test_statistics_tell_what_was_learned() -> None:
     assert pace.clock_uncertainty < 0.2
     assert abs(pace.clock_offset - (EPOCH + 3.3 - 1000)) <= pace.clock_uncertainty
     assert pace.waits["limit"] > 10
+
+
+async def test_the_clock_is_told_with_its_uncertainty() -> None:
+    """One answer, at once: the server's second is known, its part is not."""
+    limiter = Limiter(Limits())
+    (await limiter.turn()).answered(200, {"date": formatdate(EPOCH, usegmt=True)})
+    pace = limiter.statistics()
+    assert pace.clock_offset == pytest.approx(EPOCH + 0.5 - 1000)
+    assert pace.clock_uncertainty == pytest.approx(0.5)
 
 
 async def test_windows_are_recognised() -> None:
@@ -613,6 +657,7 @@ def test_absurd_headers_do_no_harm(answers: list[tuple[int, *tuple[str | None, .
         (limited(10, 0, "soon"), 1.0),
         (limited(10, -4, EPOCH + 2), 3.0),
         (limited("ten", 0, EPOCH + 2), 3.0),
+        (limited(0, 0, EPOCH + 2), 3.0),
         (limited(10, 400, EPOCH + 2), 0.0),
         (limited(10, "many", EPOCH + 2), 0.0),
     ],
@@ -651,8 +696,8 @@ def test_limits_are_laid_over_others() -> None:
         (10, None, 2),
         (2, None, 1),
         (1, None, 0),
-        (35, 0.2, 7),
-        (36, 0.2, 8),
+        (36, None, 8),
+        (50, 0.14, 7),
         (50, 0, 0),
         (50, 0.0, 0),
         (50, 0.001, 1),
@@ -756,7 +801,6 @@ CLOCK = Clock(0.0, 0.1)
         (Bucket(10, 0, 0.5, 0.2), 0, 0, 0.5),
         (Bucket(10, 0, 0.5, 900.0), 0, 0, 60.5),
         (Bucket(10, 0, 0.2, 1.0, DRIP), 0, 0, 0.7),
-        (Bucket(10, 0.5, 0.2, 1.0, DRIP), 0, 0, 0.45),
         (Bucket(1, 0, 0.2, 9.0, DRIP), 1, 0, 17.8),
         (Bucket(10, 0, 0.5, 1.0, Lore(rule="window", rate=4.0)), 0, 5, 2.0),
         (Bucket(10, 1, 0.2, 1.0, test_at=0.8), 0, 0, 0.8),
