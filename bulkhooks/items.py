@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 #: Fields of a hook (or another resource) under the API's own names, or some of them.
 Fields: TypeAlias = dict[str, Any]
@@ -21,8 +22,7 @@ class State(StrEnum):
     PENDING = "pending"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How an item ended and why; `hint` says what to do. Equal causes are counted together."""
 
     state: State
@@ -35,8 +35,7 @@ APPLIED: Final = Outcome(state=State.APPLIED)
 UNCHANGED: Final = Outcome(state=State.UNCHANGED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One write of an item: the fields that were seen before it, and those that it changes."""
 
     kind: str
@@ -48,8 +47,7 @@ class Step:
     after: Fields | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One edit on one thing of one tenant: the unit of work."""
 
     edit: int  #: the edit's row in the journal
@@ -64,8 +62,7 @@ class Item:
     tenant: int = 0  #: the tenant's row in the journal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request to the Management API; `path` is what follows /api/v2."""
 
     method: str

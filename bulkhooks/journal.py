@@ -145,7 +145,7 @@ class Cause:
 
 
 def _rowsum(*values: object) -> int:
-    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+    return zlib.crc32(orjson.dumps(values, default=repr))
 
 
 class Journal:
