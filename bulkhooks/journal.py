@@ -27,11 +27,17 @@ from .items import Fields, Item, Outcome, State, Step
 
 FORMAT: Final = 1
 _APPLICATION: Final = 0x62686B73  # "bhks"
+_STATES: Final = {state.value: state for state in State}
 _NOT_PLANNED: Final = Outcome(state=State.FAILED, cause="not planned")
 #: Seconds over which writes of all lanes are gathered into one commit.
 _GATHER: Final = 0.002
 #: Strings longer than this many characters are stored once and referred to.
 _LONG: Final = 200
+#: KiB of the journal that the writer keeps at hand; pages of the log after which it is moved
+#: into the journal.
+_CACHE, _CHECKPOINT = 16_000, 4_000
+#: What a value holds that refers to a text.
+_REFERS: Final = '"$text":'
 #: Items whose steps are asked for in one statement.
 _AT_ONCE: Final = 500
 
@@ -214,6 +220,8 @@ class Journal:
             with _told(path):
                 reader.execute("PRAGMA query_only = ON")
                 writer.execute("PRAGMA synchronous = FULL")
+                writer.execute(f"PRAGMA cache_size = -{_CACHE}")
+                writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
             yield cls(path, reader, writer)
             # A full checkpoint leaves one file that may be moved.
             reader.close()
@@ -524,9 +532,9 @@ class Journal:
         counts as uncertain."""
         books: dict[int, dict[State, int]] = {}
         for tenant, state, count in self._rows(_BOOKS):
-            if state not in set(State):
-                raise JournalError(f"{self.path}: the journal is damaged: an item is {state!r}")
-            books.setdefault(tenant, dict.fromkeys(State, 0))[State(state)] += count
+            if state not in _STATES:
+                raise self._damaged(f"an item that is {state!r}")
+            books.setdefault(tenant, dict.fromkeys(State, 0))[_STATES[state]] += count
         for tenant, count in self._rows(_IN_DOUBT):
             books[tenant][State.PENDING] -= count
             books[tenant][State.UNCERTAIN] += count
@@ -580,7 +588,7 @@ class Journal:
                 label=label,
                 keys=tuple(keys.split()),
                 rank=rank,
-                outcome=Outcome(state=State(state), cause=cause, hint=hint),
+                outcome=Outcome(state=_STATES[state], cause=cause, hint=hint),
                 steps=tuple(steps.get(number, ())),
             )
 
@@ -622,7 +630,10 @@ class Journal:
         return orjson.dumps(inner, option=orjson.OPT_SORT_KEYS).decode()
 
     def _unpacked(self, packed: str) -> Fields:
-        return {key: self._whole(value) for key, value in orjson.loads(packed).items()}
+        fields: Fields = orjson.loads(packed)
+        if _REFERS not in packed:
+            return fields
+        return {key: self._whole(value) for key, value in fields.items()}
 
     def _whole(self, value: Any) -> Any:
         if not isinstance(value, dict):

@@ -462,6 +462,7 @@ class _Queue:
         self._waiting: deque[Item] = deque()
         self._busy: set[str] = set()
         self._all_read = False
+        self._blocked = 0
         self._freed = anyio.Event()
 
     async def take(self) -> Item | None:
@@ -473,12 +474,14 @@ class _Queue:
                 return item
             if not self._waiting:
                 return None
+            self._blocked += 1
             await self._freed.wait()
+            self._blocked -= 1
 
     def done(self, item: Item) -> None:
         """Free the keys of an item."""
         self._busy.difference_update(item.keys)
-        if self._waiting:
+        if self._blocked:
             self._freed.set()
             self._freed = anyio.Event()
 

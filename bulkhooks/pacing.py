@@ -36,6 +36,7 @@ TEST_WAIT = 0.6  # seconds: long enough to see tokens drip in, and the second is
 TESTS = 3  # in vain, and it is a window
 BLIND_REFILLS = 3
 MEMORY = 10.0  # seconds over which what others took, or a silent bucket, is forgotten
+TRACE = 0.1  # tokens; of what others took, less is as good as forgotten
 LEAST_RATE = 1e-3  # requests a second; a rate below is as good as none
 SLOWEST_PACE, FIRST_PACE = 0.2, 1.0  # requests a second, of a server without headers
 
@@ -250,8 +251,9 @@ def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
     One before the announced reset is proof of dripping. Windows are known by their gain a reset.
     """
     limit, lore = bucket.limit, bucket.lore
-    span, passed = answer.sent - mark.at, (answer.reset or 0.0) - (mark.reset or 0.0)
-    inside = answer.date is not None and mark.reset is not None and answer.date < mark.reset
+    span, passed, inside = answer.sent - mark.at, 0.0, False
+    if mark.reset is not None and answer.reset is not None and answer.date is not None:
+        passed, inside = answer.reset - mark.reset, answer.date < mark.reset
     if lore.rule != "drip" and (answer.floored or (inside and gain > 0)):
         lore = lore._replace(rule="drip", rate=0.0)
     elif inside and lore.rule is None and 0 < bucket.test_at <= answer.sent:
@@ -261,15 +263,13 @@ def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
     due = lore.rate * (span if drips else passed if lore.rule else 0.0)
     # Less than was due, and the bucket did not run over: others took it.
     short = max(0, math.floor(min(due, limit - mark.tokens - 1) - gain))
-    if short or lore.taken > 0.1 or lore.peak > 0.1:
+    if short or lore.taken > TRACE or lore.peak > TRACE:
         fade = math.exp(-max(0.0, span) / MEMORY)
         lore = lore._replace(
             peak=max(lore.peak * fade, short),
             taken=lore.taken * fade + (0 if drips else short),
             watched=lore.watched * fade + (span if inside or lore.rule else 0.0),
         )
-    if drips and short:
-        return _anchored(lore, limit, answer)
     gained, rate = lore.gained + gain, lore.rate
     if drips:
         rate = max(rate, gained / max(1e-3, answer.at - lore.since))
@@ -312,9 +312,9 @@ def guarded(bucket: Bucket, clock: Clock) -> int:
     Of a dripping bucket what they take between two answers, of a window until the next one.
     """
     lore, guess = bucket.lore, 0.0
-    if lore.rule == "drip" and lore.peak:
+    if lore.rule == "drip" and lore.peak > TRACE:
         guess = round(lore.peak) + 1
-    elif lore.rule != "drip" and lore.taken:
+    elif lore.rule != "drip" and lore.taken > TRACE:
         rate = lore.taken / max(1.0, lore.watched)
         guess = math.ceil(rate * (refill_at(bucket, clock) - bucket.at)) + 1
     return min(int(guess), bucket.limit // 2)

@@ -179,7 +179,8 @@ def test_a_job_killed_at_any_request_ends_as_an_undisturbed_one(
 
 
 @pytest.mark.slow
-@settings(max_examples=600, deadline=None)
+@pytest.mark.timeout(600)
+@settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 10**6), at=st.integers(1, 40), after=st.booleans())
 def test_many_jobs_killed_at_any_request(seed: int, at: int, after: bool) -> None:
     crash_and_resume(seed, at, after)

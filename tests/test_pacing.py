@@ -462,6 +462,46 @@ async def test_a_hold_that_comes_while_max_rate_is_waited_for_counts() -> None:
     assert loop.time() - begun >= 4.5
 
 
+async def test_a_later_429_may_ask_for_a_longer_hold() -> None:
+    """Of several that were in flight together the longest wait counts."""
+    limiter = Limiter(Limits())
+    (await limiter.turn()).answered(200, {})
+    turns = [await limiter.turn() for _ in range(2)]
+    begun = asyncio.get_running_loop().time()
+    for turn, wait in zip(turns, ("2", "6"), strict=True):
+        await asyncio.sleep(0.1)
+        turn.answered(429, {"retry-after": wait})
+    await limiter.turn()
+    assert asyncio.get_running_loop().time() - begun >= 6.2
+
+
+async def test_429s_without_a_reason_never_lift_the_ceiling() -> None:
+    """The pace that they teach may be higher than max_rate; the lower one counts."""
+    limiter, sent = Limiter(Limits(max_rate=0.1)), list[float]()
+    for status in (429, 200, 200):
+        turn = await limiter.turn()
+        sent.append(asyncio.get_running_loop().time())
+        turn.answered(status, {"retry-after": "1"})
+    assert sent[1] - sent[0] >= 9.9
+    assert sent[2] - sent[1] >= 9.9
+
+
+async def test_a_learned_pace_creeps_up_again() -> None:
+    """A hundred good answers double it."""
+    loop, limiter = asyncio.get_running_loop(), Limiter(Limits())
+    for _ in range(50):
+        (await limiter.turn()).answered(200, {})
+        await asyncio.sleep(0.1)
+    (await limiter.turn()).answered(429, {"retry-after": "1"})
+    begun = loop.time()
+    for _ in range(100):
+        (await limiter.turn()).answered(200, {})
+    slow = loop.time() - begun
+    for _ in range(100):
+        (await limiter.turn()).answered(200, {})
+    assert loop.time() - begun - slow < 0.7 * slow
+
+
 def mute(served: bool, left: int, reset: float, now: float) -> dict[str, str]:
     return {} if served else {"retry-after": str(max(1, math.ceil(reset - now)))}
 
@@ -575,7 +615,7 @@ async def test_the_clock_is_told_with_its_uncertainty() -> None:
     limiter = Limiter(Limits())
     (await limiter.turn()).answered(200, {"date": formatdate(EPOCH, usegmt=True)})
     pace = limiter.statistics()
-    assert pace.clock_offset == pytest.approx(EPOCH + 0.5 - 1000)
+    assert pace.clock_offset == pytest.approx(EPOCH + 0.5 - 1000, rel=0, abs=0.01)
     assert pace.clock_uncertainty == pytest.approx(0.5)
 
 
@@ -805,6 +845,8 @@ CLOCK = Clock(0.0, 0.1)
         (Bucket(10, 0, 0.5, 1.0, Lore(rule="window", rate=4.0)), 0, 5, 2.0),
         (Bucket(10, 1, 0.2, 1.0, test_at=0.8), 0, 0, 0.8),
         (Bucket(10, 2, 0.2, 1.0, test_at=0.8), 0, 0, 0.2),
+        (Bucket(10, 5, 0.2, 1.0, DRIP._replace(peak=1.0)), 0, 2, 0.2),
+        (Bucket(10, 4, 0.2, 1.0, DRIP._replace(peak=1.0)), 0, 2, 0.7),
         (Bucket(10, 3, 0.2, 1.0, Lore(taken=1.0)), 0, 0, 0.2),
         (Bucket(10, 2, 0.2, 1.0, Lore(taken=1.0)), 1, 0, 2.0),
     ],
@@ -828,12 +870,33 @@ def test_a_gain_after_the_reset_proves_nothing() -> None:
     assert bucket.test_at > 1.2
 
 
+def test_requests_in_flight_together_prove_nothing_where_tokens_drip() -> None:
+    """What dripped in between them could be counted twice; within a window nothing comes."""
+    bucket = heard(heard(None, answer(9, 0.0, 0.1), quiet=True), answer(7, 0.2, 0.3), quiet=False)
+    marked = heard(bucket, answer(6, 0.2, 0.4), quiet=True).mark
+    assert marked is not None
+    assert marked.tokens == 9
+    bucket = bucket._replace(lore=Lore(rule="window"))
+    marked = heard(bucket, answer(6, 0.2, 0.4), quiet=True).mark
+    assert marked is not None
+    assert marked.tokens == 6
+
+
 def test_a_lost_request_is_not_taken_for_a_gain() -> None:
     """Whether it was counted is not known: the next answer cannot be compared."""
     bucket = missed(heard(None, answer(5, 0.0, 0.1), quiet=True))
     assert bucket.lost == 1
     bucket = heard(bucket, answer(5, 0.6, 0.7), quiet=True)
     assert (bucket.lore.rule, bucket.lost) == (None, 0)
+
+
+def test_what_others_took_is_forgotten() -> None:
+    """A minute later nothing is kept back for them."""
+    bucket = Bucket(10, 8, 0.0, 1.0, Lore(rule="window", rate=1.0, taken=3.0, watched=1.0))
+    for second in range(60):
+        said = answer(8, second + 0.2, second + 0.3, reset=second + 1.0, date=second)
+        bucket = heard(bucket, said, quiet=True)
+    assert next_send(bucket, 7, 0, CLOCK) == bucket.at
 
 
 def test_a_429_never_speeds_us_up() -> None:
