@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_args
 
 import typer
 
-from .errors import BadInput, BulkhooksError
+from .errors import BadInput, BulkhooksError, Refused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -221,7 +221,11 @@ def sandbox(
 
     async def serving() -> None:
         box = Sandbox(names, hooks=hooks, bucket=limit, latency=latency, keep_log=False)
-        async with serve(box, port=port) as url:
+        async with AsyncExitStack() as stack:
+            try:
+                url = await stack.enter_async_context(serve(box, port=port))
+            except OSError as error:
+                raise Refused(f"port {port}: {error.strerror}; choose another by --port") from error
             for name in names:
                 _print(f"{url}/{name}")
             _talk("the bearer token is `sandbox`; /oauth/token gives others; Ctrl-C ends it")

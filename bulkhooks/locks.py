@@ -59,6 +59,32 @@ def held(path: Path, names: Iterable[str]) -> Iterator[None]:
             os.close(file.descriptor)
 
 
+@contextmanager
+def held_beside(path: Path) -> Iterator[None]:
+    """Hold the file at `path` by a lock file beside it, which is gone when the block has ended.
+
+    Raises what `held` raises.
+    """
+    lock = path.with_name(f"{path.name}.lock").absolute()
+    while True:
+        with held(lock, [str(path)]):
+            # The last holder may have removed the file between our opening it and our locking it.
+            if not _is_at(lock, _FILES[lock].descriptor):
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def _opened(path: Path) -> _LockFile:
     if path not in _FILES:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import anyio
 from rich.console import Console, Group
 from rich.live import Live
@@ -70,5 +72,6 @@ def _line(view: LaneView) -> str:
         parts.append(f"{pace.throttled} answered 429")
     if view.waiting:
         reason, seconds = view.waiting
-        parts.append(f"waiting {seconds:.0f} s: {reason}")
+        span = "" if math.isinf(seconds) else f" {seconds:.0f} s"
+        parts.append(f"waiting{span}: {reason}")
     return ", ".join(parts)

@@ -22,7 +22,7 @@ from .items import State
 from .jobfile import Job
 from .journal import Journal, TenantRow
 from .lanes import SETTLE, Lanes
-from .locks import held
+from .locks import held, held_beside
 from .pacing import Limits
 from .report import Summary, summary
 from .tenants import Tenant
@@ -301,7 +301,7 @@ def _planned(path: Path) -> Iterator[Journal]:
 def _locked(path: Path) -> Iterator[None]:
     """The journal is ours alone; of a group of errors, the one that a person can act on."""
     try:
-        with held(path.with_name(path.name + ".lock"), [str(path)]):
+        with held_beside(path):
             yield
     except BaseExceptionGroup as group:
         error = _told(group)

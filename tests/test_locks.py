@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bulkhooks.errors import Locked, Refused
-from bulkhooks.locks import held
+from bulkhooks.locks import held, held_beside
 
 HOLDER = """
 import sys, time
@@ -79,6 +79,24 @@ def test_the_end_of_one_block_leaves_the_locks_of_another(tmp_path: Path) -> Non
         )
         ended = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True)
         assert b"Locked" in ended.stderr
+
+
+def test_a_lock_beside_a_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    with held_beside(tmp_path / "j"):
+        assert (tmp_path / "j.lock").exists()
+        with pytest.raises(Locked, match=str(os.getpid())), held_beside(tmp_path / "j"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_file_that_was_removed_under_its_holder_is_no_lock(tmp_path: Path) -> None:
+    with hold(tmp_path / "j.lock", str(tmp_path / "j")) as holder:
+        with pytest.raises(Locked), held_beside(tmp_path / "j"):
+            pass
+        (tmp_path / "j.lock").unlink()
+        with held_beside(tmp_path / "j"):
+            pass
+        holder.kill()
 
 
 def test_a_lock_file_that_cannot_be_made_is_an_error_for_people(tmp_path: Path) -> None:

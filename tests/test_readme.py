@@ -72,7 +72,7 @@ def test_its_commands_are_the_commands_there_are() -> None:
 def test_its_python_example_runs(folder: Path) -> None:
     example = block("python")
     code = [line for line in example.splitlines() if line.strip()]
-    assert len(code) <= 16
+    assert len(code) <= 15
     sandbox = Sandbox(["prod-a", "prod-b"])
     with served(sandbox) as url:
         world = World(folder, sandbox, url, ["prod-a", "prod-b"])
