@@ -35,7 +35,7 @@ _GATHER: Final = 0.002
 _LONG: Final = 200
 #: KiB of the journal that the writer keeps at hand; pages of the log after which it is moved
 #: into the journal.
-_CACHE, _CHECKPOINT = 16_000, 4_000
+_CACHE, _CHECKPOINT = 8_000, 4_000
 #: What a value holds that refers to a text.
 _REFERS: Final = '"$text":'
 #: Items whose steps are asked for in one statement.

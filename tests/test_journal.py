@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,8 @@ def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
         pass
     with pytest.raises(Refused, match="no such journal"), Journal.open(tmp_path / "none"):
         pass
-    sqlite3.connect(tmp_path / "other").executescript("CREATE TABLE t (x)").close()
+    with closing(sqlite3.connect(tmp_path / "other")) as other:
+        other.execute("CREATE TABLE t (x)")
     with (
         pytest.raises(JournalError, match="not a bulkhooks journal"),
         Journal.open(tmp_path / "other"),

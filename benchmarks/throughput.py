@@ -1,0 +1,241 @@
+"""What bulkhooks costs where no limit holds it back: against bare aiohttp and auth0-python.
+
+`python -m benchmarks.throughput` prints a table and writes throughput.json beside this file.
+Figures of one machine differ from run to run; the ratios, measured by turns in one run, hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+import orjson
+
+from benchmarks.loopback import cpu, served, write_json
+from bulkhooks import Job, Limits, Tenant
+from bulkhooks.journal import Journal
+from bulkhooks.lanes import Lanes
+from bulkhooks.plan import stage
+
+HEADERS = {"Authorization": "Bearer sandbox", "Content-Type": "application/json"}
+#: Tenants, hooks each, edits a hook, requests in flight a tenant; times that each is measured.
+TENANTS, HOOKS, TIMES, IN_FLIGHT, ROUNDS = 20, 100, 10, 8, 3
+WIDE, WIDE_EDITS = 2000, 3
+
+
+async def bare(url: str, ids: dict[str, list[str]], times: int) -> None:
+    """The same PATCHes by a loop that does nothing else, answers parsed."""
+    tag = str(time.time())
+    connector = aiohttp.TCPConnector(limit=0)
+
+    async def work(name: str, todo: list[str]) -> None:
+        while todo:
+            path = f"{url}/{name}/api/v2/hooks/{todo.pop()}"
+            body = orjson.dumps({"dependencies": {"axios": tag}})
+            async with session.request("PATCH", path, data=body, headers=HEADERS) as response:
+                orjson.loads(await response.read())
+
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for name, hooks in ids.items():
+            todo = hooks * times
+            for _ in range(IN_FLIGHT):
+                tasks.create_task(work(name, todo))
+
+
+async def ours(url: str, ids: dict[str, list[str]], times: int, path: Path) -> tuple[float, float]:
+    """CPU and time of the apply phase, in seconds."""
+    tenants = {name: Tenant.with_token(name, f"{url}/{name}", "sandbox") for name in ids}
+    edits = [
+        {"tenant": name, "hook": id, "set": {"dependencies": {"axios": f"{turn}-{time.time()}"}}}
+        for turn in range(times)
+        for name, hooks in ids.items()
+        for id in hooks
+    ]
+    with Journal.create(path) as journal:
+        stage(journal, Job.of("b", edits), tenants, sandbox=False, now=datetime.now(UTC))
+        rows = journal.tenants()
+        async with Lanes.opened(journal, rows, tenants, Limits()) as lanes:
+            await lanes.survey()
+            spent, began = cpu(), time.perf_counter()
+            await lanes.apply()
+            return cpu() - spent, time.perf_counter() - began
+
+
+async def official(url: str, ids: dict[str, list[str]]) -> float:
+    """Seconds that auth0-python's async client takes for one PATCH of each hook."""
+    from auth0.management import AsyncAuth0
+
+    clients = {
+        name: AsyncAuth0(base_url=f"{url}/{name}/api/v2", token="sandbox", max_retries=0)
+        for name in ids
+    }
+
+    async def work(name: str, todo: list[str]) -> None:
+        while todo:
+            await clients[name].hooks.update(todo.pop(), dependencies={"axios": str(time.time())})
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        for name, hooks in ids.items():
+            todo = list(hooks)
+            for _ in range(IN_FLIGHT):
+                tasks.create_task(work(name, todo))
+    return time.perf_counter() - began
+
+
+async def hook_ids(url: str, names: list[str]) -> dict[str, list[str]]:
+    """The ids of all tenants' hooks."""
+    async with aiohttp.ClientSession() as session:
+        found = {}
+        for name in names:
+            async with session.get(f"{url}/{name}/api/v2/hooks", headers=HEADERS) as response:
+                found[name] = [hook["id"] for hook in await response.json()]
+        return found
+
+
+def deep(url: str) -> dict[str, Any]:
+    """20,000 edits on 20 tenants: CPU an edit, ours and bare by turns."""
+    ids = anyio.run(hook_ids, url, [f"t{n}" for n in range(TENANTS)])
+    edits = TENANTS * HOOKS * TIMES
+    bare_cpu, our_cpu, rates = [], [], []
+    for _ in range(ROUNDS):
+        spent = cpu()
+        anyio.run(bare, url, ids, TIMES)
+        bare_cpu.append(cpu() - spent)
+        with tempfile.TemporaryDirectory() as folder:
+            spent, took = anyio.run(ours, url, ids, TIMES, Path(folder) / "j")
+        our_cpu.append(spent)
+        rates.append(edits / took)
+    figures = {
+        "edits": edits,
+        "bare_us_an_edit": min(bare_cpu) / edits * 1e6,
+        "ours_us_an_edit": min(our_cpu) / edits * 1e6,
+        "ratio": min(our_cpu) / min(bare_cpu),
+        "ours_edits_a_second": max(rates),
+    }
+    try:
+        took = anyio.run(official, url, ids)
+    except ImportError:
+        return figures
+    rate = TENANTS * HOOKS / took
+    return figures | {"official_edits_a_second": rate, "times_official": max(rates) / rate}
+
+
+def wide() -> dict[str, Any]:
+    """2,000 tenants with 3 edits each: a whole `run`, against a loop of the same requests."""
+    names = [f"t{n}" for n in range(WIDE)]
+    with served(tenants=names, hooks=WIDE_EDITS) as url, tempfile.TemporaryDirectory() as folder:
+        ids = anyio.run(hook_ids, url, names)
+        (Path(folder) / "tenants.json").write_text(
+            json.dumps(
+                {"tenants": {n: {"base_url": f"{url}/{n}", "token": "env:TOKEN"} for n in names}}
+            )
+        )
+        (Path(folder) / "ids.json").write_text(json.dumps(ids))
+        our_cpu, bare_cpu, requests = [], [], 0
+        for turn in range(ROUNDS):
+            with open(Path(folder) / "job.jsonl", "w") as job:
+                for name, hooks in ids.items():
+                    for id in hooks:
+                        edit = {
+                            "tenant": name,
+                            "hook": id,
+                            "set": {"dependencies": {"a": f"{turn}"}},
+                        }
+                        job.write(json.dumps(edit) + "\n")
+            words = ["run", "job.jsonl", "--tenants", "tenants.json", "--yes", "--json", "--fresh"]
+            our_cpu.append(_child(["-m", "bulkhooks", *words], folder))
+            books = json.loads((Path(folder) / "out").read_text())
+            assert books["applied"] == WIDE * WIDE_EDITS, books
+            requests = max(tenant["requests"] for tenant in books["tenants"].values())
+            bare_cpu.append(_child([__file__, "bare-wide", url, "ids.json"], folder))
+    return {
+        "tenants": WIDE,
+        "edits_a_tenant": WIDE_EDITS,
+        "requests_a_tenant_at_most": requests,
+        "bare_seconds_of_cpu": min(bare_cpu),
+        "ours_seconds_of_cpu": min(our_cpu),
+        "ratio": min(our_cpu) / min(bare_cpu),
+    }
+
+
+def _child(words: list[str], folder: str) -> float:
+    """Seconds of CPU that a Python process takes from start to exit; its stdout goes to `out`."""
+    spent = cpu(resource.RUSAGE_CHILDREN)
+    root = str(Path(__file__).parents[1])
+    env = os.environ | {"TOKEN": "sandbox", "XDG_STATE_HOME": folder, "PYTHONPATH": root}
+    with open(Path(folder) / "out", "w") as out:
+        subprocess.run(
+            [sys.executable, *words],
+            cwd=folder,
+            env=env,
+            check=True,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+        )
+    return cpu(resource.RUSAGE_CHILDREN) - spent
+
+
+async def bare_wide(url: str, ids: dict[str, list[str]]) -> None:
+    """The requests that `run` sends for the wide job, and nothing else: a list, then the writes
+    over the same connection."""
+    connector, gate = aiohttp.TCPConnector(limit=0), asyncio.Semaphore(256)
+    tag = str(time.time())
+
+    async def work(name: str, hooks: list[str]) -> None:
+        base = f"{url}/{name}/api/v2/hooks"
+        listing = f"{base}?page=0&per_page=100&include_totals=true"
+        async with gate, session.get(listing, headers=HEADERS) as response:
+            orjson.loads(await response.read())
+        async with asyncio.TaskGroup() as writes:
+            for id in hooks:
+                writes.create_task(write(f"{base}/{id}"))
+
+    async def write(path: str) -> None:
+        body = orjson.dumps({"dependencies": {"a": tag}})
+        async with gate, session.patch(path, data=body, headers=HEADERS) as response:
+            orjson.loads(await response.read())
+
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for name, hooks in ids.items():
+            tasks.create_task(work(name, hooks))
+
+
+def main() -> None:
+    """Measure, print, write."""
+    gc.set_threshold(20_000)  # for both sides, as the command does
+    names = [f"t{n}" for n in range(TENANTS)]
+    with served(tenants=names, hooks=HOOKS) as url:
+        figures = {"deep": deep(url)}
+    figures["wide"] = wide()
+    for name, found in figures.items():
+        sys.stdout.write(f"{name}\n")
+        for key, value in found.items():
+            shown = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+            sys.stdout.write(f"  {key:28} {shown:>12}\n")
+    write_json("throughput", figures)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["bare-wide"]:
+        asyncio.run(bare_wide(sys.argv[2], json.loads(Path(sys.argv[3]).read_text())))
+    else:
+        main()
