@@ -115,7 +115,7 @@ def plan(
             )
 
     summary = _run(planned())
-    with Journal.open(path) as kept:
+    with Journal.read(path) as kept:
         if json:
             _print_json(_plan_json(kept, summary, work.tenants))
         else:
@@ -136,7 +136,7 @@ def apply(
     from .run import apply_journal
     from .tenants import load_tenants
 
-    with Journal.open(journal) as kept:
+    with Journal.read(journal) as kept:
         file = tenants or Path(kept.meta("tenants_file") or "tenants.yaml")
         sandbox = bool(kept.meta("sandbox"))
     known = {} if sandbox else load_tenants(file)

@@ -155,7 +155,7 @@ def _rowsum(*values: object) -> int:
 
 
 class Journal:
-    """One open journal. Made by `create` and `open`; both are context managers' business.
+    """One open journal, by `create` and `open` for whoever works on it, and by `read` beside them.
 
     Everything raises JournalError when the file is damaged or cannot be read or written.
     """
@@ -190,11 +190,30 @@ class Journal:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
-        """The journal at `path`, looked over.
+        """The journal at `path`, looked over, to work on: whoever opens it holds its lock.
 
         Raises Refused when there is none, or when it has another version's format; JournalError
         when it is damaged.
         """
+        cls._look_over(path)
+        with cls._opened(path) as journal:
+            yield journal
+
+    @classmethod
+    @contextmanager
+    def read(cls, path: Path) -> Iterator[Self]:
+        """The journal at `path` to look into, while another process may be at work on it.
+
+        Raises what `open` raises.
+        """
+        cls._look_over(path)
+        with _connection(path) as reader:
+            with _told(path):
+                reader.execute("PRAGMA query_only = ON")
+            yield cls(path, reader, reader)
+
+    @staticmethod
+    def _look_over(path: Path) -> None:
         if not path.is_file():
             raise Refused(f"{path}: there is no such journal; `bulkhooks plan JOB` makes one")
         with _told(path), _connection(path) as db:
@@ -210,8 +229,6 @@ class Journal:
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise JournalError(f"{path}: the journal is damaged: {found}")
-        with cls._opened(path) as journal:
-            yield journal
 
     @classmethod
     @contextmanager

@@ -125,7 +125,7 @@ async def run_job(
 
 def read_books(path: Path) -> Summary:
     """The books of the journal at `path`. Raises Refused, JournalError."""
-    with Journal.open(path) as journal:
+    with Journal.read(path) as journal:
         return summary(journal)
 
 
@@ -208,12 +208,20 @@ def _put_aside(path: Path) -> None:
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.stem}.{stamp}-{number}{path.suffix}")
-    path.rename(aside)
+    _move(path, aside)
 
 
 def _put(new: Path, path: Path) -> None:
     _remove(path)
-    new.rename(path)
+    _move(new, path)
+
+
+def _move(journal: Path, to: Path) -> None:
+    """Move a closed journal. Raises Refused when it is not all in its one file."""
+    log = journal.with_name(f"{journal.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise Refused(f"{journal}: another process is reading it; try again when that has ended")
+    journal.rename(to)
 
 
 def _remove(path: Path) -> None:

@@ -144,6 +144,19 @@ def test_one_journal_has_one_worker_and_the_second_learns_who(make: Make) -> Non
     assert_each_written_once(world)
 
 
+def test_whoever_looks_at_a_journal_does_not_hold_its_worker_up(make: Make) -> None:
+    world = make(("t0", "t1"), hooks=100, latency=0.02)
+    dependencies_job(world)
+    looks = 0
+    with world.start_job("job.jsonl") as process:
+        world.wait_for(lambda: len(world.sandbox.writes()) > 0)
+        while process.poll() is None:
+            looks += world.books()["planned"] == 200
+    assert process.returncode == 0
+    assert looks
+    assert_each_written_once(world)
+
+
 def test_one_tenant_has_one_worker_whatever_the_journal(make: Make) -> None:
     world = make(("t0",), hooks=100, latency=0.05)
     dependencies_job(world)
