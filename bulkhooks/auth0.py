@@ -24,7 +24,7 @@ import orjson
 from .errors import ItemError, Stopped, TenantError, Unsure
 from .items import Call
 from .pacing import Limiter, Turn
-from .tenants import ClientSecret, StaticToken, Tenant
+from .tenants import ClientSecret, Given, Reference, StaticToken, Tenant
 
 #: Requests in flight over all tenants.
 IN_FLIGHT: Final = 256
@@ -273,7 +273,7 @@ class ManagementClient:
         async with self._token_lock:
             if loop_time() >= self._token_ends:
                 if isinstance(credential, StaticToken):
-                    self._token = await anyio.to_thread.run_sync(credential.token.resolve)
+                    self._token = await _resolved(credential.token)
                     self._token_ends = math.inf
                 else:
                     await self._again(lambda: self._fetch_token(credential))
@@ -282,11 +282,10 @@ class ManagementClient:
     async def _fetch_token(self, credential: ClientSecret) -> None:
         """A token by client credentials (https://auth0.com/docs/get-started/authentication-and-
         authorization-flow/client-credentials-flow)."""
-        resolve = anyio.to_thread.run_sync
         body = {
             "grant_type": "client_credentials",
-            "client_id": await resolve(credential.client_id.resolve),
-            "client_secret": await resolve(credential.client_secret.resolve),
+            "client_id": await _resolved(credential.client_id),
+            "client_secret": await _resolved(credential.client_secret),
             "audience": credential.audience or f"{self.tenant.base_url}/api/v2/",
         }
         url, headers = f"{self.tenant.base_url}/oauth/token", {"Content-Type": "application/json"}
@@ -352,6 +351,13 @@ class ManagementClient:
         if self._token:
             text = text.replace(self._token, "***")
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+async def _resolved(credential: Reference | Given) -> str:
+    """A credential; what may take its time to give one does so in a thread."""
+    if isinstance(credential, Reference) and credential.kind != "env":
+        return await anyio.to_thread.run_sync(credential.resolve)
+    return credential.resolve()
 
 
 def _parsed(body: bytes) -> Any:

@@ -11,7 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import cycle
 from pathlib import Path
@@ -424,7 +424,7 @@ def _show_books(summary: Summary, out: TextIO) -> None:
     from rich.table import Table
 
     console = Console(file=out, highlight=False)
-    states = [field.name for field in fields(summary.books)]
+    states = list(summary.books.__struct_fields__)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("tenant", no_wrap=True, overflow="ellipsis")
     wide = not console.is_terminal or console.width >= _WIDE

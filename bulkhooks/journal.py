@@ -356,6 +356,12 @@ class Journal:
         """The highest id that an item has."""
         return self._last_item
 
+    def unresolved_tenants(self) -> set[int]:
+        """The tenants that have edits which are not resolved yet."""
+        return {
+            row[0] for row in self._rows("SELECT DISTINCT tenant FROM items WHERE target IS NULL")
+        }
+
     def placeholders(
         self, tenant: int, after: int, last: int, count: int
     ) -> list[tuple[int, int, Fields]]:

@@ -180,18 +180,17 @@ class Lanes:
 
         A tenant that cannot be read keeps them as failed items, with its cause.
         """
+        last, unresolved = self._journal.last_item, self._journal.unresolved_tenants()
         with self._scope:
             async with anyio.create_task_group() as tasks:
                 for lane in self._lanes:
-                    tasks.start_soon(self._survey, lane)
+                    if lane.row.id in unresolved:
+                        tasks.start_soon(self._survey, lane, last)
         await self._journal.commit()
         if self.stopped:
             raise Stopped("stopped while planning; nothing was sent")
 
-    async def _survey(self, lane: Lane) -> None:
-        last = self._journal.last_item
-        if not self._journal.placeholders(lane.row.id, 0, last, 1):
-            return
+    async def _survey(self, lane: Lane, last: int) -> None:
         lane.doing = "reading"
         try:
             lane.read_at = self._wall()
@@ -208,13 +207,16 @@ class Lanes:
 
     async def _resolve(self, lane: Lane, listing: hooks.Listing, last: int) -> None:
         journal, tenant, after = self._journal, lane.row.id, 0
-        while page := journal.placeholders(tenant, after, last, _PAGE):
+        more = True
+        while more:
+            page = journal.placeholders(tenant, after, last, _PAGE)
             writes = []
             for placeholder, row, body in page:
                 items = await self._items(lane, listing, row, hooks.edit_of(body))
                 writes += journal.resolve(tenant, placeholder, items)
                 after = placeholder
             await journal.commit(*writes)
+            more = len(page) == _PAGE
 
     @staticmethod
     async def _items(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from . import hooks
 from .errors import JournalError
@@ -13,8 +14,7 @@ from .items import Item, State
 from .journal import Cause, Journal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Books(msgspec.Struct, frozen=True, kw_only=True):
     """Items by state; planned is the sum of the other six, always."""
 
     planned: int = 0
@@ -25,13 +25,8 @@ class Books:
     uncertain: int = 0
     pending: int = 0
 
-    def __add__(self, other: Books) -> Books:
-        mine, others = asdict(self), asdict(other)
-        return Books(**{name: mine[name] + others[name] for name in mine})
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TenantBooks:
+class TenantBooks(msgspec.Struct, frozen=True, kw_only=True):
     """One tenant's books, and what its lane spent and learned."""
 
     books: Books
@@ -40,8 +35,7 @@ class TenantBooks:
     pace: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The books of one journal at one moment."""
 
     job: str
@@ -64,7 +58,7 @@ class Summary:
         return {
             "job": self.job,
             "journal": self.journal,
-            **asdict(self.books),
+            **msgspec.structs.asdict(self.books),
             "next": self.next,
             "causes": [
                 {
@@ -77,7 +71,7 @@ class Summary:
             ],
             "tenants": {
                 name: {
-                    **asdict(tenant.books),
+                    **msgspec.structs.asdict(tenant.books),
                     "requests": tenant.requests,
                     "throttled": tenant.throttled,
                     "pace": tenant.pace,
@@ -91,17 +85,12 @@ def summary(journal: Journal) -> Summary:
     """The books of a journal. Raises JournalError when they do not balance."""
     counted = journal.books()
     tenants = {}
-    total = Books()
     for row in journal.tenants():
-        states = counted.get(row.id, {})
-        books = Books(
-            planned=sum(states.values()),
-            **{state.value: count for state, count in states.items()},
-        )
-        total += books
+        books = _books(counted.get(row.id, {}))
         tenants[row.name] = TenantBooks(
             books=books, requests=row.requests, throttled=row.throttled, pace=row.pace
         )
+    total = _books({state: sum(mine[state] for mine in counted.values()) for state in State})
     planned = journal.meta("planned")
     if planned and int(planned) != total.planned:
         raise JournalError(
@@ -117,6 +106,11 @@ def summary(journal: Journal) -> Summary:
         causes=tuple(journal.causes()),
         tenants=tenants,
     )
+
+
+def _books(states: Mapping[State, int]) -> Books:
+    counts = {state.value: count for state, count in states.items()}
+    return Books(planned=sum(counts.values()), **counts)
 
 
 def _next(journal: Journal, books: Books) -> str:
