@@ -18,23 +18,38 @@ from typing import Any
 from bulkhooks.sandbox import Bucket, Sandbox, serve
 
 
-@contextmanager
-def served(**options: Any) -> Iterator[str]:
-    """A sandbox made of `options` (see `bulkhooks.sandbox.Sandbox`), and its URL.
+class Served:
+    """A sandbox in another process; `url` is where it is."""
 
-    `bucket` and each of `buckets` is a mapping of Bucket's fields, or None.
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._process = process
+        self.url = process.stdout.readline().strip()
+
+    def log(self) -> list[dict[str, Any]]:
+        """Ends it; what it saw: at, tenant, method, status and remaining of every request."""
+        out, _ = self._process.communicate("end\n")
+        return [dict(seen) for seen in json.loads(out)]
+
+
+@contextmanager
+def served(**options: Any) -> Iterator[Served]:
+    """A sandbox made of `options` (see `bulkhooks.sandbox.Sandbox`).
+
+    `bucket` and each of `buckets` is a mapping of Bucket's fields, or None. It keeps a log if
+    `keep_log` says so.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.loopback", json.dumps(options)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
+    with process:
+        try:
+            yield Served(process)
+        finally:
+            process.kill()
 
 
 def cpu(who: int = resource.RUSAGE_SELF) -> float:
@@ -57,19 +72,24 @@ def write_json(name: str, figures: Mapping[str, Any]) -> None:
     sys.stderr.write(f"written to {path}\n")
 
 
+def _bucket(fields: dict[str, Any] | None) -> Bucket | None:
+    return Bucket(**fields) if fields else None
+
+
 async def _serve(options: dict[str, Any]) -> None:
-    for key in ("bucket", "buckets"):
-        if options.get(key):
-            made = options[key]
-            options[key] = (
-                Bucket(**made)
-                if key == "bucket"
-                else {name: Bucket(**each) if each else None for name, each in made.items()}
-            )
-    async with serve(Sandbox(keep_log=False, **options)) as url:
+    options["bucket"] = _bucket(options.get("bucket"))
+    own = options.get("buckets") or {}
+    options["buckets"] = {name: _bucket(fields) for name, fields in own.items()}
+    sandbox = Sandbox(**{"keep_log": False} | options)
+    async with serve(sandbox) as url:
         sys.stdout.write(url + "\n")
         sys.stdout.flush()
-        await asyncio.sleep(3600)
+        await asyncio.to_thread(sys.stdin.readline)
+    log = [
+        {name: getattr(seen, name) for name in ("at", "tenant", "method", "status", "remaining")}
+        for seen in sandbox.log
+    ]
+    sys.stdout.write(json.dumps(log))
 
 
 if __name__ == "__main__":

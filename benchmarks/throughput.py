@@ -139,7 +139,11 @@ def deep(url: str) -> dict[str, Any]:
 def wide() -> dict[str, Any]:
     """2,000 tenants with 3 edits each: a whole `run`, against a loop of the same requests."""
     names = [f"t{n}" for n in range(WIDE)]
-    with served(tenants=names, hooks=WIDE_EDITS) as url, tempfile.TemporaryDirectory() as folder:
+    with (
+        served(tenants=names, hooks=WIDE_EDITS) as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        url = server.url
         ids = anyio.run(hook_ids, url, names)
         (Path(folder) / "tenants.json").write_text(
             json.dumps(
@@ -223,8 +227,8 @@ def main() -> None:
     """Measure, print, write."""
     gc.set_threshold(20_000)  # for both sides, as the command does
     names = [f"t{n}" for n in range(TENANTS)]
-    with served(tenants=names, hooks=HOOKS) as url:
-        figures = {"deep": deep(url)}
+    with served(tenants=names, hooks=HOOKS) as server:
+        figures = {"deep": deep(server.url)}
     figures["wide"] = wide()
     for name, found in figures.items():
         sys.stdout.write(f"{name}\n")

@@ -98,7 +98,10 @@ def plan(
     json: JsonOption = False,
     fresh: FreshOption = False,
 ) -> None:
-    """Read the live state, write a journal of items, show what would change. Sends no write."""
+    """Show what would change; sends no write.
+
+    Reads the live state of every tenant, and writes a journal of items for `apply`.
+    """
     from .journal import Journal
     from .run import plan_job
 
@@ -187,7 +190,7 @@ def run(
 
 @app.command()
 def status(journal: JournalArgument, json: JsonOption = False) -> None:
-    """The books of a journal, by tenant; why items failed; the next command to type."""
+    """The books of a journal, and what to type next."""
     from .run import read_books
 
     summary = read_books(journal)
@@ -210,7 +213,10 @@ def sandbox(
     refill: Annotated[Refill, typer.Option(help="How tokens come back.")] = Refill.DRIP,
     latency: Annotated[float, typer.Option(min=0, max=60, help="Seconds an answer takes.")] = 0.0,
 ) -> None:
-    """Serve pretend tenants at http://127.0.0.1:PORT/TENANT, until Ctrl-C. Token: sandbox."""
+    """Serve pretend tenants on 127.0.0.1.
+
+    Each is at http://127.0.0.1:PORT/TENANT until Ctrl-C; the bearer token is `sandbox`.
+    """
     import anyio
 
     from .sandbox import Sandbox, serve

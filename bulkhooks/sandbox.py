@@ -128,6 +128,7 @@ class Seen:
     path: str
     status: int  #: answered, or what would have been answered had the line held
     body: bytes  #: the request's
+    remaining: int | None = None  #: whole tokens left in the bucket after it, where that was told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -508,16 +509,25 @@ class Sandbox:
             self._note(request, server, 0)
             raise NoAnswer(fault)
         answer = self._answer(request, server, fault)
-        self._note(request, server, answer.status)
+        self._note(request, server, answer.status, answer.headers.get("x-ratelimit-remaining"))
         if fault == "cut-after" or fault == "hang":
             raise NoAnswer(fault)
         return answer
 
-    def _note(self, request: Request, server: float, status: int) -> None:
+    def _note(
+        self, request: Request, server: float, status: int, remaining: str | None = None
+    ) -> None:
         if self._keep_log:
-            tenant, method, path, body = request.tenant, request.method, request.path, request.body
             self.log.append(
-                Seen(at=server, tenant=tenant, method=method, path=path, status=status, body=body)
+                Seen(
+                    at=server,
+                    tenant=request.tenant,
+                    method=request.method,
+                    path=request.path,
+                    status=status,
+                    body=request.body,
+                    remaining=None if remaining is None else int(remaining),
+                )
             )
 
     def _answer(self, request: Request, server: float, fault: Fault | None) -> Answer:
