@@ -21,7 +21,7 @@ import anyio
 import backoff
 import orjson
 
-from .errors import ItemError, Stopped, TenantError, Unsure
+from .errors import Gone, ItemError, Stopped, TenantError, Unsure
 from .items import Call
 from .pacing import Limiter, Turn
 from .tenants import ClientSecret, Given, Reference, StaticToken, Tenant
@@ -32,11 +32,10 @@ IN_FLIGHT: Final = 256
 _CONNECT, _WHOLE = 10.0, 30.0
 #: Times that something safe to repeat is tried, and seconds that a 429 may hold one request up.
 TRIES, _HELD_UP = 5, 300.0
-#: The longest wait between two tries, in seconds.
-_LONGEST: Final = 20.0
 #: Seconds of a token's life that are left when it is renewed.
 _RENEW: Final = 300.0
 
+_STOPPED = "stopped before anything more was sent; the same command goes on"
 _MOVE = "hooks have reached their end of life; move this tenant's hooks to Actions"
 
 
@@ -62,7 +61,7 @@ class Stop:
     def ends(self) -> Iterator[None]:
         """Raises Stopped out of a block that waits, when a stop is asked for."""
         if self.asked:
-            raise Stopped("stopped")
+            raise Stopped(_STOPPED)
         with anyio.CancelScope() as scope:
             self._waits.add(scope)
             try:
@@ -70,7 +69,7 @@ class Stop:
             finally:
                 self._waits.discard(scope)
         if scope.cancelled_caught:
-            raise Stopped("stopped")
+            raise Stopped(_STOPPED)
 
     async def sleep(self, seconds: float) -> None:
         """Wait; raises Stopped when a stop is asked for meanwhile."""
@@ -93,6 +92,8 @@ class Reply:
 class Sender(Protocol):
     """What carries requests: sockets, or in tests the sandbox's core."""
 
+    gate: asyncio.Semaphore  #: a place among all requests in flight; to be held while sending
+
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
@@ -107,7 +108,7 @@ class Network:
 
     def __init__(self, session: aiohttp.ClientSession, in_flight: int) -> None:
         self._session = session
-        self._gate = asyncio.Semaphore(in_flight)
+        self.gate = asyncio.Semaphore(in_flight)
 
     @classmethod
     @asynccontextmanager
@@ -129,21 +130,20 @@ class Network:
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
         """As `Sender` promises."""
-        async with self._gate:
-            try:
-                async with self._session.request(
-                    method, url, data=body, headers=headers, allow_redirects=False
-                ) as response:
-                    content = await response.read()
-                    return Reply(status=response.status, body=content), response.headers
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                raise NotSent(f"cannot connect: {_why(error)}") from error
-            except aiohttp.InvalidURL as error:
-                raise NotSent(f"not an address: {url}") from error
-            except TimeoutError as error:
-                raise Unsure(f"no answer within {_WHOLE:.0f} s") from error
-            except (aiohttp.ClientError, OSError) as error:
-                raise Unsure(f"the line was cut before the answer: {_why(error)}") from error
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                content = await response.read()
+                return Reply(status=response.status, body=content), response.headers
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise NotSent(f"cannot connect: {_why(error)}") from error
+        except aiohttp.InvalidURL as error:
+            raise NotSent(f"not an address: {url}") from error
+        except TimeoutError as error:
+            raise Unsure(f"no answer within {_WHOLE:.0f} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unsure(f"the line was cut before the answer: {_why(error)}") from error
 
 
 class ManagementClient:
@@ -201,7 +201,7 @@ class ManagementClient:
                     raise TenantError(error.cause, hint) from error
                 if tries == TRIES:
                     raise
-            await self._stop.sleep(self._jitter(min(_LONGEST, 0.25 * 2**tries)))
+            await self._stop.sleep(self._jitter(0.25 * 2**tries))
         raise AssertionError("the last try answers or raises")
 
     async def _authorised(
@@ -226,11 +226,12 @@ class ManagementClient:
         while True:
             turn = await self._turn()
             try:
-                if before_sending is not None:
-                    await before_sending()
-                reply, seen = await self._network.send(
-                    call.method, self._base + call.path, headers, body
-                )
+                async with self._place():
+                    if before_sending is not None:
+                        await before_sending()
+                    reply, seen = await self._network.send(
+                        call.method, self._base + call.path, headers, body
+                    )
             except BaseException:
                 turn.lost()
                 raise
@@ -266,6 +267,20 @@ class ManagementClient:
             self._slots.release()
             raise
 
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """A place among the requests in flight of all lanes."""
+        gate = self._network.gate
+        if gate.locked() or self._stop.asked:
+            with self._stop.ends():
+                await gate.acquire()
+        else:
+            await gate.acquire()
+        try:
+            yield
+        finally:
+            gate.release()
+
     async def _bearer(self) -> str:
         credential = self.tenant.credential
         if self._token_ends == math.inf or loop_time() < self._token_ends:
@@ -276,7 +291,10 @@ class ManagementClient:
                     self._token = await _resolved(credential.token)
                     self._token_ends = math.inf
                 else:
-                    await self._again(lambda: self._fetch_token(credential))
+                    try:
+                        await self._again(lambda: self._fetch_token(credential))
+                    except Unsure as error:
+                        raise TenantError(error.cause, "apply --failed later") from error
         return self._token
 
     async def _fetch_token(self, credential: ClientSecret) -> None:
@@ -294,7 +312,7 @@ class ManagementClient:
             raise Unsure(f"no token: the tenant answered {reply.status}")
         answer = _parsed(reply.body)
         token = answer.get("access_token") if isinstance(answer, dict) else None
-        if reply.status != 200 or not isinstance(token, str) or not token:
+        if reply.status != 200 or not isinstance(token, str) or not token.isprintable():
             raise TenantError(
                 f"no token: the tenant answered {reply.status}",
                 "check client_id, client_secret and audience in the tenants file",
@@ -329,7 +347,7 @@ class ManagementClient:
             case 404 | 410 | 501 if call.whole:
                 raise TenantError(cause, f"no hooks here: either base_url is wrong, or {_MOVE}")
             case 404 | 410:
-                raise ItemError(cause, "the hook was deleted; take its edit out of the job")
+                raise Gone(cause, "the hook was deleted; take its edit out of the job")
             case status if 300 <= status < 400:
                 raise TenantError(cause, "the address redirects; correct domain or base_url")
             case status if status >= 500 or status == 408:

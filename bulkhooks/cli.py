@@ -5,17 +5,21 @@ Data goes to stdout, talk and progress to stderr. What a command needs is import
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import io
+import os
 import sys
+import threading
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import cycle
 from pathlib import Path
-from signal import SIGINT, SIGTERM
+from signal import SIGHUP, SIGINT, SIGTERM
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_args
 
 import typer
@@ -23,12 +27,11 @@ import typer
 from .errors import BadInput, BulkhooksError, Refused
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from .hooks import Edit
     from .jobfile import Job
     from .journal import Journal
     from .lanes import Lanes
+    from .progress import Screen
     from .report import Summary
     from .sandbox import Bucket
     from .tenants import Tenant
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 _SHOWN, _TENANTS_SHOWN = 20, 50
 #: Columns from which on the table of books tells requests too.
 _WIDE = 95
-_SIGNALS = (SIGINT, SIGTERM)
+_SIGNALS = (SIGINT, SIGTERM, SIGHUP)
 #: New objects after which garbage is looked for.
 _GARBAGE = 20_000
 
@@ -109,7 +112,7 @@ def plan(
     path = journal or Path(f"{work.job.name}.journal")
 
     async def planned() -> Summary:
-        async with _watched() as watch:
+        async with _watched(_screen()) as watch:
             return await plan_job(
                 *(work.job, work.tenants, path),
                 tenants_file=work.tenants_file,
@@ -145,10 +148,11 @@ def apply(
     known = {} if sandbox else load_tenants(file)
 
     async def applied() -> Summary:
-        async with _watched() as watch:
+        async with _watched(screen) as watch:
             return await apply_journal(journal, known, failed=failed, watch=watch, confirm=confirm)
 
-    confirm = _Confirm(known, yes=yes)
+    screen = _screen()
+    confirm = _Confirm(known, screen, yes=yes)
     _finish(_run(applied()), confirm, json=json)
 
 
@@ -174,7 +178,7 @@ def run(
             known = work.tenants
             if sandbox:
                 known = await stack.enter_async_context(_pretend(work))
-            watch = await stack.enter_async_context(_watched())
+            watch = await stack.enter_async_context(_watched(screen))
             return await run_job(
                 *(work.job, known, path),
                 tenants_file=work.tenants_file,
@@ -184,7 +188,8 @@ def run(
                 confirm=confirm,
             )
 
-    confirm = _Confirm(work.tenants, yes=yes or sandbox)
+    screen = _screen()
+    confirm = _Confirm(work.tenants, screen, yes=yes or sandbox)
     _finish(_run(ran()), confirm, json=json)
 
 
@@ -315,13 +320,9 @@ async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
 
 
 @asynccontextmanager
-async def _watched() -> AsyncIterator[Callable[[Lanes], Coroutine[Any, Any, None]]]:
+async def _watched(screen: Screen) -> AsyncIterator[Callable[[Lanes], Coroutine[Any, Any, None]]]:
     """Progress on stderr, and signals: the first one stops, the second waits for nothing."""
     import anyio
-
-    from .progress import watch
-
-    console = _console()
 
     async def heed(lanes: Lanes) -> None:
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
@@ -335,7 +336,8 @@ async def _watched() -> AsyncIterator[Callable[[Lanes], Coroutine[Any, Any, None
     async def look_on(lanes: Lanes) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(heed, lanes)
-            tasks.start_soon(watch, lanes, console)
+            with _heard():
+                await screen.watch(lanes)
 
     yield look_on
 
@@ -343,29 +345,43 @@ async def _watched() -> AsyncIterator[Callable[[Lanes], Coroutine[Any, Any, None
 class _Confirm:
     """Shows what will be written, and asks on a terminal unless `yes`."""
 
-    def __init__(self, tenants: dict[str, Tenant], *, yes: bool) -> None:
-        self._tenants, self._yes = tenants, yes
+    def __init__(self, tenants: dict[str, Tenant], screen: Screen, *, yes: bool) -> None:
+        self._tenants, self._screen, self._yes = tenants, screen, yes
         self.called = False
 
     async def __call__(self, journal: Journal) -> bool:
-        import anyio.to_thread
-
         from .report import summary
 
         self.called = True
+        await self._screen.quiet()
         books = summary(journal)
-        _show_changes(journal, books, self._tenants, sys.stderr)
+        with _heard():
+            _show_changes(journal, books, self._tenants, sys.stderr)
         if self._yes or not (books.books.pending or books.books.uncertain):
             return True
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             _talk("not a terminal: --yes says that it may write")
             return False
-        return await anyio.to_thread.run_sync(_asked, abandon_on_cancel=True)
+        return await _asked()
 
 
-def _asked() -> bool:
+async def _asked() -> bool:
+    """The answer from the terminal. The thread that waits for it does not keep us from ending."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+
+    def tell(line: str) -> None:
+        if not answer.done():
+            answer.set_result(line)
+
+    def read() -> None:
+        line = sys.stdin.readline()
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, line)
+
     _talk("Write this? [y/N] ", end="")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    threading.Thread(target=read, daemon=True).start()
+    return (await answer).strip().lower() in ("y", "yes")
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -383,12 +399,13 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 def _finish(summary: Summary, confirm: _Confirm, *, json: bool) -> None:
     """Show the books and leave with the status that they call for."""
-    if json:
-        _print_json(summary.as_json())
-    else:
-        _show_books(summary, sys.stdout)
-    if not confirm.called:
-        _talk(f"nothing sent; journal of {summary.made}")
+    with _heard():
+        if json:
+            _print_json(summary.as_json())
+        else:
+            _show_books(summary, sys.stdout)
+        if not confirm.called:
+            _talk(f"nothing sent; journal of {summary.made}")
     raise typer.Exit(summary.exit_status)
 
 
@@ -407,7 +424,7 @@ def _show_changes(
         file=out,
     )
     for tenant, item, lines in changes(journal, _SHOWN):
-        print(f"  {tenant}  {item.label or item.target}  {', '.join(lines)}", file=out)
+        print(_clean(f"  {tenant}  {item.label or item.target}  {', '.join(lines)}"), file=out)
     if books.pending > _SHOWN:
         print(f"  in all: {', '.join(journal.kinds())}", file=out)
     _show_causes(summary, out)
@@ -419,9 +436,10 @@ def _show_changes(
 def _show_causes(summary: Summary, out: TextIO) -> None:
     for cause in summary.causes:
         where = ", ".join(cause.tenants[:5]) + (", ..." if len(cause.tenants) > 5 else "")
-        print(f"  {cause.count} {cause.state} on {where}: {cause.cause}", file=out)
+        example = f" (such as {cause.example})" if cause.example else ""
+        print(_clean(f"  {cause.count} {cause.state} on {where}: {cause.cause}{example}"), file=out)
         if cause.hint:
-            print(f"      {cause.hint}", file=out)
+            print(_clean(f"      {cause.hint}"), file=out)
 
 
 def _show_books(summary: Summary, out: TextIO) -> None:
@@ -477,6 +495,11 @@ def _plan_json(journal: Journal, summary: Summary, tenants: dict[str, Tenant]) -
     return summary.as_json() | {"expected_seconds": round(seconds, 1), "items": items}
 
 
+def _clean(text: str) -> str:
+    """One line for a terminal: what a server says must not steer it."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
 def _span(seconds: float) -> str:
     if seconds < 1:
         return "less than a second"
@@ -505,10 +528,24 @@ def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:
         ) from error
 
 
-def _console() -> Console:
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Whoever reads our output may go away; the work goes on, and its exit status counts."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+
+
+def _screen() -> Screen:
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    from .progress import Screen
+
+    return Screen(Console(stderr=True, highlight=False))
 
 
 def _print(text: str) -> None:
@@ -529,11 +566,21 @@ def _talk(text: str, end: str = "\n") -> None:
 
 def main() -> None:
     """The program: runs a command, and tells its errors to a person."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except BulkhooksError as error:
-        _talk(str(error))
+        with _heard():
+            _talk(str(error))
         sys.exit(error.exit_status)
+    except BrokenPipeError:
+        with _heard():
+            raise
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception:
         traceback.print_exc()
         _talk("this is a bug in bulkhooks; its journal can still be applied")

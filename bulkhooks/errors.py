@@ -7,7 +7,10 @@ BulkhooksError
 │   └── Differs        the journal belongs to another job
 ├── JournalError       damaged, or cannot be written (exit status 4)
 ├── TenantError        one tenant's lane ends: credentials, scope, network, hooks gone
-└── ItemError          one item fails, the lane goes on
+├── ItemError          one item fails, the lane goes on
+│   ├── Gone           what the item is for is not there any more
+│   └── Unsure         a request went out and no answer that can be relied on came back
+└── Stopped            a person asked to stop before this was sent
 """
 
 from __future__ import annotations
@@ -85,6 +88,10 @@ class ItemError(BulkhooksError):
     def __init__(self, cause: str, hint: str = "") -> None:
         self.cause, self.hint = cause, hint
         super().__init__(f"{cause}: {hint}" if hint else cause)
+
+
+class Gone(ItemError):
+    """The server says that what the request is for is not there."""
 
 
 class Unsure(ItemError):

@@ -156,6 +156,17 @@ class Listing:
         self._left: dict[str, Fields] = {}
         self._late: set[str] = set()
 
+    def must_wait(self, edit: Edit) -> bool:
+        """Whether `edit` is to be resolved after all that need not wait: it enables hooks, or is
+        for one that an edit ahead of it will enable. What disables goes before what enables, for
+        only one hook of a trigger may be enabled; and a hook's own edits keep their order.
+        """
+        hooks = self._matching(edit)
+        late = edit.set.get("enabled") is True or not self._late.isdisjoint(hooks)
+        if late:
+            self._late.update(hooks)
+        return late
+
     def add_page(self, answer: object) -> bool:
         """Takes in one page; true if there may be more.
 
@@ -198,8 +209,8 @@ class Listing:
                 hint = "correct the job, or take the edit out of it"
                 if any(hook.get("name") == edit.match.id for hook in self.hooks.values()):
                     hint = f"that is a name, not an id: write hook: {{name: {wanted}}}"
-                raise ItemError(f"no hook {wanted}", hint)
-            raise ItemError(f"{len(matching)} hooks are named {wanted}", "name the hook by its id")
+                raise ItemError("no such hook", hint)
+            raise ItemError("several hooks have that name", "name the hook by its id")
         for hook in matching:
             yield self._item(row, edit, hook)
 
@@ -212,6 +223,11 @@ class Listing:
 
     def _item(self, row: int, edit: Edit, hook: str) -> Item:
         now = self.hooks[hook] | self._left.get(hook, {})
+        if missing := (edit.set.keys() | edit.expect.keys()) - now.keys():
+            raise ItemError(
+                f"the tenant does not tell the hook's {', '.join(sorted(missing))}",
+                "look at the tenant's base_url",
+            )
         outcome = self._guard(edit, hook, now)
         want = {key: value for key, value in edit.set.items() if now.get(key) != value}
         if outcome is None and not want:
@@ -222,9 +238,6 @@ class Listing:
         keys = [hook]
         if "enabled" in want:
             keys.append(f"enabled:{now.get('triggerId')}")
-        # What disables goes before what enables, and a hook's own edits keep their order.
-        if want.get("enabled") is True:
-            self._late.add(hook)
         self._left[hook] = self._left.get(hook, {}) | want
         before = {key: now[key] for key in want.keys() | edit.expect.keys()}
         step = Step(kind="update", before=before, want=want)

@@ -101,7 +101,8 @@ _BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, stat
 _IN_DOUBT: Final = """SELECT i.tenant, count(DISTINCT i.id) FROM steps s
     JOIN items i ON i.id = s.item
     WHERE s.state = 'sent' AND i.state = 'pending' GROUP BY i.tenant"""
-_CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), count(*), group_concat(DISTINCT t.name)
+_CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), max(i.label), count(*),
+    group_concat(DISTINCT t.name)
     FROM items i JOIN tenants t ON t.id = i.tenant
     WHERE i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
     ORDER BY count(*) DESC, i.cause"""
@@ -146,6 +147,7 @@ class Cause:
     state: str
     cause: str
     hint: str
+    example: str  #: what one of the items is for
     count: int
     tenants: tuple[str, ...]
 
@@ -206,17 +208,20 @@ class Journal:
 
         Raises what `open` raises.
         """
-        cls._look_over(path)
-        with _connection(path) as reader:
+        # Where no file can be made beside it, nobody can be at work on it either.
+        sealed = not os.access(path.absolute().parent, os.W_OK)
+        cls._look_over(path, sealed=sealed)
+        with _connection(path, sealed=sealed) as reader:
             with _told(path):
                 reader.execute("PRAGMA query_only = ON")
+                reader.execute("BEGIN")  # all that is read is of one moment
             yield cls(path, reader, reader)
 
     @staticmethod
-    def _look_over(path: Path) -> None:
+    def _look_over(path: Path, *, sealed: bool = False) -> None:
         if not path.is_file():
             raise Refused(f"{path}: there is no such journal; `bulkhooks plan JOB` makes one")
-        with _told(path), _connection(path) as db:
+        with _told(path), _connection(path, sealed=sealed) as db:
             application = db.execute("PRAGMA application_id").fetchone()[0]
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if application != _APPLICATION:
@@ -273,10 +278,16 @@ class Journal:
                 read_at=row[3],
                 requests=row[4],
                 throttled=row[5],
-                pace=orjson.loads(row[6]) if row[6] else None,
+                pace=self._pace(row[6]) if row[6] else None,
             )
             for row in rows
         ]
+
+    def _pace(self, text: str) -> Fields:
+        try:
+            return dict(orjson.loads(text))
+        except (ValueError, TypeError) as error:
+            raise self._damaged("what a lane learned") from error
 
     # ---- the job, before anything is read of the tenants
 
@@ -340,15 +351,6 @@ class Journal:
         for name, line, body in self._reader.execute("SELECT name, line, body FROM edits"):
             yield name, line, zlib.crc32(body.encode())
 
-    def bodies(self) -> Iterator[tuple[Fields, list[str]]]:
-        """Body and tenants of every edit whose placeholders are still there."""
-        rows = self._reader.execute(
-            """SELECT e.body, group_concat(t.name) FROM edits e JOIN items i ON i.edit = e.id
-            JOIN tenants t ON t.id = i.tenant WHERE i.target IS NULL GROUP BY e.id"""
-        )
-        for body, names in rows:
-            yield self._unpacked(body), names.split(",")
-
     # ---- the plan of one tenant
 
     @property
@@ -380,9 +382,12 @@ class Journal:
                 raise self._damaged(f"edit {name}")
         return [(item, edit, self._unpacked(body)) for item, edit, _, _, body, _ in rows]
 
-    def resolve(self, tenant: int, placeholder: int, items: Iterable[Item]) -> list[Write]:
-        """The writes that put `items` in a placeholder's place."""
-        writes: list[Write] = [("DELETE FROM items WHERE id = ?", (placeholder,))]
+    def resolve(self, tenant: int, placeholder: int, items: Sequence[Item]) -> list[Write]:
+        """The writes that put `items` in a placeholder's place; the books stay balanced."""
+        writes: list[Write] = [
+            ("DELETE FROM items WHERE id = ?", (placeholder,)),
+            ("UPDATE meta SET value = value + ? WHERE key = 'planned'", (len(items) - 1,)),
+        ]
         for item in items:
             row = self._row(item, tenant)
             writes.append((_ADD_ITEM, row))
@@ -476,10 +481,13 @@ class Journal:
         ended = {"state": outcome.state.value, "cause": outcome.cause, "hint": outcome.hint}
         return (_END_ITEM, {"id": item.id, **ended})
 
-    def give_up(self, tenant: int, cause: str, hint: str) -> Write:
-        """The write that fails a tenant's pending items that were never sent."""
-        failed = {"state": State.FAILED.value, "cause": cause, "hint": hint}
-        return (_GIVE_UP, {"tenant": tenant, "was": State.PENDING.value, **failed})
+    def give_up(self, tenant: int, cause: str, hint: str) -> list[Write]:
+        """The writes that fail a tenant's pending items; those that were sent are uncertain."""
+        move = {"tenant": tenant, "was": State.PENDING.value, "cause": cause, "hint": hint}
+        return [
+            (_GIVE_UP, move | {"state": State.FAILED.value}),
+            (_MOVE_ITEMS, move | {"state": State.UNCERTAIN.value}),
+        ]
 
     def counted(self, tenant: int, requests: int, throttled: int, pace: Fields) -> Write:
         """The write that adds to a tenant's requests, and keeps what its lane learned."""
@@ -577,12 +585,13 @@ class Journal:
         return [
             Cause(
                 state=state,
-                cause=cause or "interrupted",
+                cause=cause,
                 hint=hint,
+                example=example,
                 count=count,
                 tenants=tuple(sorted(names.split(","))),
             )
-            for state, cause, hint, count, names in self._rows(_CAUSES)
+            for state, cause, hint, example, count, names in self._rows(_CAUSES)
         ]
 
     # ---- rows and values
@@ -679,8 +688,11 @@ class _Batch:
 
 
 @contextmanager
-def _connection(path: Path) -> Iterator[sqlite3.Connection]:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+def _connection(path: Path, *, sealed: bool = False) -> Iterator[sqlite3.Connection]:
+    uri = path.absolute().as_uri() + ("?immutable=1" if sealed else "")
+    db = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
     try:
         db.create_function("rowsum", -1, _rowsum, deterministic=True)
         yield db

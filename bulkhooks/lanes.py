@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Final, TypeAlias
 
 import anyio
@@ -18,7 +19,7 @@ from anyio.abc import TaskGroup
 
 from . import hooks
 from .auth0 import TRIES, ManagementClient, Network, Sender, Stop, loop_time
-from .errors import ItemError, Stopped, TenantError, Unsure
+from .errors import Gone, ItemError, Stopped, TenantError, Unsure
 from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step, judge, shows
 from .journal import Journal, TenantRow
 from .pacing import Limiter, Limits, Pace
@@ -32,6 +33,8 @@ FRESH: Final = 60.0
 _CONCURRENCY: Final = 8
 #: Items and edits that a lane holds at once; the journal is the queue.
 _PAGE: Final = 64
+#: Items that wait for others of their hook or trigger before a lane stops looking for more.
+_BLOCKED: Final = 1024
 
 #: The wall clock, in Unix seconds.
 Wall: TypeAlias = Callable[[], float]
@@ -70,6 +73,8 @@ class Lane:
         #: item's before says, while the plan is trusted.
         self.live: dict[str, Fields | None] = {}
         self.trusts_plan = True
+        #: Keys of items of the first rank that did not end well.
+        self.not_cleared: set[str] = set()
         self.listed_at = 0.0
         self._counted = (0, 0)
 
@@ -188,14 +193,16 @@ class Lanes:
                         tasks.start_soon(self._survey, lane, last)
         await self._journal.commit()
         if self.stopped:
-            raise Stopped("stopped while planning; nothing was sent")
+            raise Stopped("stopped while planning; nothing was sent, the same command plans again")
 
     async def _survey(self, lane: Lane, last: int) -> None:
         lane.doing = "reading"
         try:
-            lane.read_at = self._wall()
+            began = self._wall()
             listing = await lane.list_hooks()
-            self._journal.post(self._journal.was_read(lane.row.id, lane.read_at))
+            if lane.read_at is None:  # befores of an earlier plan are not read again here
+                lane.read_at = began
+                self._journal.post(self._journal.was_read(lane.row.id, began))
             await self._resolve(lane, listing, last)
         except Stopped:
             return
@@ -206,17 +213,28 @@ class Lanes:
             self._count(lane)
 
     async def _resolve(self, lane: Lane, listing: hooks.Listing, last: int) -> None:
-        journal, tenant, after = self._journal, lane.row.id, 0
+        journal, after = self._journal, 0
+        late: list[tuple[int, int, hooks.Edit]] = []
         more = True
         while more:
-            page = journal.placeholders(tenant, after, last, _PAGE)
-            writes = []
-            for placeholder, row, body in page:
-                items = await self._items(lane, listing, row, hooks.edit_of(body))
-                writes += journal.resolve(tenant, placeholder, items)
-                after = placeholder
-            await journal.commit(*writes)
+            page = journal.placeholders(lane.row.id, after, last, _PAGE)
+            now: list[tuple[int, int, hooks.Edit]] = []
+            for after, row, body in page:
+                edit = hooks.edit_of(body)
+                (late if listing.must_wait(edit) else now).append((after, row, edit))
+            await self._put(lane, listing, now)
             more = len(page) == _PAGE
+        await self._put(lane, listing, late)
+
+    async def _put(
+        self, lane: Lane, listing: hooks.Listing, edits: list[tuple[int, int, hooks.Edit]]
+    ) -> None:
+        """Put items in the place of the placeholders of `edits`, in one transaction."""
+        writes = []
+        for placeholder, row, edit in edits:
+            items = await self._items(lane, listing, row, edit)
+            writes += self._journal.resolve(lane.row.id, placeholder, list(items))
+        await self._journal.commit(*writes)
 
     @staticmethod
     async def _items(
@@ -233,14 +251,16 @@ class Lanes:
 
     # ---- apply
 
-    async def apply(self, *, failed: bool = False, doubtful: bool = False) -> None:
-        """Carry out what is pending, and what is uncertain after reading it back; with `failed`
-        also what failed. `doubtful`: the last one to work on the journal did not end well, so
-        every tenant is read before anything is sent to it.
-        """
+    async def reopen(self, *, failed: bool) -> None:
+        """Make what is uncertain pending, to be read back; with `failed` also what failed."""
         await self._journal.commit(
             *(w for lane in self._lanes for w in self._journal.reopen(lane.row.id, failed=failed))
         )
+
+    async def apply(self, *, doubtful: bool = False) -> None:
+        """Carry out what is pending. `doubtful`: the journal was worked on before, so every
+        tenant is read before anything is sent to it.
+        """
         books = self._journal.books()
         with self._scope:
             async with anyio.create_task_group() as tasks:
@@ -270,7 +290,7 @@ class Lanes:
             lane.doing = ""
             if lane.trouble:
                 cause, hint = lane.trouble.cause, lane.trouble.hint
-                self._journal.post(self._journal.give_up(lane.row.id, cause, hint))
+                self._journal.post(*self._journal.give_up(lane.row.id, cause, hint))
             self._count(lane)
 
     def _count(self, lane: Lane) -> None:
@@ -320,12 +340,23 @@ class _Worker:
         for step in item.steps:
             if step.state == "applied":
                 continue
-            ended = await _Attempt(self, item, step).outcome()
+            ended = self._held_back(item) or await _Attempt(self, item, step).outcome()
             if ended.state not in (State.APPLIED, State.UNCHANGED):
                 self.lane.live[str(item.target)] = None
+                if not item.rank:
+                    self.lane.not_cleared.update(item.keys)
                 return ended
             outcome = ended if ended is APPLIED else outcome
         return outcome
+
+    def _held_back(self, item: Item) -> Outcome | None:
+        """The end of an item that must not go on, since what had to go before it did not."""
+        if item.rank and not self.lane.not_cleared.isdisjoint(item.keys):
+            cause = "what had to go before it did not end well"
+            return Outcome(
+                state=State.SKIPPED, cause=cause, hint="see what failed, then plan again"
+            )
+        return None
 
 
 class _Attempt:
@@ -340,27 +371,29 @@ class _Attempt:
         #: sent, or is known to be undone.
         self._doubt_until: float | None = None
         if step.sent_at is not None:
-            waited = min(max(0.0, self._wall() - step.sent_at), self._lane.settle)
+            waited = max(0.0, self._wall() - step.sent_at)
             self._doubt_until = loop_time() + self._lane.settle - waited
 
     async def outcome(self) -> Outcome:
         """Send the step until it is seen to be done, or cannot be; at most 5 times."""
-        why = Outcome(state=State.FAILED, cause="interrupted")
-        for left in reversed(range(TRIES + 1)):
+        why = ""
+        for tries in count():
             try:
                 ended = await self._looked()
                 if ended is not None:
                     return ended
-                if not left:
-                    return why
+                if tries == TRIES:
+                    hint = "its writes break; see whether the tenant works, then apply --failed"
+                    self._lane.give_up(TenantError(why, hint))
+                    break
                 return await self._send()
             except Unsure as error:
                 if self._doubt_until is None:  # it was a look that broke, and nothing was sent
                     return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-                why = Outcome(state=State.FAILED, cause=error.cause, hint="apply --failed")
+                why = error.cause
             except ItemError as error:
                 return self._failed(error)
-        return why
+        return Outcome(state=State.FAILED, cause=why, hint="apply --failed")
 
     async def _looked(self) -> Outcome | None:
         """The end of the step if looking at the hook shows one; None: it is to be sent."""
@@ -369,13 +402,8 @@ class _Attempt:
             return None
         try:
             verdict, seen = await self._look()
-        except (Unsure, TenantError) as error:
-            if not sent:
-                raise
-            if isinstance(error, TenantError):
-                lane.give_up(error)
-            hint = "apply reads it back and goes on"
-            return Outcome(state=State.UNCERTAIN, cause=f"in doubt: {error.cause}", hint=hint)
+        except (ItemError, TenantError) as error:
+            return self._unseen(error)
         if verdict is Seen.WANTED:
             self._applied(seen)
             return APPLIED if sent else UNCHANGED
@@ -384,8 +412,30 @@ class _Attempt:
                 self._journal.post(self._journal.unsent(self._item, self._step.n))
                 self._doubt_until = None
             return None
+        if verdict is Seen.LACKING:
+            cause = "the tenant's answer does not show the hook's fields"
+            if sent:
+                return self._in_doubt(cause)
+            return Outcome(state=State.FAILED, cause=cause, hint="look at the tenant's base_url")
         self._step_ended(seen, applied=False)
         return Outcome(state=State.SKIPPED, cause=_DRIFTED, hint="look at it, then plan again")
+
+    def _unseen(self, error: ItemError | TenantError) -> Outcome:
+        """What it means that a look failed: a step that was sent stays in doubt."""
+        trouble: ItemError | TenantError = error
+        if isinstance(error, Unsure):  # five reads broke: it is not this hook alone
+            hint = "see whether the tenant answers, then apply again"
+            trouble = TenantError(error.cause, hint)
+        if isinstance(trouble, TenantError):
+            self._lane.give_up(trouble)
+        if self._doubt_until is None or isinstance(error, Gone):
+            raise error
+        return self._in_doubt(error.cause)
+
+    @staticmethod
+    def _in_doubt(cause: str) -> Outcome:
+        hint = "apply reads it back and goes on"
+        return Outcome(state=State.UNCERTAIN, cause=f"in doubt: {cause}", hint=hint)
 
     async def _look(self) -> tuple[Seen, Fields]:
         lane, believed_from = self._lane, self._doubt_until or 0.0
@@ -412,11 +462,8 @@ class _Attempt:
 
         async def mark() -> None:
             nonlocal marked
-            if not marked:
-                await self._journal.commit(
-                    self._journal.sent(self._item, self._step.n, self._wall())
-                )
             marked = True
+            await self._journal.commit(self._journal.sent(self._item, self._step.n, self._wall()))
             self._doubt_until = loop_time() + self._lane.settle
 
         try:
@@ -494,7 +541,7 @@ class _Queue:
                 del self._waiting[place]
                 return item
             blocked.update(item.keys)
-        while not self._all_read and len(self._waiting) < _PAGE:
+        while not self._all_read and len(self._waiting) < _BLOCKED:
             page = self._journal.pending(self._tenant, self._after, _PAGE)
             self._all_read = len(page) < _PAGE
             if page:

@@ -23,12 +23,16 @@ from .errors import Locked, Refused
 _FLOCK: Final = "qqihh" if sys.platform == "darwin" else "hhqqi4x"
 
 
+#: The one lock in a lock file that stands for the file beside it.
+_WHOLE: Final = ""
+
+
 class _LockFile:
     """One open lock file of this process, and the bytes of it that are held."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.bytes: set[int] = set()
+        self.path, self.bytes = path, set[int]()
 
 
 #: Record locks belong to the process, and closing any descriptor of a file drops them all: so the
@@ -65,9 +69,10 @@ def held_beside(path: Path) -> Iterator[None]:
 
     Raises what `held` raises.
     """
-    lock = path.with_name(f"{path.name}.lock").absolute()
+    path = path.resolve()
+    lock = path.with_name(f"{path.name}.lock")
     while True:
-        with held(lock, [str(path)]):
+        with held(lock, [_WHOLE]):
             # The last holder may have removed the file between our opening it and our locking it.
             if not _is_at(lock, _FILES[lock].descriptor):
                 continue
@@ -100,6 +105,7 @@ def _byte(name: str) -> int:
 
 
 def _take(file: _LockFile, start: int, name: str) -> None:
+    name = name or str(file.path.with_suffix(""))
     if start in file.bytes:
         raise Locked(name, os.getpid())
     try:

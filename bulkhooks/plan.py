@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from . import hooks
-from .errors import BadInput, Complaint
+from .errors import BadInput, Complaint, JournalError
 from .items import State
 from .jobfile import Job
 from .journal import Journal, StagedEdit
@@ -56,7 +56,10 @@ def stage(
 
 def limits(journal: Journal) -> Limits:
     """The limits that a journal's job gave."""
-    return Limits(**orjson.loads(journal.meta("limits")))
+    try:
+        return Limits(**orjson.loads(journal.meta("limits")))
+    except (ValueError, TypeError) as error:
+        raise JournalError(f"{journal.path}: the journal is damaged at its limits") from error
 
 
 def matched(journal: Journal) -> None:
@@ -112,7 +115,7 @@ def expected_seconds(journal: Journal, tenants: Mapping[str, Tenant]) -> float:
                 states[row.id][State.PENDING], row.pace or {}, tenants[row.name].allowed(job)
             )
             for row in journal.tenants()
-            if row.id in states
+            if row.id in states and row.name in tenants
         ),
         default=0.0,
     )

@@ -17,33 +17,48 @@ _LIVE, _PLAIN = 0.25, 5.0
 _LINES = 15
 
 
-async def watch(lanes: Lanes, console: Console) -> None:
-    """Show what the lanes are at, until cancelled; nothing while none is at work."""
-    if not console.is_terminal:
-        while True:
+class Screen:
+    """Where progress is shown: nothing while no lane is at work, for a question may stand there."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    async def watch(self, lanes: Lanes) -> None:
+        """Show what the lanes are at, until cancelled."""
+        while not self._console.is_terminal:
             await anyio.sleep(_PLAIN)
-            for line in _lines(lanes.views(), _LINES):
-                console.print(line)
-    while True:
-        await anyio.sleep(_LIVE)
-        if any(view.doing for view in lanes.views()):
-            await _live(lanes, console)
-
-
-async def _live(lanes: Lanes, console: Console) -> None:
-    """Lines in one place of the screen, gone when no lane is at work: a question may follow."""
-    with Live(
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ) as live:
-        views = lanes.views()
-        while any(view.doing for view in views):
-            live.update(Group(*_lines(views, _room(console))), refresh=True)
-            await anyio.sleep(_LIVE)
             views = lanes.views()
+            if any(view.doing for view in views):
+                for line in _lines(views, _LINES):
+                    self._console.print(line)
+        while True:
+            await anyio.sleep(_LIVE)
+            await self._show(lanes)
+
+    async def quiet(self) -> None:
+        """Return when nothing is shown in place any more."""
+        await self._idle.wait()
+
+    async def _show(self, lanes: Lanes) -> None:
+        """Lines in one place of the screen, gone when no lane is at work."""
+        views = lanes.views()
+        if not any(view.doing for view in views):
+            return
+        self._idle = anyio.Event()
+        with Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
+            while any(view.doing for view in views):
+                live.update(Group(*_lines(views, _room(self._console))), refresh=True)
+                await anyio.sleep(_LIVE)
+                views = lanes.views()
+        self._idle.set()
 
 
 def _room(console: Console) -> int:

@@ -92,7 +92,7 @@ def summary(journal: Journal) -> Summary:
         )
     total = _books({state: sum(mine[state] for mine in counted.values()) for state in State})
     planned = journal.meta("planned")
-    if planned and int(planned) != total.planned:
+    if planned and planned != str(total.planned):
         raise JournalError(
             f"{journal.path}: the books do not balance: {planned} items were planned, "
             f"{total.planned} are there"
@@ -118,7 +118,10 @@ def _next(journal: Journal, books: Books) -> str:
     if journal.meta("sandbox"):
         return ""  # its tenants ended with their process
     if not journal.meta("planned"):
-        return f"bulkhooks plan {shlex.quote(journal.meta('file') or 'JOB')}"
+        words = ["bulkhooks", "plan", journal.meta("file") or "JOB", "--journal", str(journal.path)]
+        if journal.meta("tenants_file"):
+            words += ["--tenants", journal.meta("tenants_file")]
+        return shlex.join(words)
     if books.pending or books.uncertain:
         return f"bulkhooks apply {path}"
     return f"bulkhooks apply {path} --failed" if books.failed else ""

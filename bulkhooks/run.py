@@ -17,7 +17,7 @@ import anyio
 from platformdirs import user_state_path
 
 from . import plan
-from .errors import BadInput, BulkhooksError, Differs, Refused
+from .errors import BadInput, BulkhooksError, Differs, JournalError, Refused
 from .items import State
 from .jobfile import Job
 from .journal import Journal, TenantRow
@@ -136,7 +136,7 @@ def _stage(
     job: Job, tenants: Tenants, path: Path, *, sandbox: bool, tenants_file: Path | None
 ) -> Path:
     """A new journal beside `path` with the whole job in it, closed."""
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(f".{path.name}.staged")
     _remove(new)
     try:
         with Journal.create(new) as journal:
@@ -151,17 +151,20 @@ def _stage(
 
 def _put_plan(new: Path, path: Path, *, fresh: bool, sandbox: bool) -> None:
     """Put a new journal in its place. Raises Refused when the one that is there must be kept."""
-    if path.exists() and not sandbox:
-        with Journal.open(path) as journal:
-            untouched, made = journal.untouched(), journal.meta("made")
-        if not (untouched or fresh):
-            raise Refused(
-                f"{path} holds work of {made}; `bulkhooks apply` goes on with it, "
-                "--fresh puts it aside"
-            )
-        if not untouched:
-            _put_aside(path)
-    _put(new, path)
+    try:
+        if path.exists() and not sandbox:
+            with Journal.open(path) as journal:
+                untouched, made = journal.untouched(), journal.meta("made")
+            if not (untouched or fresh):
+                raise Refused(
+                    f"{path} holds work of {made}; `bulkhooks apply` goes on with it, "
+                    "--fresh puts it aside"
+                )
+            if not untouched:
+                _put_aside(path)
+        _put(new, path)
+    finally:
+        _remove(new)
 
 
 def _put_job(new: Path, path: Path, *, fresh: bool, sandbox: bool) -> None:
@@ -170,12 +173,21 @@ def _put_job(new: Path, path: Path, *, fresh: bool, sandbox: bool) -> None:
     Raises Differs when it is another job's.
     """
     try:
+        if path.exists() and sandbox:
+            _only_a_rehearsal(path)
         if path.exists() and fresh and not sandbox:
             _put_aside(path)
         if sandbox or not path.exists() or not _same_job(path, new):
             _put(new, path)
     finally:
         _remove(new)
+
+
+def _only_a_rehearsal(path: Path) -> None:
+    """Raises Refused when the journal at `path` is not one of the sandbox."""
+    with Journal.read(path) as journal:
+        if not journal.meta("sandbox"):
+            raise Refused(f"{path} is not a journal of the sandbox; name another with --journal")
 
 
 def _same_job(path: Path, new: Path) -> bool:
@@ -243,14 +255,17 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
     locks = user_state_path("bulkhooks") / "tenants.lock"
     with held(locks, [row.base_url for row in rows]):
         async with _at_work(journal, rows, tenants, limits, orders) as lanes:
-            if orders.failed or not journal.meta("planned"):
+            if not journal.meta("planned"):
                 await _survey(journal, lanes)
+            elif orders.failed:
+                await lanes.survey()
+            doubtful = bool(journal.meta("open")) or not journal.untouched()
+            await lanes.reopen(failed=orders.failed)
             with lanes.unless_stopped():
                 if orders.confirm and not await orders.confirm(journal):
                     raise Refused("not confirmed; nothing was sent")
-            doubtful = bool(journal.meta("open"))
             await journal.commit(*journal.noted(open="yes"))
-            await lanes.apply(failed=orders.failed, doubtful=doubtful)
+            await lanes.apply(doubtful=doubtful)
             if not lanes.abandoned:
                 await journal.commit(*journal.noted(open=""))
 
@@ -308,14 +323,18 @@ def _planned(path: Path) -> Iterator[Journal]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """The journal is ours alone; of a group of errors, the one that a person can act on."""
+    if not path.name or path.is_dir():
+        raise Refused(f"{str(path)!r}: a journal is a file; name it with --journal")
     try:
         with held_beside(path):
             yield
+    except OSError as error:
+        raise JournalError(f"{path}: {error.strerror or error}; nothing more was sent") from error
     except BaseExceptionGroup as group:
-        error = _told(group)
-        if error is None:
+        found = _told(group)
+        if found is None:
             raise
-        raise error from None
+        raise found from None
 
 
 def _told(group: BaseExceptionGroup[BaseException]) -> BulkhooksError | None:

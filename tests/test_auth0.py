@@ -15,7 +15,7 @@ import pytest
 
 from bulkhooks import Limits, Tenant, hooks
 from bulkhooks.auth0 import ManagementClient, Network, NotSent, Stop, _why
-from bulkhooks.errors import BulkhooksError, ItemError, Stopped, TenantError, Unsure
+from bulkhooks.errors import BulkhooksError, Gone, ItemError, Stopped, TenantError, Unsure
 from bulkhooks.items import Call
 from bulkhooks.pacing import Limiter
 from bulkhooks.sandbox import Request, Sandbox, serve
@@ -150,7 +150,7 @@ SCOPE = b'{"message": "Insufficient scope, expected any of: update:hooks", "erro
         (GET, 403, b'{"message": "use this deprecated feature"}', TenantError, "Actions"),
         (GET, 403, b'{"message": "disabled for your tenant."}', TenantError, "Actions"),
         (PATCH, 403, b"plain text", TenantError, "may not do that"),
-        (PATCH, 404, b'{"errorCode": "inexistent_hook"}', ItemError, "was deleted"),
+        (PATCH, 404, b'{"errorCode": "inexistent_hook"}', Gone, "was deleted"),
         (LIST, 404, b"{}", TenantError, "Actions"),
         (LIST, 410, b"<html>", TenantError, "Actions"),
         (LIST, 501, b"", TenantError, "Actions"),

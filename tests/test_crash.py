@@ -6,6 +6,7 @@ moment: the journal's files are copied, and whatever the first run still does is
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import tempfile
@@ -47,6 +48,7 @@ class Core:
         self.at, self.after = at, after
         self.sent = 0
         self.writing = ""
+        self.gate = asyncio.Semaphore(256)
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
@@ -126,6 +128,7 @@ async def work(
         ) as lanes:
             if plan:
                 await lanes.survey()
+            await lanes.reopen(failed=False)
             await lanes.apply(doubtful=plan is None)
         books = journal.books()
         return {state: sum(mine[state] for mine in books.values()) for state in State}

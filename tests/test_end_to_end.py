@@ -249,6 +249,48 @@ def test_a_journal_of_the_sandbox_is_never_taken_for_the_tenants(make: Make) -> 
     assert "pretend tenants are gone" in refused.stderr
 
 
+def test_a_rehearsal_never_takes_the_place_of_real_work(make: Make) -> None:
+    world = make(("t0",), hooks=5)
+    dependencies_job(world)
+    world.run_job("job.jsonl")
+    words = ("--tenants", "tenants.json", "--journal", "j", "--sandbox")
+    told = world.call("run", "job.jsonl", *words, status=2)
+    assert "not a journal of the sandbox" in told.stderr
+    assert world.books()["applied"] == 5
+
+
+def test_what_failed_is_shown_and_asked_for_before_it_is_tried_again(make: Make) -> None:
+
+    world = make(("t0",), hooks=5, refuse=("t0",))
+    dependencies_job(world)
+    world.run_job("job.jsonl", status=1)
+    world.sandbox._refuse = frozenset()
+    told = world.call("apply", "j", "--failed", status=2)
+    assert "5 items to write on 1 tenant" in told.stderr
+    assert world.sandbox.writes() == []
+    assert world.books()["planned"] == 5
+    world.call("apply", "j", "--failed", "--yes")
+    assert_each_written_once(world)
+
+
+def test_what_was_to_make_room_and_failed_holds_back_what_needs_the_room(make: Make) -> None:
+    world = make(("t0",), hooks=0)
+    sandbox = world.sandbox
+    off = sandbox.add_hook("t0", name="a", triggerId="send-phone-message", enabled=True)["id"]
+    on = sandbox.add_hook("t0", name="b", triggerId="send-phone-message")["id"]
+    edits = [
+        {"tenant": "t0", "hook": on, "set": {"enabled": True}},
+        {"tenant": "t0", "hook": off, "set": {"enabled": False}},
+    ]
+    world.write("job.jsonl", edits)
+    world.call("plan", "job.jsonl", "--tenants", "tenants.json", "--journal", "j")
+    del sandbox._tenants["t0"].hooks[off]
+    world.call("apply", "j", "--yes", status=1)
+    books = world.books()
+    assert (books["failed"], books["skipped"]) == (1, 1)
+    assert sandbox.writes() == []
+
+
 def test_without_a_terminal_nothing_is_written_unless_yes_is_said(make: Make) -> None:
     world = make(("t0",), hooks=5)
     dependencies_job(world)
@@ -310,7 +352,8 @@ def test_one_hook_that_is_not_there_is_one_failed_item(make: Make) -> None:
     world.run_job("job.jsonl", status=1)
     books = world.books()
     assert (books["failed"], books["applied"]) == (1, 1)
-    assert books["causes"][0]["cause"] == "no hook NOSUCHHOOK"
+    assert books["causes"][0]["cause"] == "no such hook"
+    assert "such as NOSUCHHOOK" in world.call("status", "j").stdout
 
 
 def test_a_tight_limit_is_kept_and_the_run_ends(make: Make) -> None:

@@ -41,7 +41,9 @@ def edit(one: bool = False, match: Any = None, **more: Any) -> Edit:
 
 
 def items(read: Listing, *edits: Edit) -> list[Item]:
-    return [item for row, wanted in enumerate(edits, 1) for item in read.resolve(row, wanted)]
+    waiting = [(row, wanted, read.must_wait(wanted)) for row, wanted in enumerate(edits, 1)]
+    waiting.sort(key=lambda each: each[2])
+    return [item for row, wanted, _ in waiting for item in read.resolve(row, wanted)]
 
 
 def test_a_selector_takes_every_hook_for_which_all_of_it_holds() -> None:
@@ -61,7 +63,7 @@ def test_a_selector_takes_every_hook_for_which_all_of_it_holds() -> None:
 def test_one_hook_is_found_by_its_exact_name_and_a_star_is_no_glob_there() -> None:
     read = listing(hook("A", "check"))
     assert items(read, edit(one=True, match={"name": "check"}, set={"name": "z"}))
-    with pytest.raises(ItemError, match="no hook che"):
+    with pytest.raises(ItemError, match="no such hook"):
         items(read, edit(one=True, match={"name": "che*"}, set={"name": "z"}))
 
 
@@ -103,6 +105,23 @@ def test_what_disables_goes_before_what_enables() -> None:
     assert [(item.target, item.rank) for item in found] == [("A", 0), ("B", 1), ("B", 1)]
     shared = set(found[0].keys) & set(found[1].keys)
     assert shared == {f"enabled:{PRE}"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_lines_does_not_decide_what_is_disabled_first(order: int) -> None:
+    read = listing(hook("A", "a", enabled=True), hook("B", "b"))
+    both = [edit(match={"id": id}, set={"enabled": id == "B"}) for id in "AB"]
+    found = items(read, *both[::order])
+    assert [(item.target, item.outcome.state) for item in found] == [
+        ("A", State.PENDING),
+        ("B", State.PENDING),
+    ]
+
+
+def test_a_hook_whose_fields_are_not_told_is_an_error_for_people() -> None:
+    read = listing({"id": "A", "name": "n"})
+    with pytest.raises(ItemError, match="does not tell the hook's enabled"):
+        items(read, edit(match={"id": "A"}, set={"enabled": True}))
 
 
 def test_a_second_enabled_hook_of_a_trigger_is_not_asked_for() -> None:

@@ -89,8 +89,21 @@ def test_a_lock_beside_a_file_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_has_one_lock_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "j").write_text("")
+    (tmp_path / "k").symlink_to(tmp_path / "j")
+    monkeypatch.chdir(tmp_path)
+    with hold(tmp_path / "j.lock", "") as holder:
+        for name in (Path("j"), tmp_path / "j", Path("k")):
+            with pytest.raises(Locked, match=str(holder.pid)), held_beside(name):
+                pass
+        holder.kill()
+
+
 def test_a_lock_file_that_was_removed_under_its_holder_is_no_lock(tmp_path: Path) -> None:
-    with hold(tmp_path / "j.lock", str(tmp_path / "j")) as holder:
+    with hold(tmp_path / "j.lock", "") as holder:
         with pytest.raises(Locked), held_beside(tmp_path / "j"):
             pass
         (tmp_path / "j.lock").unlink()
