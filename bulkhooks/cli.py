@@ -534,7 +534,7 @@ def _heard() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except OSError:
+    except (OSError, SystemExit):  # rich leaves by SystemExit when a pipe is broken
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)
@@ -575,7 +575,9 @@ def main() -> None:
         with _heard():
             _talk(str(error))
         sys.exit(error.exit_status)
-    except BrokenPipeError:
+    except OSError as error:
+        with _heard():
+            _talk(f"cannot write: {error.strerror}")
         with _heard():
             raise
         sys.exit(1)

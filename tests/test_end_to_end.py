@@ -249,6 +249,18 @@ def test_a_journal_of_the_sandbox_is_never_taken_for_the_tenants(make: Make) -> 
     assert "pretend tenants are gone" in refused.stderr
 
 
+def test_a_reader_that_goes_away_does_not_stop_the_work(make: Make) -> None:
+    world = make(("t0",), hooks=30)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stderr.close()
+        process.stdout.close()
+    assert process.returncode == 0
+    assert_each_written_once(world)
+
+
 def test_a_rehearsal_never_takes_the_place_of_real_work(make: Make) -> None:
     world = make(("t0",), hooks=5)
     dependencies_job(world)
