@@ -235,3 +235,60 @@ def test_a_write_that_takes_effect_late_is_not_sent_again(tmp_path: Path) -> Non
     assert core.later == float("inf"), "believed before the write could take effect"
     assert books[State.APPLIED] == 1
     assert len(sandbox.writes()) == 1
+
+
+class Busy(Core):
+    """A server that answers the first write by 429."""
+
+    marked_at = 0.0
+    written_at = 0.0
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        if method == "PATCH":
+            with Journal.read(self.journal) as journal:
+                (item,) = journal.pending(1, (-1, 0), 1)
+                self.marked_at, self.written_at = item.steps[0].sent_at or 0.0, time.time()
+            if not self.writing:
+                self.writing = url
+                return Reply(status=429, body=b"{}"), {}
+        return await super().send(method, url, headers, body)
+
+
+def test_a_write_that_goes_out_again_is_marked_again(tmp_path: Path) -> None:
+    """What a crash leaves must tell when the write went out last: doubt is counted from there."""
+    sandbox = Sandbox(NAMES, hooks=2)
+    hook = sandbox.hooks_of("t0")[0]["id"]
+    job = Job.of("job", [{"tenant": "t0", "hook": hook, "set": {"name": "busy"}}])
+    core = Busy(sandbox, tmp_path / "j", tmp_path / "none", 0, False)
+    first = time.time()
+    assert anyio.run(lambda: work(tmp_path / "j", core, plan=job))[State.APPLIED] == 1
+    assert core.written_at - core.marked_at < (core.written_at - first) / 2
+
+
+class Opaque(Core):
+    """A server that carries a write out, cuts the line, and then shows nothing of the hook."""
+
+    shows: bytes
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        reply, seen = await super().send(method, url, headers, body)
+        if method == "PATCH":
+            self.writing = url
+            raise Unsure("the line was cut")
+        return (Reply(status=200, body=self.shows), seen) if self.writing else (reply, seen)
+
+
+@pytest.mark.parametrize("shows", [b"<html>", b"{}", b'{"id": "A"}'])
+def test_what_cannot_be_told_is_uncertain_and_nothing_else(tmp_path: Path, shows: bytes) -> None:
+    sandbox = Sandbox(NAMES, hooks=2)
+    hook = sandbox.hooks_of("t0")[0]["id"]
+    job = Job.of("job", [{"tenant": "t0", "hook": hook, "set": {"name": "opaque"}}])
+    core = Opaque(sandbox, tmp_path / "j", tmp_path / "none", 0, False)
+    core.shows = shows
+    books = anyio.run(lambda: work(tmp_path / "j", core, plan=job))
+    assert books[State.UNCERTAIN] == 1
+    assert len(sandbox.writes()) == 1

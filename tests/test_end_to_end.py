@@ -271,11 +271,16 @@ def test_a_rehearsal_never_takes_the_place_of_real_work(make: Make) -> None:
     assert world.books()["applied"] == 5
 
 
-def test_what_failed_is_shown_and_asked_for_before_it_is_tried_again(make: Make) -> None:
+@pytest.mark.parametrize("when", ["planning", "writing"])
+def test_what_failed_is_shown_and_asked_for_before_it_is_tried_again(make: Make, when: str) -> None:
 
-    world = make(("t0",), hooks=5, refuse=("t0",))
+    world = make(("t0",), hooks=5)
     dependencies_job(world)
+    if when == "writing":
+        world.call("plan", "job.jsonl", "--tenants", "tenants.json", "--journal", "j")
+    world.sandbox._refuse = frozenset(["t0"])
     world.run_job("job.jsonl", status=1)
+    assert world.books()["failed"] == 5
     world.sandbox._refuse = frozenset()
     told = world.call("apply", "j", "--failed", status=2)
     assert "5 items to write on 1 tenant" in told.stderr
