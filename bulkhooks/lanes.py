@@ -39,6 +39,9 @@ _BLOCKED: Final = 1024
 #: The wall clock, in Unix seconds.
 Wall: TypeAlias = Callable[[], float]
 
+#: Items after which a lane's requests are written down: a killed process loses no more.
+_COUNT_EVERY: Final = 25
+
 _DRIFTED: Final = "drifted: the hook is neither as planned nor as wanted"
 
 
@@ -95,11 +98,13 @@ class Lane:
         self.trouble = self.trouble or trouble
         self.stop.ask()
 
-    def new_requests(self) -> tuple[int, int]:
-        """Requests and 429s since this was last asked."""
+    def count(self, journal: Journal) -> None:
+        """Have the journal keep what was sent since this was last called, and what was learned."""
         pace, (requests, throttled) = self.limiter.statistics(), self._counted
         self._counted = (pace.requests, pace.throttled)
-        return pace.requests - requests, pace.throttled - throttled
+        learned = {name: getattr(pace, name) for name in pace.__slots__}
+        sent = (pace.requests - requests, pace.throttled - throttled)
+        journal.post(journal.counted(self.row.id, *sent, learned))
 
     async def list_hooks(self) -> hooks.Listing:
         """All hooks as they are now. Raises TenantError when they cannot be had."""
@@ -210,7 +215,7 @@ class Lanes:
             self._journal.post(*self._journal.unresolved(lane.row.id, error.cause, error.hint))
         finally:
             lane.doing = ""
-            self._count(lane)
+            lane.count(self._journal)
 
     async def _resolve(self, lane: Lane, listing: hooks.Listing, last: int) -> None:
         journal, after = self._journal, 0
@@ -291,12 +296,7 @@ class Lanes:
             if lane.trouble:
                 cause, hint = lane.trouble.cause, lane.trouble.hint
                 self._journal.post(*self._journal.give_up(lane.row.id, cause, hint))
-            self._count(lane)
-
-    def _count(self, lane: Lane) -> None:
-        pace = lane.limiter.statistics()
-        learned = {name: getattr(pace, name) for name in pace.__slots__}
-        self._journal.post(self._journal.counted(lane.row.id, *lane.new_requests(), learned))
+            lane.count(self._journal)
 
 
 class _Worker:
@@ -320,6 +320,8 @@ class _Worker:
                 outcome = await self._carry_out(item)
                 self.journal.post(self.journal.ended(item, outcome))
                 lane.done += 1
+                if lane.done % _COUNT_EVERY == 0:
+                    lane.count(self.journal)
             except Stopped:
                 return
             except TenantError as error:

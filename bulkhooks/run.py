@@ -17,7 +17,7 @@ import anyio
 from platformdirs import user_state_path
 
 from . import plan
-from .errors import BadInput, BulkhooksError, Differs, JournalError, Refused
+from .errors import BulkhooksError, Differs, JournalError, Refused
 from .items import State
 from .jobfile import Job
 from .journal import Journal, TenantRow
@@ -311,12 +311,18 @@ async def _at_work(
 
 @contextmanager
 def _planned(path: Path) -> Iterator[Journal]:
-    """The new journal at `path`; it goes when its job turns out to be wrong."""
+    """The journal at `path`; one whose plan is refused before it is finished goes."""
+    finished = True
     try:
         with Journal.open(path) as journal:
-            yield journal
-    except* BadInput:
-        _remove(path)
+            try:
+                yield journal
+            except BaseException:
+                finished = bool(journal.meta("planned"))
+                raise
+    except* Refused:
+        if not finished:
+            _remove(path)
         raise
 
 

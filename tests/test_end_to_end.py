@@ -167,6 +167,7 @@ def test_one_tenant_has_one_worker_whatever_the_journal(make: Make) -> None:
         second = world.call("run", "job.jsonl", *words, status=2)
         assert f"in use by process {first.pid}" in second.stderr
         assert before < 100
+        assert not (world.folder / "other").exists()
         first.kill()
 
 
