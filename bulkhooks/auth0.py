@@ -163,6 +163,8 @@ class ManagementClient:
         jitter: Callable[[float], float] = backoff.full_jitter,
     ) -> None:
         self.tenant, self.limiter = tenant, limiter
+        #: For what a broken request waits, and until when on the loop's clock.
+        self.waiting: tuple[str, float] | None = None
         self._network, self._stop, self._jitter = network, stop, jitter
         self._slots = asyncio.Semaphore(concurrency)
         self._base = f"{tenant.base_url}/api/v2"
@@ -201,7 +203,10 @@ class ManagementClient:
                     raise TenantError(error.cause, hint) from error
                 if tries == TRIES:
                     raise
-            await self._stop.sleep(self._jitter(0.25 * 2**tries))
+                wait = self._jitter(0.25 * 2**tries)
+                self.waiting = f"to try again: {error.cause}", loop_time() + wait
+            await self._stop.sleep(wait)
+            self.waiting = None
         raise AssertionError("the last try answers or raises")
 
     async def _authorised(

@@ -79,11 +79,15 @@ class Lane:
         #: Keys of items of the first rank that did not end well.
         self.not_cleared: set[str] = set()
         self.listed_at = 0.0
+        #: Hooks that wait to be read back, and until when on the loop's clock.
+        self.doubts: dict[str, float] = {}
         self._counted = (0, 0)
 
     def view(self, now: float) -> LaneView:
         """A snapshot; `now` is the loop's time."""
-        waiting = self.limiter.waiting
+        waiting = self.limiter.waiting or self.client.waiting
+        if self.doubts and not waiting:
+            waiting = f"to read {len(self.doubts)} back", max(self.doubts.values())
         return LaneView(
             tenant=self.tenant.name,
             planned=self.planned,
@@ -453,7 +457,11 @@ class _Attempt:
         wait = believed_from - loop_time()
         if verdict is not Seen.WANTED and self._doubt_until is not None and wait > 0:
             self._hand_over()
-            await lane.stop.sleep(wait)
+            lane.doubts[self._hook] = believed_from
+            try:
+                await lane.stop.sleep(wait)
+            finally:
+                del lane.doubts[self._hook]
             seen = await lane.look(self._item)
             verdict = judge(self._step, seen)
         return verdict, seen

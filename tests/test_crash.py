@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,7 +111,12 @@ def random_job(sandbox: Sandbox, chance: random.Random) -> Job:
 
 
 async def work(
-    path: Path, core: Core, *, plan: Job | None = None, settle: float = 0.0
+    path: Path,
+    core: Core,
+    *,
+    plan: Job | None = None,
+    settle: float = 0.0,
+    watch: Callable[[Lanes], Coroutine[Any, Any, None]] | None = None,
 ) -> dict[State, int]:
     """Plan, if there is a job to plan, and apply; the books after it."""
 
@@ -129,7 +134,11 @@ async def work(
             if plan:
                 await lanes.survey()
             await lanes.reopen(failed=False)
-            await lanes.apply(doubtful=plan is None)
+            async with anyio.create_task_group() as tasks:
+                if watch:
+                    tasks.start_soon(watch, lanes)
+                await lanes.apply(doubtful=plan is None)
+                tasks.cancel_scope.cancel()
         books = journal.books()
         return {state: sum(mine[state] for mine in books.values()) for state in State}
 
@@ -292,3 +301,20 @@ def test_what_cannot_be_told_is_uncertain_and_nothing_else(tmp_path: Path, shows
     books = anyio.run(lambda: work(tmp_path / "j", core, plan=job))
     assert books[State.UNCERTAIN] == 1
     assert len(sandbox.writes()) == 1
+
+
+def test_the_wait_for_a_read_back_is_shown_with_its_reason(tmp_path: Path) -> None:
+    sandbox = Sandbox(NAMES, hooks=2)
+    hook = sandbox.hooks_of("t0")[0]["id"]
+    job = Job.of("job", [{"tenant": "t0", "hook": hook, "set": {"name": "late"}}])
+    core = Late(sandbox, tmp_path / "j", tmp_path / "none", 0, False)
+    shown: list[Any] = []
+
+    async def watch(lanes: Lanes) -> None:
+        while True:
+            shown.extend(view.waiting for view in lanes.views() if view.waiting)
+            await anyio.sleep(0.05)
+
+    anyio.run(lambda: work(tmp_path / "j", core, plan=job, settle=0.3, watch=watch))
+    assert "to read 1 back" in {reason for reason, _ in shown}
+    assert all(0 <= seconds <= 0.3 for reason, seconds in shown if reason == "to read 1 back")

@@ -1,0 +1,46 @@
+"""What a person sees of a lane: what it is at, and why it waits."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bulkhooks.lanes import LaneView
+from bulkhooks.pacing import Limiter, Limits
+from bulkhooks.progress import _lines
+
+
+def view(**more: object) -> LaneView:
+    fields: dict[str, object] = {
+        "tenant": "prod-eu",
+        "planned": 8,
+        "done": 3,
+        "doing": "writing",
+        "pace": Limiter(Limits()).statistics(),
+        "waiting": None,
+    }
+    return LaneView(**(fields | more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "line"),
+    [
+        (None, "prod-eu: writing, 3/8"),
+        (("reserve", 4.2), "prod-eu: writing, 3/8, waiting 4 s: reserve"),
+        (("first answer", math.inf), "prod-eu: writing, 3/8, waiting: first answer"),
+        (("to read 2 back", 9.6), "prod-eu: writing, 3/8, waiting 10 s: to read 2 back"),
+    ],
+)
+def test_a_lane_says_for_what_it_waits(waiting: tuple[str, float] | None, line: str) -> None:
+    assert str(_lines([view(waiting=waiting)], 5)[0]) == line
+
+
+def test_more_tenants_than_there_is_room_for_are_summed() -> None:
+    views = [view(tenant=f"t{number}") for number in range(7)] + [view(doing="", done=8)]
+    assert [str(line) for line in _lines(views, 2)] == [
+        "t0: writing, 3/8",
+        "t1: writing, 3/8",
+        "and 5 more tenants at work",
+        "29 of 64 items done; 7 of 8 tenants at work",
+    ]
