@@ -481,12 +481,14 @@ def _plan_json(journal: Journal, summary: Summary, tenants: dict[str, Tenant]) -
     from .plan import expected_seconds
     from .report import changes
 
+    notes = journal.notes()
     items = [
         {
             "tenant": tenant,
             "hook": item.target,
             "name": item.label,
             "edit": item.edit_name,
+            "note": notes.get(item.edit_name),
             "steps": [{"before": step.before, "want": step.want} for step in item.steps],
         }
         for tenant, item, _ in changes(journal, summary.books.pending)

@@ -346,6 +346,11 @@ class Journal:
         """Line and name of each edit that must match something and matched nothing anywhere."""
         return [(line, name) for line, name in self._rows(_UNMATCHED)]
 
+    def notes(self) -> dict[str, str]:
+        """The notes that edits carry, by the edits' names."""
+        sql = "SELECT name, json_extract(body, '$.note') FROM edits WHERE body LIKE '%\"note\":%'"
+        return {name: note for name, note in self._rows(sql) if note}
+
     def contents(self) -> Iterator[tuple[str, int, int]]:
         """Name, line and a checksum of the content of every edit, in the job's order."""
         for name, line, body in self._reader.execute("SELECT name, line, body FROM edits"):

@@ -410,6 +410,19 @@ def test_scripts_are_set_and_read_alone_and_kept_in_the_journal(make: Make) -> N
     assert world.books()["unchanged"] == 2
 
 
+def test_an_edits_id_and_note_come_back_in_the_plan(make: Make) -> None:
+    world = make(("t0",), hooks=2)
+    first, second = world.ids("t0")
+    off = {"set": {"dependencies": WANTED}, "tenant": "t0"}
+    world.write(
+        "job.jsonl", [off | {"hook": first, "id": "x", "note": "why"}, off | {"hook": second}]
+    )
+    words = ("job.jsonl", "--tenants", "tenants.json", "--journal", "j", "--json")
+    one, two = json.loads(world.call("plan", *words).stdout)["items"]
+    assert (one["edit"], one["note"]) == ("x", "why")
+    assert two["note"] is None
+
+
 def test_validate_and_plan_answer_and_send_no_write(make: Make) -> None:
     world = make(("t0",), hooks=30)
     dependencies_job(world)
