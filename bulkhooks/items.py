@@ -53,7 +53,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     edit: int  #: the edit's row in the journal
     target: str | None  #: the hook's id; None where the edit could not be resolved
     label: str  #: what a person calls the target
-    keys: tuple[str, ...] = ()  #: items that share one never have writes in flight together
+    #: Items that share one never have writes in flight together; the first is the target's.
+    keys: tuple[str, ...] = ()
     rank: int = 0  #: lower ranks go first
     outcome: Outcome = PENDING
     steps: tuple[Step, ...] = ()

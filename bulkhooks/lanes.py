@@ -76,7 +76,7 @@ class Lane:
         #: item's before says, while the plan is trusted.
         self.live: dict[str, Fields | None] = {}
         self.trusts_plan = True
-        #: Keys of items of the first rank that did not end well.
+        #: Keys that items of the first rank share with later ones, and that did not end well.
         self.not_cleared: set[str] = set()
         self.listed_at = 0.0
         #: Hooks that wait to be read back, and until when on the loop's clock.
@@ -350,7 +350,7 @@ class _Worker:
             if ended.state not in (State.APPLIED, State.UNCHANGED):
                 self.lane.live[str(item.target)] = None
                 if not item.rank:
-                    self.lane.not_cleared.update(item.keys)
+                    self.lane.not_cleared.update(item.keys[1:])
                 return ended
             outcome = ended if ended is APPLIED else outcome
         return outcome
