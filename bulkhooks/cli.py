@@ -217,6 +217,7 @@ def sandbox(
     ] = "prod",
     refill: Annotated[Refill, typer.Option(help="How tokens come back.")] = Refill.DRIP,
     latency: Annotated[float, typer.Option(min=0, max=60, help="Seconds an answer takes.")] = 0.0,
+    json: JsonOption = False,
 ) -> None:
     """Serve pretend tenants on 127.0.0.1.
 
@@ -237,8 +238,11 @@ def sandbox(
                 url = await stack.enter_async_context(serve(box, port=port))
             except OSError as error:
                 raise Refused(f"port {port}: {error.strerror}; choose another by --port") from error
-            for name in names:
-                _print(f"{url}/{name}")
+            served = {name: f"{url}/{name}" for name in names}
+            if json:
+                _print_json({"token": "sandbox", "tenants": served})
+            else:
+                _print("\n".join(served.values()))
             _talk("the bearer token is `sandbox`; /oauth/token gives others; Ctrl-C ends it")
             with anyio.open_signal_receiver(*_SIGNALS) as signals:
                 async for _ in signals:

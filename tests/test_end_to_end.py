@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 from collections import Counter
@@ -408,6 +409,26 @@ def test_scripts_are_set_and_read_alone_and_kept_in_the_journal(make: Make) -> N
     assert scripts == ["module.exports = 1;\n" * 30, "module.exports = 2;"]
     world.run_job("job.jsonl", "--fresh")
     assert world.books()["unchanged"] == 2
+
+
+def test_the_sandbox_serves_the_tenants_of_a_file_until_it_is_told_to_end(make: Make) -> None:
+    world = make(("t0", "t1"))
+    words = ("--tenants", "tenants.json", "--port", "0", "--hooks", "3", "--json")
+    with world.start("sandbox", *words) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        served = json.loads("".join(itertools.takewhile(lambda line: line != "}\n", lines)) + "}")
+        world.tenants = {
+            name: {"base_url": url, "token": "env:TOKEN"} for name, url in served["tenants"].items()
+        }
+        world.write_tenants()
+        edit = {"tenants": "t*", "hooks": {"name": "*"}, "set": {"dependencies": WANTED}}
+        world.write("job.jsonl", [edit])
+        world.run_job("job.jsonl")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert world.books()["applied"] == 6
 
 
 def test_an_edits_id_and_note_come_back_in_the_plan(make: Make) -> None:
