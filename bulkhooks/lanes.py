@@ -452,14 +452,14 @@ class _Attempt:
                 verdict is Seen.WANTED or lane.listed_at >= believed_from
             ):
                 return verdict, seen
+        begun = loop_time()
         seen = await lane.look(self._item)
         verdict = judge(self._step, seen)
-        wait = believed_from - loop_time()
-        if verdict is not Seen.WANTED and self._doubt_until is not None and wait > 0:
+        if verdict is not Seen.WANTED and begun < believed_from:
             self._hand_over()
             lane.doubts[self._hook] = believed_from
             try:
-                await lane.stop.sleep(wait)
+                await lane.stop.sleep(max(0.0, believed_from - loop_time()))
             finally:
                 del lane.doubts[self._hook]
             seen = await lane.look(self._item)
