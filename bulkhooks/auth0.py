@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -49,13 +50,13 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
-        self._waits: set[anyio.CancelScope] = set()
+        self._waits: set[Callable[[], object]] = set()
 
     def ask(self) -> None:
         """End every wait for something to be sent; what is in flight goes on."""
         self.asked = True
-        for scope in self._waits:
-            scope.cancel()
+        for end in tuple(self._waits):
+            end()
 
     @contextmanager
     def ends(self) -> Iterator[None]:
@@ -63,11 +64,11 @@ class Stop:
         if self.asked:
             raise Stopped(_STOPPED)
         with anyio.CancelScope() as scope:
-            self._waits.add(scope)
+            self._waits.add(scope.cancel)
             try:
                 yield
             finally:
-                self._waits.discard(scope)
+                self._waits.discard(scope.cancel)
         if scope.cancelled_caught:
             raise Stopped(_STOPPED)
 
@@ -75,6 +76,57 @@ class Stop:
         """Wait; raises Stopped when a stop is asked for meanwhile."""
         with self.ends():
             await anyio.sleep(seconds)
+
+    async def over(self, place: asyncio.Future[None]) -> None:
+        """Wait until `place` is done; raises Stopped when a stop is asked for before that."""
+
+        def end() -> None:
+            if not place.done():
+                place.set_exception(Stopped(_STOPPED))
+
+        self._waits.add(end)
+        try:
+            await place
+        finally:
+            self._waits.discard(end)
+
+
+class Gate:
+    """Places for requests in flight: first come, first served."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._line: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self, stop: Stop) -> None:
+        """Wait for a place, to be given back by `leave`; raises Stopped when a stop is asked for.
+
+        Every request comes through here, so nothing is set up that ends a wait where there is none.
+        """
+        if stop.asked:
+            raise Stopped(_STOPPED)
+        if self._free:
+            self._free -= 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._line.append(place)
+        try:
+            await stop.over(place)
+            if stop.asked:
+                raise Stopped(_STOPPED)
+        except BaseException:
+            if not place.cancelled() and place.done() and place.exception() is None:
+                self.leave()  # it came, but too late
+            raise
+
+    def leave(self) -> None:
+        """Give the place to whoever has waited longest."""
+        while self._line:
+            place = self._line.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
 
 
 class NotSent(ItemError):
@@ -92,7 +144,7 @@ class Reply:
 class Sender(Protocol):
     """What carries requests: sockets, or in tests the sandbox's core."""
 
-    gate: asyncio.Semaphore  #: a place among all requests in flight; to be held while sending
+    gate: Gate  #: to all requests in flight; whoever sends has a place
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
@@ -108,7 +160,7 @@ class Network:
 
     def __init__(self, session: aiohttp.ClientSession, in_flight: int) -> None:
         self._session = session
-        self.gate = asyncio.Semaphore(in_flight)
+        self.gate = Gate(in_flight)
 
     @classmethod
     @asynccontextmanager
@@ -166,7 +218,7 @@ class ManagementClient:
         #: For what a broken request waits, and until when on the loop's clock.
         self.waiting: tuple[str, float] | None = None
         self._network, self._stop, self._jitter = network, stop, jitter
-        self._slots = asyncio.Semaphore(concurrency)
+        self._gate = Gate(concurrency)
         self._base = f"{tenant.base_url}/api/v2"
         self._token = ""
         self._token_ends = 0.0
@@ -228,20 +280,24 @@ class ManagementClient:
             headers["Content-Type"] = "application/json"
             body = orjson.dumps(call.body)
         give_up = math.inf
+        gate = self._network.gate
         while True:
             turn = await self._turn()
             try:
-                async with self._place():
+                await gate.enter(self._stop)
+                try:
                     if before_sending is not None:
                         await before_sending()
                     reply, seen = await self._network.send(
                         call.method, self._base + call.path, headers, body
                     )
+                finally:
+                    gate.leave()
             except BaseException:
                 turn.lost()
                 raise
             finally:
-                self._slots.release()
+                self._gate.leave()
             turn.answered(reply.status, seen)
             if reply.status != 429:
                 return reply
@@ -253,38 +309,17 @@ class ManagementClient:
                 )
 
     async def _turn(self) -> Turn:
-        """A place among the lane's requests in flight, and then the limiter's turn.
-
-        Where nothing has to be waited for, nothing is set up to end a wait.
-        """
-        if self._stop.asked or self._slots.locked():
-            with self._stop.ends():
-                await self._slots.acquire()
-        else:
-            await self._slots.acquire()
-        turn = self.limiter.turn_now()
-        if turn is not None:
-            return turn
+        """A place among the lane's requests in flight, and then the limiter's turn."""
+        await self._gate.enter(self._stop)
         try:
-            with self._stop.ends():
-                return await self.limiter.turn()
+            turn = self.limiter.turn_now()
+            if turn is None:
+                with self._stop.ends():
+                    turn = await self.limiter.turn()
         except BaseException:
-            self._slots.release()
+            self._gate.leave()
             raise
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """A place among the requests in flight of all lanes."""
-        gate = self._network.gate
-        if gate.locked() or self._stop.asked:
-            with self._stop.ends():
-                await gate.acquire()
-        else:
-            await gate.acquire()
-        try:
-            yield
-        finally:
-            gate.release()
+        return turn
 
     async def _bearer(self) -> str:
         credential = self.tenant.credential

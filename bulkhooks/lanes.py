@@ -373,6 +373,7 @@ class _Attempt:
         self._hand_over = worker.hand_over
         self._item, self._step = item, step
         self._hook = str(item.target)
+        self._sent_at = step.sent_at
         #: Loop time from which a look that shows the step undone is believed; None: it was not
         #: sent, or is known to be undone.
         self._doubt_until: float | None = None
@@ -415,8 +416,7 @@ class _Attempt:
             return APPLIED if sent else UNCHANGED
         if verdict is Seen.BEFORE:
             if sent:
-                self._journal.post(self._journal.unsent(self._item, self._step.n))
-                self._doubt_until = None
+                self._unmark()
             return None
         if verdict is Seen.LACKING:
             cause = "the tenant's answer does not show the hook's fields"
@@ -468,20 +468,13 @@ class _Attempt:
 
     async def _send(self) -> Outcome:
         """Send the step's write; its mark is durable before it goes out."""
-        marked = False
-
-        async def mark() -> None:
-            nonlocal marked
-            marked = True
-            await self._journal.commit(self._journal.sent(self._item, self._step.n, self._wall()))
-            self._doubt_until = loop_time() + self._lane.settle
-
+        call = hooks.request(self._item, self._step)
         try:
-            answer = await self._lane.client.write(hooks.request(self._item, self._step), mark)
+            answer = await self._lane.client.write(call, self._mark)
         except (Stopped, TenantError):
             # The server has refused it, or has not seen it.
-            if marked:
-                self._journal.post(self._journal.unsent(self._item, self._step.n))
+            if self._sent_at is not None:
+                self._unmark()
             raise
         except Unsure:
             self._lane.live[self._hook] = None
@@ -492,6 +485,15 @@ class _Attempt:
             raise Unsure("the answer does not show the change", "look at the hook")
         self._applied(seen)
         return APPLIED
+
+    async def _mark(self) -> None:
+        self._sent_at = self._wall()
+        await self._journal.commit(self._journal.sent(self._item, self._step.n, self._sent_at))
+        self._doubt_until = loop_time() + self._lane.settle
+
+    def _unmark(self) -> None:
+        self._journal.post(self._journal.unsent(self._item, self._step.n))
+        self._sent_at = self._doubt_until = None
 
     def _applied(self, seen: Fields) -> None:
         self._step_ended(seen, applied=True)
@@ -504,9 +506,10 @@ class _Attempt:
 
     def _step_ended(self, seen: Fields, *, applied: bool) -> None:
         after = {key: seen[key] for key in self._step.want if key in seen}
-        self._journal.post(
-            *self._journal.step_ended(self._item, self._step, applied=applied, after=after)
+        writes = self._journal.step_ended(
+            self._item, self._step.n, applied=applied, at=self._sent_at, after=after
         )
+        self._journal.post(*writes)
 
 
 class _Queue:
@@ -545,6 +548,8 @@ class _Queue:
             self._freed = anyio.Event()
 
     def _next(self) -> Item | None:
+        if self._waiting and self._busy.isdisjoint(self._waiting[0].keys):
+            return self._waiting.popleft()
         blocked = set(self._busy)
         for place, item in enumerate(self._waiting):
             if blocked.isdisjoint(item.keys):

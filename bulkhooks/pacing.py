@@ -92,8 +92,11 @@ class Clock(NamedTuple):
 
         Bounds that exclude each other mean that a clock was set: the newest alone count.
         """
-        low, high = max(self.low, date - at), min(self.high, date + 1 - sent)
-        return Clock(low, high) if low < high else Clock(date - at, date + 1 - sent)
+        low, high = date - at, date + 1 - sent
+        if low <= self.low and high >= self.high:
+            return self
+        within = Clock(max(self.low, low), min(self.high, high))
+        return within if within.low < within.high else Clock(low, high)
 
 
 class Answer(NamedTuple):
@@ -295,6 +298,7 @@ def refill_at(bucket: Bucket, clock: Clock) -> float:
     return min(max(bucket.refill - clock.low, bucket.at), bucket.at + LONGEST_TRUST)
 
 
+@lru_cache(maxsize=64)
 def reserved(limit: int, reserve: float | int | None) -> int:
     """Tokens of a bucket that are left to others: a share of it (rounded up), or a number.
 

@@ -6,7 +6,6 @@ moment: the journal's files are copied, and whatever the first run still does is
 
 from __future__ import annotations
 
-import asyncio
 import random
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhooks import Job, Limits, Tenant
-from bulkhooks.auth0 import Reply
+from bulkhooks.auth0 import Gate, Reply
 from bulkhooks.errors import Unsure
 from bulkhooks.items import State
 from bulkhooks.journal import Journal
@@ -48,7 +47,7 @@ class Core:
         self.at, self.after = at, after
         self.sent = 0
         self.writing = ""
-        self.gate = asyncio.Semaphore(256)
+        self.gate = Gate(256)
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None

@@ -123,7 +123,7 @@ def test_giving_a_lane_up_fails_what_was_never_sent_and_nothing_else(journal: Jo
 def test_failed_items_are_reopened_only_when_asked(journal: Journal) -> None:
     first, _ = resolved(journal)
     step = first.steps[0]
-    write(journal, *journal.step_ended(first, step, applied=False, after={}))
+    write(journal, *journal.step_ended(first, step.n, applied=False, at=None, after={}))
     write(journal, journal.ended(first, Outcome(state=State.FAILED, cause="400")))
     write(journal, *journal.reopen(1, failed=False))
     assert journal.books()[1][State.FAILED] == 1
