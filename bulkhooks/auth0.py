@@ -222,7 +222,7 @@ class ManagementClient:
         self._base = f"{tenant.base_url}/api/v2"
         self._token = ""
         self._token_ends = 0.0
-        self._token_lock = anyio.Lock()
+        self._token_lock = asyncio.Lock()
 
     async def read(self, call: Call) -> Any:
         """The parsed answer to a call that changes nothing; tried up to 5 times.

@@ -398,7 +398,7 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     # Python does by default took a fifth of the CPU of a large run.
     gc.freeze()
     gc.set_threshold(_GARBAGE)
-    return anyio.run(main, backend="asyncio")
+    return anyio.run(main, backend="asyncio", backend_options={"use_uvloop": True})
 
 
 def _finish(summary: Summary, confirm: _Confirm, *, json: bool) -> None:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
@@ -39,8 +40,6 @@ _LONG: Final = 200
 _CACHE, _CHECKPOINT = 8_000, 4_000
 #: What a value holds that refers to a text.
 _REFERS: Final = '"$text":'
-#: Items whose steps are asked for in one statement.
-_AT_ONCE: Final = 500
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -94,10 +93,17 @@ _RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, aft
     WHERE state = 'failed' AND item IN
     (SELECT id FROM items WHERE tenant = ? AND state = 'failed' AND target IS NOT NULL)"""
 _GIVE_UP: Final = _MOVE_WHOLE + " AND id NOT IN (SELECT item FROM steps WHERE state = 'sent')"
+#: Items of a query with their edits' names and their steps, a row for each step.
 _ITEMS: Final = """SELECT i.id, i.edit, i.tenant, i.target, i.label, i.keys, i.rank, i.planned_sum,
-    i.state, i.cause, i.hint, i.state_sum, e.name FROM items i JOIN edits e ON e.id = i.edit"""
-_STEPS: Final = """SELECT item, n, kind, before, want, planned_sum, state, sent_at, after, state_sum
-    FROM steps WHERE item IN ({}) ORDER BY item, n"""
+    i.state, i.cause, i.hint, i.state_sum, {name}, s.item, s.n, s.kind, s.before, s.want,
+    s.planned_sum, s.state, s.sent_at, s.after, s.state_sum
+    FROM (SELECT * FROM items {which}) i LEFT JOIN steps s ON s.item = i.id ORDER BY {order}, s.n"""
+_PENDING: Final = _ITEMS.format(
+    name="''",
+    which="""WHERE tenant = ? AND state = 'pending' AND (rank, id) > (?, ?)
+    ORDER BY rank, id LIMIT ?""",
+    order="i.rank, i.id",
+)
 _BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, state"
 _IN_DOUBT: Final = """SELECT i.tenant, count(DISTINCT i.id) FROM steps s
     JOIN items i ON i.id = s.item
@@ -390,10 +396,10 @@ class Journal:
 
     def resolve(self, tenant: int, placeholder: int, items: Sequence[Item]) -> list[Write]:
         """The writes that put `items` in a placeholder's place; the books stay balanced."""
-        writes: list[Write] = [
-            ("DELETE FROM items WHERE id = ?", (placeholder,)),
-            ("UPDATE meta SET value = value + ? WHERE key = 'planned'", (len(items) - 1,)),
-        ]
+        writes: list[Write] = [("DELETE FROM items WHERE id = ?", (placeholder,))]
+        if len(items) != 1:
+            sql = "UPDATE meta SET value = value + ? WHERE key = 'planned'"
+            writes.append((sql, (len(items) - 1,)))
         for item in items:
             row = self._row(item, tenant)
             writes.append((_ADD_ITEM, row))
@@ -449,21 +455,17 @@ class Journal:
 
     def pending(self, tenant: int, after: tuple[int, int], count: int) -> list[Item]:
         """Up to `count` pending items of a tenant in the order of work, `after` (rank, id)."""
-        rows = self._rows(
-            f"""{_ITEMS} WHERE i.tenant = ? AND i.state = 'pending' AND (i.rank, i.id) > (?, ?)
-            ORDER BY i.rank, i.id LIMIT ?""",
-            (tenant, *after, count),
-        )
-        return list(self._items(rows))
+        return list(self._items(self._rows(_PENDING, (tenant, *after, count))))
 
     def items(self, states: Iterable[State], count: int) -> list[Item]:
-        """Up to `count` items in one of `states`, in the order of work."""
+        """Up to `count` items in one of `states`, with the names of their edits."""
         marks = ",".join(f"'{state.value}'" for state in states)
-        return list(
-            self._items(
-                self._rows(f"{_ITEMS} WHERE i.state IN ({marks}) ORDER BY i.id LIMIT ?", (count,))
-            )
+        sql = _ITEMS.format(
+            name="(SELECT name FROM edits WHERE id = i.edit)",
+            which=f"WHERE state IN ({marks}) ORDER BY id LIMIT ?",
+            order="i.id",
         )
+        return list(self._items(self._rows(sql, (count,))))
 
     def sent(self, item: Item, n: int, at: float) -> Write:
         """The write that marks a step as sent, at `at` Unix seconds."""
@@ -609,15 +611,11 @@ class Journal:
             return self._reader.execute(sql, values).fetchall()
 
     def _items(self, rows: Sequence[Any]) -> Iterator[Item]:
-        steps: dict[int, list[Step]] = {}
-        for first in range(0, len(rows), _AT_ONCE):
-            ids = [row[0] for row in rows[first : first + _AT_ONCE]]
-            marks = ",".join("?" * len(ids))
-            for row in self._rows(_STEPS.format(marks), ids):
-                steps.setdefault(row[0], []).append(self._step(row))
-        for row in rows:
-            number, edit, tenant, target, label, keys, rank, planned = row[:8]
-            state, cause, hint, total, name = row[8:]
+        for number, group in groupby(rows, itemgetter(0)):
+            steps = list(group)
+            row = steps[0]
+            _, edit, tenant, target, label, keys, rank, planned = row[:8]
+            state, cause, hint, total, name = row[8:13]
             if _rowsum(*row[:7]) != planned or _rowsum(number, state, cause, hint) != total:
                 raise self._damaged(f"item {number}")
             yield Item(
@@ -630,7 +628,7 @@ class Journal:
                 keys=tuple(keys.split()),
                 rank=rank,
                 outcome=Outcome(state=_STATES[state], cause=cause, hint=hint),
-                steps=tuple(steps.get(number, ())),
+                steps=tuple(self._step(step[13:]) for step in steps if step[13] is not None),
             )
 
     def _step(self, row: Any) -> Step:

@@ -7,6 +7,7 @@ out (`apply`). Only this module sees the tenant, the limiter, the journal and th
 from __future__ import annotations
 
 import time
+from asyncio import Event, TaskGroup
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
@@ -15,7 +16,6 @@ from itertools import count
 from typing import Final, TypeAlias
 
 import anyio
-from anyio.abc import TaskGroup
 
 from . import hooks
 from .auth0 import TRIES, ManagementClient, Network, Sender, Stop, loop_time
@@ -196,10 +196,10 @@ class Lanes:
         """
         last, unresolved = self._journal.last_item, self._journal.unresolved_tenants()
         with self._scope:
-            async with anyio.create_task_group() as tasks:
+            async with TaskGroup() as tasks:
                 for lane in self._lanes:
                     if lane.row.id in unresolved:
-                        tasks.start_soon(self._survey, lane, last)
+                        tasks.create_task(self._survey(lane, last))
         await self._journal.commit()
         if self.stopped:
             raise Stopped("stopped while planning; nothing was sent, the same command plans again")
@@ -243,7 +243,8 @@ class Lanes:
         for placeholder, row, edit in edits:
             items = await self._items(lane, listing, row, edit)
             writes += self._journal.resolve(lane.row.id, placeholder, list(items))
-        await self._journal.commit(*writes)
+        if writes:
+            await self._journal.commit(*writes)
 
     @staticmethod
     async def _items(
@@ -272,12 +273,12 @@ class Lanes:
         """
         books = self._journal.books()
         with self._scope:
-            async with anyio.create_task_group() as tasks:
+            async with TaskGroup() as tasks:
                 for lane in self._lanes:
                     mine = books.get(lane.row.id, {})
                     lane.planned = mine.get(State.PENDING, 0) + mine.get(State.UNCERTAIN, 0)
                     if lane.planned:
-                        tasks.start_soon(self._apply, lane, doubtful)
+                        tasks.create_task(self._apply(lane, doubtful))
 
     async def _apply(self, lane: Lane, doubtful: bool) -> None:
         lane.doing = "writing"
@@ -287,10 +288,11 @@ class Lanes:
                 lane.live = dict((await lane.list_hooks()).hooks)
                 lane.trusts_plan = False
             queue = _Queue(self._journal, lane.row.id)
-            async with anyio.create_task_group() as workers:
-                for _ in range(min(lane.concurrency, lane.planned)):
-                    worker = _Worker(self._journal, lane, queue, workers, self._wall)
-                    workers.start_soon(worker.work)
+            async with TaskGroup() as tasks:
+                worker = _Worker(self._journal, lane, queue, tasks, self._wall)
+                for _ in range(min(lane.concurrency, lane.planned) - 1):
+                    worker.start_another()
+                await worker.work()
         except Stopped:
             pass
         except TenantError as error:
@@ -336,9 +338,13 @@ class _Worker:
     def hand_over(self) -> None:
         """A hook is about to wait for long, but not its lane: another worker goes on."""
         if not self._replaced:
-            other = _Worker(self.journal, self.lane, self._queue, self._tasks, self.wall)
-            self._tasks.start_soon(other.work)
+            self.start_another()
         self._replaced = True
+
+    def start_another(self) -> None:
+        """Work beside this one."""
+        other = _Worker(self.journal, self.lane, self._queue, self._tasks, self.wall)
+        self._tasks.create_task(other.work())
 
     async def _carry_out(self, item: Item) -> Outcome:
         """One item, step by step, each from its before to its after."""
@@ -525,7 +531,7 @@ class _Queue:
         self._busy: set[str] = set()
         self._all_read = False
         self._blocked = 0
-        self._freed = anyio.Event()
+        self._freed = Event()
 
     async def take(self) -> Item | None:
         """The next item that may be worked on; None when there is no other."""
@@ -545,7 +551,7 @@ class _Queue:
         self._busy.difference_update(item.keys)
         if self._blocked:
             self._freed.set()
-            self._freed = anyio.Event()
+            self._freed = Event()
 
     def _next(self) -> Item | None:
         if self._waiting and self._busy.isdisjoint(self._waiting[0].keys):
