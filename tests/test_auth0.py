@@ -103,6 +103,51 @@ async def test_a_write_that_was_cut_is_left_to_who_asked_for_it() -> None:
         assert asked == {"DELETE": 1}
 
 
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """A server that takes requests and never answers."""
+    over = asyncio.Event()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        over.set()
+
+
+async def test_a_request_that_takes_too_long_is_ended_and_unsure() -> None:
+    async with silent_server() as url, Network.opened(whole=0.05) as network:
+        for _ in range(2):
+            with pytest.raises(Unsure, match="no answer within"):
+                await network.send("PATCH", url, {}, b"{}")
+        task = asyncio.current_task()
+        assert task is not None and not task.cancelling()
+        await anyio.sleep(0)  # nobody is cancelled who does not send any more
+
+
+async def test_a_cancellation_from_outside_is_no_missed_deadline() -> None:
+    async with silent_server() as url, Network.opened(whole=0.05) as network:
+        ended: list[BaseException] = []
+
+        async def send() -> None:
+            try:
+                await network.send("PATCH", url, {}, b"{}")
+            except BaseException as error:
+                ended.append(error)
+                raise
+
+        with anyio.move_on_after(0.01) as scope:
+            await send()
+        assert scope.cancelled_caught
+        sending = asyncio.create_task(send())
+        asyncio.get_running_loop().call_later(0.05, sending.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert [type(error) for error in ended] == [asyncio.CancelledError] * 2
+
+
 async def test_a_read_is_tried_five_times() -> None:
     async with raw_server(lambda line: None) as (url, asked), client_of(url) as client:
         with pytest.raises(Unsure):
@@ -270,7 +315,7 @@ async def test_no_error_of_the_library_below_slips_by(kind: type[aiohttp.ClientE
         def request(self, *words: Any, **more: Any) -> Any:
             raise error
 
-    network = Network(Session(), 1)  # type: ignore[arg-type]
+    network = Network(Session(), 1, 1.0)  # type: ignore[arg-type]
     with pytest.raises((Unsure, NotSent)):
         await network.send("GET", "http://127.0.0.1/", {}, None)
     assert isinstance(_why(OSError(111, "refused")), str)
