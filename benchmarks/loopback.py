@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bulkhooks.sandbox import Bucket, Sandbox, serve
+from bulkhooks.buckets import Bucket
+from bulkhooks.sandbox import Sandbox, serve
 
 
 class Served:

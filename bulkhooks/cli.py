@@ -27,13 +27,13 @@ import typer
 from .errors import BadInput, BulkhooksError, Refused
 
 if TYPE_CHECKING:
+    from .buckets import Bucket
     from .hooks import Edit
     from .jobfile import Job
     from .journal import Journal
     from .lanes import Lanes
     from .progress import Screen
     from .report import Summary
-    from .sandbox import Bucket
     from .tenants import Tenant
 
 #: Items that a diff shows one by one, and tenants that the books do.
@@ -287,6 +287,7 @@ class _Work:
 async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
     """The job's tenants, each at a sandbox that has the hooks which the job names."""
     from . import sandbox
+    from .buckets import BUCKETS
     from .hooks import Trigger
     from .tenants import Given, StaticToken
 
@@ -299,9 +300,7 @@ async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
         if edit.one:
             wanted = edit.match.id or edit.match.name or ""
             named.update({(name, wanted): edit for name in edit.tenants})
-    box = sandbox.Sandbox(
-        names, hooks=25 if selects else 0, bucket=sandbox.BUCKETS["prod"], keep_log=False
-    )
+    box = sandbox.Sandbox(names, hooks=25 if selects else 0, bucket=BUCKETS["prod"], keep_log=False)
     triggers = cycle(get_args(Trigger))
     for number, ((name, _), edit) in enumerate(named.items(), 1):
         match, expect = edit.match, edit.expect
@@ -519,15 +518,15 @@ def _many(count: int, thing: str) -> str:
 
 
 def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:
-    from . import sandbox as box
+    from .buckets import BUCKETS, Bucket
 
     rule: Literal["drip", "window"] = "drip" if refill is Refill.DRIP else "window"
     try:
-        if bucket in box.BUCKETS:
-            named = box.BUCKETS[bucket]
+        if bucket in BUCKETS:
+            named = BUCKETS[bucket]
             return replace(named, refill=rule) if named else None
         burst, rate = bucket.split(",")
-        return box.Bucket(burst=int(burst), rate=float(rate), refill=rule)
+        return Bucket(burst=int(burst), rate=float(rate), refill=rule)
     except ValueError as error:
         raise typer.BadParameter(
             "--bucket is free, nonprod, prod, none, or BURST,RATE such as 50,16"

@@ -1,8 +1,9 @@
 """Pretend Auth0 tenants: the hooks part of the Management API, rate limits included.
 
 `Sandbox.handle` is a plain function from a request and the time to an answer, so that it can be
-called under any clock; `serve` puts it behind a socket. Nothing of the rest of the package is
-imported here: a rule misread once must not be able to agree with itself on both sides.
+called under any clock; `serve` puts it behind a socket. Of the rest of the package only
+`buckets.py`, the other half of the sandbox, is imported here: a rule misread once must not be able
+to agree with itself on both sides.
 
 The rules come from Auth0's OpenAPI description and its pages on hooks and rate limits. Where
 these are silent the docstring at hand says what was chosen.
@@ -27,6 +28,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import orjson
+
+from .buckets import Bucket, Meter, Statistics
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -64,37 +67,6 @@ _PATH: Final = re.compile(r"/api/v2/hooks(?:/([^/]+)(/secrets)?)?")
 _ID: Final = re.compile(r"[A-Za-z0-9-]+")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _QUERY: Final = frozenset(("page", "per_page", "include_totals", "enabled", "triggerId", "fields"))
-#: Unix seconds as a float are good to a quarter of a microsecond; less than this is no lack.
-_SLACK: Final = 1e-6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """A tenant's rate limit: `burst` requests at once, `rate` more every `per` seconds.
-
-    "drip" adds tokens continuously; "window" adds `rate` tokens at once at each multiple of `per`
-    on the server's clock. Neither fills the bucket over `burst`.
-    """
-
-    burst: int
-    rate: float
-    per: float = 1.0
-    refill: Literal["drip", "window"] = "drip"
-
-    def __post_init__(self) -> None:
-        if self.burst < 1 or self.rate <= 0 or self.per <= 0:
-            raise ValueError("a bucket needs a burst of at least 1, and a rate and per above 0")
-
-
-#: Auth0's published limits, requests and requests a second, by kind of tenant.
-BUCKETS: Final[Mapping[str, Bucket | None]] = MappingProxyType(
-    {
-        "free": Bucket(burst=2, rate=2),
-        "nonprod": Bucket(burst=10, rate=2),
-        "prod": Bucket(burst=50, rate=16),
-        "none": None,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +103,6 @@ class Seen:
     remaining: int | None = None  #: whole tokens left in the bucket after it, where that was told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """One tenant's counts: requests that asked for a token, and what the neighbour got."""
-
-    requests: int
-    throttled: int  #: of `requests`, those answered 429
-    neighbour_served: int
-    neighbour_refused: int
-
-
 class NoAnswer(Exception):
     """The request gets no answer; `fault` says how: "cut-before", "cut-after" or "hang"."""
 
@@ -162,90 +124,10 @@ class _Refusal(Exception):
         return orjson.dumps(error | ({"errorCode": self.code} if self.code else {}))
 
 
-class _Meter:
-    """One tenant's bucket, and the other traffic that drinks from it. Times are the server's."""
-
-    def __init__(self, bucket: Bucket | None, neighbour: float) -> None:
-        self.counts = dict.fromkeys(Statistics.__slots__, 0)
-        self._bucket = bucket
-        self._tokens = float(bucket.burst) if bucket else math.inf
-        self._at = -math.inf
-        self._rate = neighbour
-        self._first: float | None = None
-        self._due = 1  # number of the neighbour's next request; number 0 would be at `_first`
-
-    def take(self, server: float) -> bool:
-        """Takes one token for a request that came at `server`; False: there is none."""
-        self._let_neighbour_drink(server)
-        taken = self._take_one(server)
-        self.counts["requests"] += 1
-        self.counts["throttled"] += not taken
-        return taken
-
-    def headers(self, server: float) -> dict[str, str]:
-        """The three headers as they stand after a request at `server`."""
-        if self._bucket is None:
-            limit, remaining, reset = 1_000_000, 999_999, math.floor(server) + 1
-        else:
-            limit, remaining = self._bucket.burst, max(0, math.floor(self._tokens + _SLACK))
-            reset = math.ceil(self._next(server) - _SLACK)
-        return {
-            "x-ratelimit-limit": str(limit),
-            "x-ratelimit-remaining": str(remaining),
-            "x-ratelimit-reset": str(reset),
-        }
-
-    def retry_after(self, server: float) -> str:
-        """Whole seconds, at least 1, until tokens are added."""
-        return str(max(1, math.ceil(self._next(server) - server - _SLACK)))
-
-    def _let_neighbour_drink(self, server: float) -> None:
-        if not self._rate:
-            return
-        if self._first is None:
-            self._first = server
-        while (at := self._first + self._due / self._rate) <= server:
-            self._due += 1
-            served = self._take_one(at)
-            self.counts["neighbour_served" if served else "neighbour_refused"] += 1
-
-    def _take_one(self, at: float) -> bool:
-        self._fill(at)
-        if self._tokens + _SLACK < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    def _fill(self, at: float) -> None:
-        bucket = self._bucket
-        if bucket is None or at <= self._at:  # a clock that steps back must not add tokens
-            return
-        if self._at == -math.inf:  # the first request finds the bucket full
-            self._at = at
-            return
-        if bucket.refill == "drip":
-            gained = (at - self._at) * bucket.rate / bucket.per
-        else:
-            windows = math.floor(at / bucket.per) - math.floor(self._at / bucket.per)
-            gained = windows * bucket.rate
-        self._tokens = min(float(bucket.burst), self._tokens + gained)
-        self._at = at
-
-    def _next(self, server: float) -> float:
-        """When the next tokens are added: the next whole one, or the next window's."""
-        bucket = self._bucket
-        if bucket is None:
-            return server
-        if bucket.refill == "window":
-            return (math.floor(server / bucket.per) + 1) * bucket.per
-        lacking = 1 - (self._tokens + _SLACK) % 1
-        return server + lacking * bucket.per / bucket.rate
-
-
 class _Tenant:
     """The hooks of one tenant and what may be done to them. Each call gives status and body."""
 
-    def __init__(self, name: str, meter: _Meter, second_enable: SecondEnable) -> None:
+    def __init__(self, name: str, meter: Meter, second_enable: SecondEnable) -> None:
         self.name = name
         self.meter = meter
         self.hooks: dict[str, Hook] = {}
@@ -438,7 +320,7 @@ class Sandbox:
         own = buckets or {}
         self._tenants: dict[str, _Tenant] = {}
         for name in tenants:
-            tenant = _Tenant(name, _Meter(own.get(name, bucket), neighbour), second_enable)
+            tenant = _Tenant(name, Meter(own.get(name, bucket), neighbour), second_enable)
             for number in range(hooks):
                 tenant.add(_generated(number))
             self._tenants[name] = tenant
@@ -564,7 +446,7 @@ class Sandbox:
         call, id = _find_call(request, headers)
         return call(tenant, request, id)
 
-    def _meter(self, meter: _Meter, server: float, headers: dict[str, str]) -> None:
+    def _meter(self, meter: Meter, server: float, headers: dict[str, str]) -> None:
         taken = meter.take(server)
         if self._rate_headers:
             headers |= meter.headers(server)

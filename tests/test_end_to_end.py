@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from bulkhooks.sandbox import Bucket, Request, Sandbox
+from bulkhooks.buckets import Bucket
+from bulkhooks.sandbox import Request, Sandbox
 from world import World, served
 
 Make: TypeAlias = Callable[..., World]

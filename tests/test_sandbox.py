@@ -15,11 +15,10 @@ import aiohttp
 import orjson
 import pytest
 
+from bulkhooks.buckets import BUCKETS, Bucket
 from bulkhooks.sandbox import (
-    BUCKETS,
     MASK,
     Answer,
-    Bucket,
     Fault,
     NoAnswer,
     Request,
