@@ -6,8 +6,11 @@ As `sandbox.py` this imports nothing of ours. Times are seconds on the server's 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -32,6 +35,15 @@ class Bucket:
         if self.burst < 1 or self.rate <= 0 or self.per <= 0:
             raise ValueError("a bucket needs a burst of at least 1, and a rate and per above 0")
 
+    def refill_began(self, at: float) -> float:
+        """When the refill that `at` lies in began: the last top of a window.
+
+        What drips has no tops; there it is as long ago as from one announced reset to the next.
+        """
+        if self.refill == "window":
+            return math.floor(at / self.per) * self.per
+        return at - max(1.0, self.per / self.rate)
+
 
 #: Auth0's published limits, requests and requests a second, by kind of tenant.
 BUCKETS: Final[Mapping[str, Bucket | None]] = MappingProxyType(
@@ -42,6 +54,39 @@ BUCKETS: Final[Mapping[str, Bucket | None]] = MappingProxyType(
         "none": None,
     }
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logins:
+    """A neighbour that comes as logins do: at random moments, several at once, heedless of us.
+
+    Their moments follow from `seed`, the tenant's name and `begin` alone. `rate` is the mean in
+    requests a second, each burst has 1 to `burst` requests. They begin after `begin`, Unix seconds
+    on the server's clock; None: after the tenant's first request. With `most` at most so many come
+    between two refills of the bucket (in any second, where it drips): what is more stays away.
+    """
+
+    seed: int
+    rate: float
+    burst: int = 1
+    most: int | None = None
+    begin: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0 or self.burst < 1 or (self.most is not None and self.most < 1):
+            raise ValueError("logins need a rate above 0, and a burst and most of at least 1")
+
+    def moments(self, tenant: str, begin: float, bucket: Bucket | None) -> Iterator[float]:
+        """When each of them comes, in order, without end."""
+        chance, at = random.Random(f"{self.seed}/{tenant}"), begin
+        came = deque[float](maxlen=self.most)
+        while True:
+            at += chance.expovariate(2 * self.rate / (1 + self.burst))
+            for _ in range(chance.randint(1, self.burst)):
+                if bucket and len(came) == self.most and came[0] >= bucket.refill_began(at):
+                    continue
+                came.append(at)
+                yield at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +102,22 @@ class Statistics:
 class Meter:
     """One tenant's bucket, and the other traffic that drinks from it. Times are the server's."""
 
-    def __init__(self, bucket: Bucket | None, neighbour: float) -> None:
+    def __init__(self, bucket: Bucket | None, tenant: str, neighbour: float | Logins) -> None:
         self.counts = dict.fromkeys(Statistics.__slots__, 0)
         self._bucket = bucket
         self._tokens = float(bucket.burst) if bucket else math.inf
         self._at = -math.inf
-        self._rate = neighbour
-        self._first: float | None = None
-        self._due = 1  # number of the neighbour's next request; number 0 would be at `_first`
+        self._tenant, self._neighbour = tenant, neighbour
+        self._moments: Iterator[float] | None = None  # of the neighbour's requests
+        self._due = math.inf
+        if isinstance(neighbour, Logins) and neighbour.begin is not None:
+            self._begin(neighbour.begin)
 
     def take(self, server: float) -> bool:
         """Takes one token for a request that came at `server`; False: there is none."""
-        self._let_neighbour_drink(server)
+        if self._moments is None:
+            self._begin(server)
+        self.let_neighbour_drink(server)
         taken = self._take_one(server)
         self.counts["requests"] += 1
         self.counts["throttled"] += not taken
@@ -91,15 +140,20 @@ class Meter:
         """Whole seconds, at least 1, until tokens are added."""
         return str(max(1, math.ceil(self._next(server) - server - _SLACK)))
 
-    def _let_neighbour_drink(self, server: float) -> None:
-        if not self._rate:
-            return
-        if self._first is None:
-            self._first = server
-        while (at := self._first + self._due / self._rate) <= server:
-            self._due += 1
-            served = self._take_one(at)
+    def let_neighbour_drink(self, until: float) -> None:
+        """The neighbour takes, or is refused, a token at each of its moments up to `until`."""
+        while self._moments is not None and self._due <= until:
+            served = self._take_one(self._due)
             self.counts["neighbour_served" if served else "neighbour_refused"] += 1
+            self._due = next(self._moments)
+
+    def _begin(self, at: float) -> None:
+        rate = self._neighbour
+        if isinstance(rate, Logins):
+            self._moments = rate.moments(self._tenant, at, self._bucket)
+        else:
+            self._moments = (at + n / rate if rate else math.inf for n in count(1))
+        self._due = next(self._moments)
 
     def _take_one(self, at: float) -> bool:
         self._fill(at)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import orjson
 
-from .buckets import Bucket, Meter, Statistics
+from .buckets import Bucket, Logins, Meter, Statistics
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -287,9 +287,10 @@ class Sandbox:
 
     `latency` is in seconds: `reply` waits half of it on each side of the work. `clock_ahead` is
     in seconds: the server's Date and reset run ahead of true time by it. `neighbour` is other
-    traffic on each tenant, in requests a second, evenly spaced from a tenant's first request on;
-    each takes a token if there is one. Without `rate_headers` a 429 says Retry-After instead.
-    `fault` is asked once for every request, before anything else looks at it.
+    traffic on each tenant, each request of which takes a token if there is one: `Logins`, or so
+    many requests a second, evenly spaced from a tenant's first request on. Without
+    `rate_headers` a 429 says Retry-After instead. `fault` is asked once for every request, before
+    anything else looks at it.
     """
 
     def __init__(
@@ -305,7 +306,7 @@ class Sandbox:
         second_enable: SecondEnable = "conflict",
         clock_ahead: float = 0.0,
         rate_headers: bool = True,
-        neighbour: float = 0.0,
+        neighbour: float | Logins = 0.0,
         fault: Callable[[Request], Fault | None] | None = None,
         keep_log: bool = True,
     ) -> None:
@@ -320,7 +321,8 @@ class Sandbox:
         own = buckets or {}
         self._tenants: dict[str, _Tenant] = {}
         for name in tenants:
-            tenant = _Tenant(name, Meter(own.get(name, bucket), neighbour), second_enable)
+            meter = Meter(own.get(name, bucket), name, neighbour)
+            tenant = _Tenant(name, meter, second_enable)
             for number in range(hooks):
                 tenant.add(_generated(number))
             self._tenants[name] = tenant
@@ -364,8 +366,14 @@ class Sandbox:
             and seen.path.startswith("/api/v2/hooks")
         ]
 
-    def statistics(self) -> dict[str, Statistics]:
-        """Counts of each tenant; the neighbour's as of the tenant's last request."""
+    def statistics(self, now: float | None = None) -> dict[str, Statistics]:
+        """Counts of each tenant; the neighbour's up to `now`, Unix seconds of the true clock.
+
+        Without `now` they are as of the tenant's last request.
+        """
+        if now is not None:
+            for each in self._tenants.values():
+                each.meter.let_neighbour_drink(now + self._ahead)
         return {name: Statistics(**each.meter.counts) for name, each in self._tenants.items()}
 
     async def reply(self, request: Request, *, clock: Callable[[], float] = time.time) -> Answer:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,7 +16,7 @@ import aiohttp
 import orjson
 import pytest
 
-from bulkhooks.buckets import BUCKETS, Bucket
+from bulkhooks.buckets import BUCKETS, Bucket, Logins
 from bulkhooks.sandbox import (
     MASK,
     Answer,
@@ -566,6 +567,75 @@ def test_a_neighbour_that_finds_no_token_is_counted() -> None:
     assert answer.status == 429
     assert (counts.neighbour_served, counts.neighbour_refused) == (2, 8)
     assert (counts.requests, counts.throttled) == (2, 1)
+
+
+def logins(sandbox: Sandbox, until: float) -> tuple[int, int]:
+    """How many logins were served and refused until so long after NOW."""
+    counts = sandbox.statistics(NOW + until)["acme"]
+    return counts.neighbour_served, counts.neighbour_refused
+
+
+def test_logins_come_whether_we_are_there_or_not() -> None:
+    neighbour = Logins(seed=1, rate=3, burst=4, begin=NOW)
+    asked, alone, other = (
+        Sandbox(names, bucket=Bucket(burst=10, rate=4), neighbour=neighbour)
+        for names in (["acme"], ["acme"], ["acme", "b"])
+    )
+    for second in range(60):
+        ask(asked, at=second)
+
+    (served, refused), (got, missed) = logins(asked, 100), logins(alone, 100)
+    assert served + refused == got + missed == pytest.approx(300, rel=0.2)
+    assert refused > missed
+    assert alone.statistics()["acme"] == other.statistics(NOW + 100)["acme"]
+    assert alone.statistics()["acme"] != other.statistics()["b"]
+
+
+def test_logins_are_counted_up_to_any_moment_and_none_twice() -> None:
+    neighbour = Logins(seed=1, rate=3, burst=4, begin=NOW + 5)
+    sandbox = Sandbox(["acme"], neighbour=neighbour, clock_ahead=2)
+
+    assert logins(sandbox, 3) == (0, 0)
+    counts = [sum(logins(sandbox, at)) for at in (50, 50, 20, 100)]
+    assert 0 < counts[0] == counts[1] == counts[2] < counts[3]
+
+
+def test_logins_without_a_begin_wait_for_our_first_request() -> None:
+    sandbox = Sandbox(["acme"], neighbour=Logins(seed=1, rate=3))
+
+    assert logins(sandbox, 50) == (0, 0)
+    ask(sandbox, at=50)
+    assert logins(sandbox, 50) == (0, 0)
+    assert logins(sandbox, 100)[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("bucket", "span"),
+    [
+        (Bucket(burst=9, rate=9), 1.0),
+        (Bucket(burst=9, rate=1, per=7), 7.0),
+        (Bucket(burst=9, rate=9, per=3, refill="window"), None),
+    ],
+)
+def test_bounded_logins_take_so_many_between_two_refills(
+    bucket: Bucket, span: float | None
+) -> None:
+    """In any stretch of `span` seconds; None: from one top of a window of 3 s to the next."""
+    moments = Logins(seed=1, rate=20, burst=5, most=3).moments("acme", NOW, bucket)
+    came = [next(moments) for _ in range(300)]
+
+    assert came == sorted(came)
+    if span is None:
+        assert set(Counter(at // 3 for at in came).values()) <= {1, 2, 3}
+    else:
+        fourth = zip(came, came[3:], strict=False)
+        assert min(after - before for before, after in fourth) > span
+
+
+@pytest.mark.parametrize("wrong", [{"rate": 0}, {"rate": 1, "burst": 0}, {"rate": 1, "most": 0}])
+def test_logins_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="logins"):
+        Logins(seed=1, **wrong)
 
 
 # Log and faults
