@@ -263,13 +263,14 @@ def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
         tests = lore.tests + 1
         lore = lore._replace(tests=tests, rule="window" if tests >= TESTS else None)
     drips = lore.rule == "drip"
-    due = lore.rate * (span if drips else passed if lore.rule else 0.0)
-    # Less than was due, and the bucket did not run over: others took it.
+    due = lore.rate * (span if drips else passed)
+    # Less than was due, and the bucket did not run over: others took it. Before the rule is known
+    # that is a guess, good for windows alone: a dripping bucket goes by `peak`.
     short = max(0, math.floor(min(due, limit - mark.tokens - 1) - gain))
     if short or lore.taken > TRACE or lore.peak > TRACE:
         fade = math.exp(-max(0.0, span) / MEMORY)
         lore = lore._replace(
-            peak=max(lore.peak * fade, short),
+            peak=max(lore.peak * fade, short if lore.rule else 0),
             taken=lore.taken * fade + (0 if drips else short),
             watched=lore.watched * fade + (span if inside or lore.rule else 0.0),
         )
@@ -326,8 +327,13 @@ def guarded(bucket: Bucket, clock: Clock) -> int:
 
 def spare(bucket: Bucket, reserve: int, clock: Clock) -> int:
     """Requests that may be in flight at once on the tokens that are surely there."""
-    kept = min(reserve + guarded(bucket, clock), bucket.limit - 1)
-    return bucket.tokens - bucket.lost - kept
+    kept = reserve + guarded(bucket, clock)
+    span = max(PROBE_INTERVAL, refill_at(bucket, clock) - bucket.at)
+    if reserve and bucket.lore.rate * span < reserve + 1:
+        # Others may take the reserve before the next refill, and it may bring back no more than
+        # that: what the next look takes must be there besides, or it is missing from the reserve.
+        kept = max(kept, reserve + 1)
+    return bucket.tokens - bucket.lost - min(kept, bucket.limit - 1)
 
 
 def tested(bucket: Bucket) -> int:
@@ -339,8 +345,9 @@ def next_send(bucket: Bucket, in_flight: int, reserve: int, clock: Clock) -> flo
     """The first moment at which one request more can be sent without a 429, as far as is known.
 
     A bucket proven to drip is reckoned by its rate. Otherwise each announced refill brings at
-    least one token; a lone request may then look whether the learned rate holds. It needs no answer
-    to come true: a lost one delays a lane and never stops it.
+    least one token; a lone request may then look whether the learned rate holds, less what others
+    take where there is a reserve. It needs no answer to come true: a lost one delays a lane and
+    never stops it.
     """
     lore, refill = bucket.lore, refill_at(bucket, clock)
     missing = 1 + in_flight - spare(bucket, reserve, clock)
@@ -354,14 +361,21 @@ def next_send(bucket: Bucket, in_flight: int, reserve: int, clock: Clock) -> flo
         if bucket.tokens + missing <= bucket.limit:
             best = bucket.at + missing / lore.rate
     elif not in_flight:
-        # What others take until the next refill is no reason not to look at this one, and nobody
-        # minds one look in a few refills where nothing is known.
-        missing = min(missing, 1 + bucket.lost + reserve - bucket.tokens)
+        # Without a reserve, what others take until the next refill is no reason not to look at
+        # this one. Nobody minds one look in a few refills where nothing is known.
+        rate = lore.rate
+        if reserve:
+            rate = max(rate / 8, rate - lore.taken / max(1.0, lore.watched))
+        else:
+            missing = min(missing, 1 + bucket.lost - bucket.tokens)
         if known:
-            due = bucket.at + missing / lore.rate
+            due = bucket.at + min(missing / rate, LONGEST_TRUST)
             best = refill + max(0, math.ceil((due - refill) / period)) * period
         else:
             missing = min(missing, BLIND_REFILLS)
+    if bucket.tokens < reserve and lore.rule != "drip" and (known or in_flight):
+        # Others drink from the reserve: whether a refill leaves anything is for a look to tell.
+        return best
     return min(best, refill + max(0, missing - 1) * period)
 
 

@@ -832,8 +832,11 @@ CLOCK = Clock(0.0, 0.1)
     [
         (Bucket(10, 3, 0.5, 1.0), 2, 0, 0.5),
         (Bucket(10, 3, 0.5, 1.0), 3, 0, 1.0),
-        (Bucket(10, 3, 0.5, 1.0), 0, 2, 0.5),
-        (Bucket(10, 3, 0.5, 1.0), 0, 3, 1.0),
+        (Bucket(10, 4, 0.5, 1.0), 0, 2, 0.5),
+        (Bucket(10, 3, 0.5, 1.0), 0, 2, 1.0),  # one besides the reserve, for the next look
+        (Bucket(10, 3, 0.5, 1.0), 0, 3, 2.0),
+        (Bucket(10, 3, 0.5, 1.0, Lore(rule="window", rate=4.0)), 0, 2, 0.5),
+        (Bucket(10, 3, 0.5, 1.0, Lore(rule="window", rate=4.0)), 0, 3, 1.0),
         (Bucket(10, 0, 0.5, 1.0), 1, 0, 2.0),
         (Bucket(10, 0, 0.5, 1.0, lost=1), 0, 0, 2.0),
         (Bucket(10, 0, 0.5, None), 0, 0, 1.5),
@@ -842,7 +845,13 @@ CLOCK = Clock(0.0, 0.1)
         (Bucket(10, 0, 0.5, 900.0), 0, 0, 60.5),
         (Bucket(10, 0, 0.2, 1.0, DRIP), 0, 0, 0.7),
         (Bucket(1, 0, 0.2, 9.0, DRIP), 1, 0, 17.8),
-        (Bucket(10, 0, 0.5, 1.0, Lore(rule="window", rate=4.0)), 0, 5, 2.0),
+        (Bucket(10, 0, 0.5, 1.0, Lore(rule="window", rate=6.0)), 0, 5, 2.0),
+        (Bucket(10, 0, 0.5, 1.0, Lore(rule="window", rate=4.0)), 0, 5, 3.0),
+        (Bucket(10, 5, 0.5, 1.0, Lore(None, 9.0, taken=8.0, watched=1.0)), 0, 4, 5.0),
+        # below the reserve: what others leave of a refill counts, and one look at a time
+        (Bucket(10, 1, 0.5, 1.0, Lore("window", 4.0, taken=3.0, watched=1.0)), 0, 2, 6.0),
+        (Bucket(10, 1, 0.5, 1.0, Lore("window", 4.0)), 1, 2, math.inf),
+        (Bucket(10, 0, 0.5, 50.0, Lore("window", 0.1, taken=9.0, watched=1.0)), 0, 2, 99.5),
         (Bucket(10, 1, 0.2, 1.0, test_at=0.8), 0, 0, 0.8),
         (Bucket(10, 2, 0.2, 1.0, test_at=0.8), 0, 0, 0.2),
         (Bucket(10, 5, 0.2, 1.0, DRIP._replace(peak=1.0)), 0, 2, 0.2),
