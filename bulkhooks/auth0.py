@@ -163,24 +163,24 @@ class Deadlines:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._group: set[asyncio.Task[Any]] = set()
+        #: Tasks that began together, with how often each had been cancelled by then.
+        self._group: dict[asyncio.Task[Any], int] = {}
         self._group_ends = -math.inf
-        #: How often each task that was too late had been cancelled before.
         self._late: dict[asyncio.Task[Any], int] = {}
 
-    def begin(self, task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:
+    def begin(self, task: asyncio.Task[Any]) -> dict[asyncio.Task[Any], int]:
         """Put a task under a deadline; it is to `end` with what this answers."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now >= self._group_ends:
-            self._group, self._group_ends = set(), now + self.seconds / 30
+            self._group, self._group_ends = {}, now + self.seconds / 30
             loop.call_at(now + self.seconds, self._cancel, self._group)
-        self._group.add(task)
+        self._group[task] = task.cancelling()
         return self._group
 
-    def end(self, task: asyncio.Task[Any], group: set[asyncio.Task[Any]]) -> None:
+    def end(self, task: asyncio.Task[Any], group: dict[asyncio.Task[Any], int]) -> None:
         """It is over, well or not."""
-        group.discard(task)
+        del group[task]
         if self._late.pop(task, None) is not None:
             task.uncancel()
 
@@ -188,9 +188,9 @@ class Deadlines:
         """Whether a task that was cancelled was so for its deadline alone."""
         return task in self._late and task.cancelling() - 1 <= self._late[task]
 
-    def _cancel(self, group: set[asyncio.Task[Any]]) -> None:
+    def _cancel(self, group: dict[asyncio.Task[Any], int]) -> None:
+        self._late |= group
         for task in group:
-            self._late[task] = task.cancelling()
             task.cancel()
 
 
@@ -313,7 +313,8 @@ class ManagementClient:
     async def _authorised(
         self, call: Call, before_sending: Callable[[], Awaitable[None]] | None
     ) -> Any:
-        reply = await self._paced(call, await self._bearer(), before_sending)
+        token = self._token if self._token_ends == math.inf else await self._bearer()
+        reply = await self._paced(call, token, before_sending)
         if reply.status == 401 and isinstance(self.tenant.credential, ClientSecret):
             self._token_ends = 0.0
             reply = await self._paced(call, await self._bearer(), before_sending)
@@ -372,7 +373,7 @@ class ManagementClient:
 
     async def _bearer(self) -> str:
         credential = self.tenant.credential
-        if self._token_ends == math.inf or loop_time() < self._token_ends:
+        if loop_time() < self._token_ends:
             return self._token
         async with self._token_lock:
             if loop_time() >= self._token_ends:

@@ -32,7 +32,7 @@ _APPLICATION: Final = 0x62686B73  # "bhks"
 _STATES: Final = {state.value: state for state in State}
 _NOT_PLANNED: Final = Outcome(state=State.FAILED, cause="not planned")
 #: Seconds over which writes of all lanes are gathered into one commit.
-_GATHER: Final = 0.002
+_GATHER: Final = 0.005
 #: Strings longer than this many characters are stored once and referred to.
 _LONG: Final = 200
 #: KiB of the journal that the writer keeps at hand; pages of the log after which it is moved
@@ -611,9 +611,8 @@ class Journal:
             return self._reader.execute(sql, values).fetchall()
 
     def _items(self, rows: Sequence[Any]) -> Iterator[Item]:
-        for number, group in groupby(rows, itemgetter(0)):
-            steps = list(group)
-            row = steps[0]
+        for number, together in groupby(rows, itemgetter(0)):
+            row, *others = together
             _, edit, tenant, target, label, keys, rank, planned = row[:8]
             state, cause, hint, total, name = row[8:13]
             if _rowsum(*row[:7]) != planned or _rowsum(number, state, cause, hint) != total:
@@ -628,7 +627,9 @@ class Journal:
                 keys=tuple(keys.split()),
                 rank=rank,
                 outcome=Outcome(state=_STATES[state], cause=cause, hint=hint),
-                steps=tuple(self._step(step[13:]) for step in steps if step[13] is not None),
+                steps=tuple([self._step(each[13:]) for each in (row, *others)])
+                if row[13] is not None
+                else (),
             )
 
     def _step(self, row: Any) -> Step:

@@ -40,7 +40,7 @@ _BLOCKED: Final = 1024
 Wall: TypeAlias = Callable[[], float]
 
 #: Items after which a lane's requests are written down: a killed process loses no more.
-_COUNT_EVERY: Final = 25
+_COUNT_EVERY: Final = 100
 
 _DRIFTED: Final = "drifted: the hook is neither as planned nor as wanted"
 

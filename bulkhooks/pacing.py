@@ -279,8 +279,9 @@ def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
         rate = max(rate, gained / max(1e-3, answer.at - lore.since))
     elif passed >= 1:
         rate = max(rate, gain / passed)
-    lore = lore._replace(gained=gained, rate=rate)
-    return _anchored(lore, limit, answer) if answer.remaining == limit - 1 else lore
+    if answer.remaining == limit - 1:
+        return _anchored(lore._replace(rate=rate), limit, answer)
+    return lore._replace(gained=gained, rate=rate) if gain or rate != lore.rate else lore
 
 
 def _anchored(lore: Lore, limit: int, answer: Answer) -> Lore:

@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 from bulkhooks import Limits, Tenant, hooks
-from bulkhooks.auth0 import Reply
+from bulkhooks.auth0 import Gate, Reply
 from bulkhooks.buckets import Bucket, Logins
 from bulkhooks.journal import TenantRow
 from bulkhooks.lanes import SETTLE, Lane
@@ -46,7 +46,7 @@ class Core:
 
     def __init__(self, sandbox: Sandbox, seed: int) -> None:
         self.sandbox, self.chance = sandbox, random.Random(seed)
-        self.gate = asyncio.Semaphore(256)
+        self.gate = Gate(256)
         self.in_flight = self.most_in_flight = 0
 
     async def send(
