@@ -105,6 +105,8 @@ class Lane:
     def count(self, journal: Journal) -> None:
         """Have the journal keep what was sent since this was last called, and what was learned."""
         pace, (requests, throttled) = self.limiter.statistics(), self._counted
+        if pace.requests == requests:
+            return
         self._counted = (pace.requests, pace.throttled)
         learned = {name: getattr(pace, name) for name in pace.__slots__}
         sent = (pace.requests - requests, pace.throttled - throttled)
@@ -159,7 +161,11 @@ class Lanes:
                 tenant = tenants[row.name]
                 allowed = tenant.allowed(limits)
                 lanes.append(Lane(row, tenant, allowed, network, settle))
-            yield cls(journal, lanes, wall)
+            try:
+                yield cls(journal, lanes, wall)
+            finally:
+                for lane in lanes:
+                    lane.count(journal)
 
     def views(self) -> list[LaneView]:
         """What each lane is at now."""
@@ -219,7 +225,6 @@ class Lanes:
             self._journal.post(*self._journal.unresolved(lane.row.id, error.cause, error.hint))
         finally:
             lane.doing = ""
-            lane.count(self._journal)
 
     async def _resolve(self, lane: Lane, listing: hooks.Listing, last: int) -> None:
         journal, after = self._journal, 0
@@ -530,8 +535,7 @@ class _Queue:
         self._waiting: deque[Item] = deque()
         self._busy: set[str] = set()
         self._all_read = False
-        self._blocked = 0
-        self._freed = Event()
+        self._freed: Event | None = None  #: is there while somebody waits
 
     async def take(self) -> Item | None:
         """The next item that may be worked on; None when there is no other."""
@@ -542,16 +546,15 @@ class _Queue:
                 return item
             if not self._waiting:
                 return None
-            self._blocked += 1
+            self._freed = self._freed or Event()
             await self._freed.wait()
-            self._blocked -= 1
 
     def done(self, item: Item) -> None:
         """Free the keys of an item."""
         self._busy.difference_update(item.keys)
-        if self._blocked:
+        if self._freed:
             self._freed.set()
-            self._freed = Event()
+            self._freed = None
 
     def _next(self) -> Item | None:
         if self._waiting and self._busy.isdisjoint(self._waiting[0].keys):
