@@ -32,7 +32,7 @@ _APPLICATION: Final = 0x62686B73  # "bhks"
 _STATES: Final = {state.value: state for state in State}
 _NOT_PLANNED: Final = Outcome(state=State.FAILED, cause="not planned")
 #: Seconds over which writes of all lanes are gathered into one commit.
-_GATHER: Final = 0.005
+_GATHER: Final = 0.008
 #: Strings longer than this many characters are stored once and referred to.
 _LONG: Final = 200
 #: KiB of the journal that the writer keeps at hand; pages of the log after which it is moved

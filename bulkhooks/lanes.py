@@ -238,6 +238,8 @@ class Lanes:
                 (late if listing.must_wait(edit) else now).append((after, row, edit))
             await self._put(lane, listing, now)
             more = len(page) == _PAGE
+            if more:  # no lane goes ahead of the journal by more than a page
+                await journal.commit()
         await self._put(lane, listing, late)
 
     async def _put(
@@ -248,8 +250,7 @@ class Lanes:
         for placeholder, row, edit in edits:
             items = await self._items(lane, listing, row, edit)
             writes += self._journal.resolve(lane.row.id, placeholder, list(items))
-        if writes:
-            await self._journal.commit(*writes)
+        self._journal.post(*writes)
 
     @staticmethod
     async def _items(
