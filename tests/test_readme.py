@@ -12,12 +12,14 @@ import pytest
 
 from bulkhooks.cli import app
 from bulkhooks.jobfile import load_job
+from bulkhooks.pacing import Pace
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.tenants import load_tenants
 from world import World, served
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -85,6 +87,22 @@ def test_its_python_example_runs(folder: Path) -> None:
             text=True,
         )
     assert ended.stdout == "2 applied, 0 failed\n", ended.stderr
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_the_tenants_files_and_links_of_every_page_are_good(page: Path, tmp_path: Path) -> None:
+    text = page.read_text()
+    for file in re.findall(r"^```yaml\n(# tenants.yaml\n.*?)^```", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / "tenants.yaml").write_text(file)
+        assert load_tenants(tmp_path / "tenants.yaml")
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (page.parent / link).exists(), link
+
+
+def test_the_tuning_page_names_all_that_a_lane_tells_of_its_pace() -> None:
+    page = (ROOT / "docs" / "tuning.md").read_text()
+    for name in Pace.__slots__:
+        assert f"`{name}`" in page
 
 
 def test_every_sample_job_is_valid_and_short() -> None:
