@@ -2,7 +2,7 @@
 
 `python -m benchmarks.throughput` prints a table and writes throughput.json beside this file.
 Figures of one machine differ from run to run; the ratios, measured by turns in one run, hold. Ours
-runs on uvloop, as the command does, and the bare loop on asyncio's own; what uvloop alone would give
+runs on uvloop, as the command does, and the bare loop on asyncio's own; what uvloop alone does for
 the bare loop is told too.
 """
 

@@ -546,11 +546,9 @@ def _heard() -> Iterator[None]:
 
 
 def _screen() -> Screen:
-    from rich.console import Console
-
     from .progress import Screen
 
-    return Screen(Console(stderr=True, highlight=False))
+    return Screen(sys.stderr)
 
 
 def _print(text: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, TextIO
 
 import anyio
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
 
 from .lanes import Lanes, LaneView
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Seconds between two looks, on a terminal and elsewhere.
 _LIVE, _PLAIN = 0.25, 5.0
@@ -20,42 +21,54 @@ _LINES = 15
 class Screen:
     """Where progress is shown: nothing while no lane is at work, for a question may stand there."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._idle = anyio.Event()
         self._idle.set()
 
     async def watch(self, lanes: Lanes) -> None:
         """Show what the lanes are at, until cancelled."""
-        while not self._console.is_terminal:
+        while not self._stream.isatty():
             await anyio.sleep(_PLAIN)
             views = lanes.views()
             if any(view.doing for view in views):
-                for line in _lines(views, _LINES):
-                    self._console.print(line)
+                self._stream.write("".join(f"{line}\n" for line in _lines(views, _LINES)))
+                self._stream.flush()
+        # Half of what is imported for a run would be this, and most runs have no terminal.
+        from rich.console import Console
+
+        console = Console(file=self._stream, highlight=False)
         while True:
             await anyio.sleep(_LIVE)
-            await self._show(lanes)
+            await self._show(lanes, console)
 
     async def quiet(self) -> None:
         """Return when nothing is shown in place any more."""
         await self._idle.wait()
 
-    async def _show(self, lanes: Lanes) -> None:
+    async def _show(self, lanes: Lanes, console: Console) -> None:
         """Lines in one place of the screen, gone when no lane is at work."""
+        from rich.console import Group
+        from rich.live import Live
+        from rich.text import Text
+
         views = lanes.views()
         if not any(view.doing for view in views):
             return
         self._idle = anyio.Event()
         with Live(
-            console=self._console,
+            console=console,
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         ) as live:
             while any(view.doing for view in views):
-                live.update(Group(*_lines(views, _room(self._console))), refresh=True)
+                lines = [
+                    Text(line, no_wrap=True, overflow="ellipsis")
+                    for line in _lines(views, _room(console))
+                ]
+                live.update(Group(*lines), refresh=True)
                 await anyio.sleep(_LIVE)
                 views = lanes.views()
         self._idle.set()
@@ -65,14 +78,14 @@ def _room(console: Console) -> int:
     return max(3, min(_LINES, console.height - 4))
 
 
-def _lines(views: list[LaneView], room: int) -> list[Text]:
+def _lines(views: list[LaneView], room: int) -> list[str]:
     active = [view for view in views if view.doing]
     done, planned = sum(view.done for view in views), sum(view.planned for view in views)
-    lines = [Text(_line(view), no_wrap=True, overflow="ellipsis") for view in active[:room]]
+    lines = [_line(view) for view in active[:room]]
     if len(active) > room:
-        lines.append(Text(f"and {len(active) - room} more tenants at work"))
+        lines.append(f"and {len(active) - room} more tenants at work")
     what = f"{done} of {planned} items done" if planned else "reading"
-    lines.append(Text(f"{what}; {len(active)} of {len(views)} tenants at work"))
+    lines.append(f"{what}; {len(active)} of {len(views)} tenants at work")
     return lines
 
 

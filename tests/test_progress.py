@@ -33,12 +33,12 @@ def view(**more: object) -> LaneView:
     ],
 )
 def test_a_lane_says_for_what_it_waits(waiting: tuple[str, float] | None, line: str) -> None:
-    assert str(_lines([view(waiting=waiting)], 5)[0]) == line
+    assert _lines([view(waiting=waiting)], 5)[0] == line
 
 
 def test_more_tenants_than_there_is_room_for_are_summed() -> None:
     views = [view(tenant=f"t{number}") for number in range(7)] + [view(doing="", done=8)]
-    assert [str(line) for line in _lines(views, 2)] == [
+    assert _lines(views, 2) == [
         "t0: writing, 3/8",
         "t1: writing, 3/8",
         "and 5 more tenants at work",
