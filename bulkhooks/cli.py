@@ -567,8 +567,19 @@ def _talk(text: str, end: str = "\n") -> None:
     sys.stderr.flush()
 
 
+def _open_streams() -> None:
+    """Started without one of the three, a socket would take its number: libuv aborts at that."""
+    while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(lowest)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+
+
 def main() -> None:
     """The program: runs a command, and tells its errors to a person."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

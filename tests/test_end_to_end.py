@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -460,3 +462,10 @@ def test_validate_and_plan_answer_and_send_no_write(make: Make) -> None:
     assert planned["pending"] == len(planned["items"]) == 30
     assert planned["expected_seconds"] >= 0
     assert world.sandbox.writes() == []
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_run_needs_none_of_its_three_streams(tmp_path: Path, closed: str) -> None:
+    job = Path(__file__).parents[1] / "jobs" / "freeze-signups.yaml"
+    command = f"{sys.executable} -m bulkhooks run {job} --sandbox {closed}"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True).returncode == 0
