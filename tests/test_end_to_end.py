@@ -387,6 +387,29 @@ def test_a_tight_limit_is_kept_and_the_run_ends(make: Make) -> None:
         assert seen.throttled == 0
 
 
+def test_requests_are_one_for_each_edit_and_one_list_for_each_tenant(make: Make) -> None:
+    world = make(("t0", "t1", "t2"), hooks=100)
+    dependencies_job(world)
+    world.run_job("job.jsonl")
+    assert_each_written_once(world)
+    assert len(world.sandbox.log) == 3 * (100 + 1) <= 1.03 * 300
+
+
+def test_no_tenant_waits_for_anothers_limit(make: Make) -> None:
+    names = tuple(f"t{number}" for number in range(60))
+    tight = Bucket(burst=4, rate=4)
+    world = make(names, hooks=4, buckets={"t0": tight})
+    dependencies_job(world)
+    world.run_job("job.jsonl")
+    assert_each_written_once(world)
+    log = world.sandbox.log
+    assert max(Counter(seen.tenant for seen in log).values()) <= 5
+    assert log[-1].tenant == "t0"  # it has to wait for its tokens
+    others = [place for place, seen in enumerate(log) if seen.tenant != "t0"]
+    first = [place for place, seen in enumerate(log) if seen.tenant == "t0"]
+    assert others[-1] < first[-2]
+
+
 def test_a_tenant_that_cannot_be_reached_stops_itself_alone(make: Make) -> None:
     world = make(("t0", "t1"), hooks=5)
     dependencies_job(world)
