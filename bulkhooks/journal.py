@@ -75,6 +75,13 @@ _ADD_STEP: Final = """INSERT INTO steps VALUES
     (:item, :n, :kind, :before, :want, rowsum(:item, :n, :kind, :before, :want),
     'pending', NULL, NULL, rowsum(:item, :n, 'pending', NULL, NULL))"""
 _ADD_TEXT: Final = "INSERT OR IGNORE INTO texts VALUES (?, ?)"
+#: New names of the edits whose name, made from their content, others have before them.
+_FIND_EQUALS: Final = """INSERT INTO equals SELECT id, name || '-' || nth FROM
+    (SELECT id, name, row_number() OVER (PARTITION BY name ORDER BY id) AS nth
+    FROM edits WHERE given = 0) WHERE nth > 1"""
+_NAME_EQUALS: Final = """UPDATE edits SET (name, sum) =
+    (SELECT q.name, rowsum(q.id, q.name, line, body) FROM equals q WHERE q.id = edits.id)
+    WHERE id IN (SELECT id FROM equals)"""
 #: The two that every edit needs several times: their checksums come with them.
 _MOVE_STEP: Final = """UPDATE steps SET state = ?, sent_at = ?, after = ?, state_sum = ?
     WHERE item = ? AND n = ?"""
@@ -325,21 +332,11 @@ class Journal:
     @staticmethod
     def _number_equals(db: sqlite3.Connection) -> None:
         """Edits of one content: the first keeps the name made from it, the others get a number."""
-        db.execute("CREATE INDEX edits_by_name ON edits (name)")
-        rows = db.execute(
-            """SELECT id, name, line, body FROM edits WHERE given = 0 AND name IN
-            (SELECT name FROM edits WHERE given = 0 GROUP BY name HAVING count(*) > 1)
-            ORDER BY name, id"""
-        ).fetchall()
-        seen: dict[str, int] = {}
-        for row, name, line, body in rows:
-            seen[name] = seen.get(name, 0) + 1
-            if seen[name] > 1:
-                name = f"{name}-{seen[name]}"
-                db.execute(
-                    "UPDATE edits SET name = ?, sum = ? WHERE id = ?",
-                    (name, _rowsum(row, name, line, body), row),
-                )
+        # In the database, not here: all edits may be of one content.
+        db.execute("CREATE TEMP TABLE equals (id INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+        db.execute(_FIND_EQUALS)
+        db.execute(_NAME_EQUALS)
+        db.execute("DROP TABLE equals")
 
     def same_names(self) -> list[tuple[str, list[int]]]:
         """Edit names that stand in the job more than once, with their lines."""

@@ -65,10 +65,20 @@ def test_a_long_text_is_kept_once_however_many_edits_have_it(journal: Journal) -
 
 def test_edits_of_one_content_are_numbered_in_their_order(tmp_path: Path) -> None:
     with Journal.create(tmp_path / "j") as journal:
-        edits = [staged("x", "t0", line=line) for line in (1, 2, 3)]
+        edits = [staged(name, "t0", line=line) for line, name in enumerate("xyxyzx", 1)]
         journal.stage(edits, {"t0": "u"})
-        assert [name for name, _, _ in journal.contents()] == ["x", "x-2", "x-3"]
+        names = [name for name, _, _ in journal.contents()]
+        assert names == ["x", "y", "x-2", "y-2", "z", "x-3"]
+        assert len(journal.placeholders(1, 0, 99, 10)) == len(edits)  # each row is whole
         assert journal.same_names() == []
+
+
+def test_an_id_that_was_given_is_not_numbered(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "j") as journal:
+        edits = [staged("x", "t0", line=1, given=True), staged("x", "t0", line=2)]
+        journal.stage(edits, {"t0": "u"})
+        assert [name for name, _, _ in journal.contents()] == ["x", "x"]
+        assert journal.same_names() == [("x", [1, 2])]
 
 
 def test_an_id_given_twice_is_found_with_its_lines(tmp_path: Path) -> None:
