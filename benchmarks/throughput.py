@@ -27,6 +27,7 @@ import orjson
 
 from benchmarks.loopback import cpu, served, write_json
 from bulkhooks import Job, Limits, Tenant
+from bulkhooks.auth0 import IN_FLIGHT as IN_FLIGHT_ALL
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
 from bulkhooks.plan import stage
@@ -206,7 +207,7 @@ def _child(words: list[str], folder: str) -> float:
 async def bare_wide(url: str, ids: dict[str, list[str]]) -> None:
     """The requests that `run` sends for the wide job, and nothing else: a list, then the writes
     over the same connection."""
-    connector, gate = aiohttp.TCPConnector(limit=0), asyncio.Semaphore(256)
+    connector, gate = aiohttp.TCPConnector(limit=0), asyncio.Semaphore(IN_FLIGHT_ALL)
     tag = str(time.time())
 
     async def work(name: str, hooks: list[str]) -> None:

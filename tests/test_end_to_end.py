@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -93,6 +94,21 @@ def test_a_job_with_bad_lines_shows_them_all_and_sends_nothing(make: Make) -> No
     assert [line.split(":")[1] for line in told.splitlines()] == ["2", "4", "6"]
     assert world.sandbox.log == []
     assert not (world.folder / "j").exists()
+
+
+def test_a_low_limit_of_open_files_is_raised(make: Make) -> None:
+    world = make([f"t{number}" for number in range(120)], hooks=1, latency=0.1)
+    dependencies_job(world)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        process = world.start_job("job.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with process:
+        _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "Too many open files" not in err
 
 
 def test_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on(make: Make) -> None:
