@@ -18,6 +18,9 @@ from typing import Any
 from bulkhooks.buckets import Bucket
 from bulkhooks.sandbox import Sandbox, serve
 
+#: What the command runs on, for anyio.run.
+UVLOOP = {"use_uvloop": True}
+
 
 class Served:
     """A sandbox in another process; `url` is where it is."""

@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 import anyio
 
-from benchmarks.loopback import Served, served, write_json
+from benchmarks.loopback import UVLOOP, Served, served, write_json
 from bulkhooks import Job, Limits, Tenant
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
@@ -138,7 +138,8 @@ def measure() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             )
         urls = {name: f"{server.url}/{name}" for name, server in servers.items()}
         writes = {f"r{number}": row.writes for number, row in enumerate(ROWS)}
-        anyio.run(apply, Path(folder), urls, writes, Limits(reserve=0))
+        none = Limits(reserve=0)
+        anyio.run(apply, Path(folder), urls, writes, none, backend_options=UVLOOP)
         logs = [server.log() for server in servers.values()]
     table = [figures_of(row, log) for row, log in zip(ROWS, logs, strict=True)]
     return table, logs[ROWS.index(DRAWN)]
@@ -193,7 +194,8 @@ def against_fixed_rate() -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
     ):
         urls = {name: f"{server.url}/{name}" for name in names}
-        anyio.run(apply, Path(folder), urls, dict.fromkeys(names, MIXED_EDITS), Limits())
+        writes = dict.fromkeys(names, MIXED_EDITS)
+        anyio.run(apply, Path(folder), urls, writes, Limits(), backend_options=UVLOOP)
         log = server.log()[len(names) :]
         ours = log[-1]["at"] - log[0]["at"]
     return {

@@ -25,7 +25,7 @@ import aiohttp
 import anyio
 import orjson
 
-from benchmarks.loopback import cpu, served, write_json
+from benchmarks.loopback import UVLOOP, cpu, served, write_json
 from bulkhooks import Job, Limits, Tenant
 from bulkhooks.auth0 import IN_FLIGHT as IN_FLIGHT_ALL
 from bulkhooks.journal import Journal
@@ -36,7 +36,6 @@ HEADERS = {"Authorization": "Bearer sandbox", "Content-Type": "application/json"
 #: Tenants, hooks each, edits a hook, requests in flight a tenant; times that each is measured.
 TENANTS, HOOKS, TIMES, IN_FLIGHT, ROUNDS = 20, 100, 10, 8, 5
 WIDE, WIDE_EDITS = 2000, 3
-UVLOOP = {"use_uvloop": True}
 
 
 async def bare(url: str, ids: dict[str, list[str]], times: int) -> None:
