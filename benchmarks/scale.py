@@ -102,8 +102,8 @@ def _high_water(process: int) -> float:
 def write_tenants(folder: Path, url: str, names: Iterable[str], **limits: float) -> None:
     """`tenants.json`, of tenants that are all at one server."""
     tenants = {name: {"base_url": f"{url}/{name}", "token": "env:TOKEN"} for name in names}
-    text = json.dumps({"defaults": {"limits": limits}, "tenants": tenants})
-    (folder / "tenants.json").write_text(text)
+    defaults = {"defaults": {"limits": limits}} if limits else {}
+    (folder / "tenants.json").write_text(json.dumps(defaults | {"tenants": tenants}))
 
 
 def write_job(path: Path, ids: dict[str, list[str]], edits: int) -> None:

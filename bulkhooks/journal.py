@@ -33,6 +33,8 @@ _STATES: Final = {state.value: state for state in State}
 _NOT_PLANNED: Final = Outcome(state=State.FAILED, cause="not planned")
 #: Seconds over which writes of all lanes are gathered into one commit.
 _GATHER: Final = 0.008
+#: Writes in one commit from which on whoever has many more waits.
+_CROWDED: Final = 8_192
 #: Strings longer than this many characters are stored once and referred to.
 _LONG: Final = 200
 #: KiB of the journal that the writer keeps at hand; pages of the log after which it is moved
@@ -519,6 +521,11 @@ class Journal:
         await durable
         if self._broken:
             raise self._broken
+
+    async def room(self) -> None:
+        """Wait while so much is gathered that more would be a matter of memory."""
+        while len(self._batch.writes) > _CROWDED:
+            await self.commit()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:

@@ -231,6 +231,7 @@ class Lanes:
         late: list[tuple[int, int, hooks.Edit]] = []
         more = True
         while more:
+            await journal.room()
             page = journal.placeholders(lane.row.id, after, last, _PAGE)
             now: list[tuple[int, int, hooks.Edit]] = []
             for after, row, body in page:
@@ -238,7 +239,7 @@ class Lanes:
                 (late if listing.must_wait(edit) else now).append((after, row, edit))
             await self._put(lane, listing, now)
             more = len(page) == _PAGE
-            if more:  # no lane goes ahead of the journal by more than a page
+            if more:  # the next lane's turn
                 await journal.commit()
         await self._put(lane, listing, late)
 
