@@ -27,8 +27,8 @@ from .items import Call
 from .pacing import Limiter, Turn
 from .tenants import ClientSecret, Given, Reference, StaticToken, Tenant
 
-#: Requests in flight over all tenants. A thousand buckets at 2 a second need 300 of them where an
-#: answer takes 0.15 s, and more for as long as their first tokens last.
+#: Requests in flight over all tenants, token requests aside. A thousand buckets at 2 a second need
+#: 300 where an answer takes 0.15 s, and more for as long as their first tokens last.
 IN_FLIGHT: Final = 1024
 #: Seconds to connect, and for a whole request.
 _CONNECT, _WHOLE = 10.0, 30.0
@@ -144,7 +144,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Sender(Protocol):
     """What carries requests: sockets, or in tests the sandbox's core."""
 
-    gate: Gate  #: to all requests in flight; whoever sends has a place
+    gate: Gate  #: to all requests in flight, token requests aside
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None

@@ -44,6 +44,9 @@ _WIDE = 95
 _SIGNALS = (SIGINT, SIGTERM, SIGHUP)
 #: New objects after which garbage is looked for.
 _GARBAGE = 20_000
+#: Threads of libuv, set unless the environment says otherwise. Half of them look up names, and its
+#: own 4 would let two dead names hold up every other tenant.
+_THREADS = 128
 #: Files that may be open at once, if the system lets us: a lane has up to 8 connections of its own.
 _FILES = 65_536
 
@@ -401,6 +404,7 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     gc.freeze()
     gc.set_threshold(_GARBAGE)
     _open_many()
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_THREADS))
     return anyio.run(main, backend="asyncio", backend_options={"use_uvloop": True})
 
 

@@ -27,7 +27,7 @@ import orjson
 from .errors import JournalError, Refused
 from .items import Fields, Item, Outcome, State, Step
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _APPLICATION: Final = 0x62686B73  # "bhks"
 _STATES: Final = {state.value: state for state in State}
 _NOT_PLANNED: Final = Outcome(state=State.FAILED, cause="not planned")

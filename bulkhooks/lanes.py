@@ -105,7 +105,7 @@ class Lane:
     def count(self, journal: Journal) -> None:
         """Have the journal keep what was sent since this was last called, and what was learned."""
         pace, (requests, throttled) = self.limiter.statistics(), self._counted
-        if pace.requests == requests:
+        if (pace.requests, pace.throttled) == self._counted:
             return
         self._counted = (pace.requests, pace.throttled)
         learned = {name: getattr(pace, name) for name in pace.__slots__}
@@ -206,6 +206,8 @@ class Lanes:
                 for lane in self._lanes:
                     if lane.row.id in unresolved:
                         tasks.create_task(self._survey(lane, last))
+        for lane in self._lanes:  # what was learned tells how long the work will take
+            lane.count(self._journal)
         await self._journal.commit()
         if self.stopped:
             raise Stopped("stopped while planning; nothing was sent, the same command plans again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -508,3 +509,29 @@ def test_a_run_needs_none_of_its_three_streams(tmp_path: Path, closed: str) -> N
     job = Path(__file__).parents[1] / "jobs" / "freeze-signups.yaml"
     command = f"{sys.executable} -m bulkhooks run {job} --sandbox {closed}"
     assert subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+def test_a_few_names_that_cannot_be_resolved_leave_threads_for_the_others() -> None:
+    program = """
+import asyncio, os
+from bulkhooks import cli
+
+async def look_up():
+    await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
+    print(len(os.listdir("/proc/self/task")))
+
+cli._run(look_up())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert int(ended.stdout) > 64, ended.stderr
+
+
+def test_what_a_run_asks_before_it_writes_knows_the_tenants_pace(make: Make) -> None:
+    world = make(("t0",), hooks=16, bucket=Bucket(burst=4, rate=4))
+    dependencies_job(world)
+    fixed = ("--tenants", "tenants.json", "--journal", "j")
+    asked = world.call("run", "job.jsonl", *fixed, status=2).stderr
+    planned = world.call("plan", "job.jsonl", *fixed).stdout
+    told = [re.findall("expected to take about .*", text) for text in (asked, planned)]
+    assert told[0] == told[1] != []
