@@ -119,7 +119,8 @@ class Job:
         lines = []
         for header.line, edit in enumerate(edits, 1):
             try:
-                lines.append(orjson.dumps(dict(edit)))
+                # A copy: orjson's own bytes keep 4 kB each.
+                lines.append(bytes(memoryview(orjson.dumps(dict(edit)))))
             except (TypeError, ValueError) as error:
                 header.add("", f"cannot be written as JSON: {error}")
                 lines.append(b"")
