@@ -18,8 +18,9 @@ from typing import Final, TypeAlias
 import anyio
 
 from . import hooks
-from .auth0 import TRIES, ManagementClient, Network, Sender, Stop, loop_time
+from .auth0 import TRIES, ManagementClient, Network, Sender, loop_time
 from .errors import Gone, ItemError, Stopped, TenantError, Unsure
+from .gates import Stop
 from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step, judge, shows
 from .journal import Journal, TenantRow
 from .pacing import Limiter, Limits, Pace

@@ -669,14 +669,17 @@ class Limiter:
         }
 
     def _review(self) -> None:
-        """Says what may go without a second look; wakes the head of the line to look again."""
+        """Says what may go without a second look; wakes the head of the line if it may go sooner."""
         free = math.inf if self._answers_seen else 1.0
         for bucket in self._buckets.values():
             reserve = reserved(bucket.limit, self._reserve)
             free = min(free, spare(bucket, reserve, self._clock) - tested(bucket))
         self._free = 0.0 if self._strikes else free
-        if self._queued:
-            self._news.set()
+        # The head of the line looks again when its wait is over: what makes that later can wait.
+        if self._waiting is not None:
+            now = asyncio.get_running_loop().time()
+            if self._outlook(now)[0] < self._waiting[1]:
+                self._news.set()
 
     def _strike(
         self, now: float, answer: Answer | None, headers: Mapping[str, str], *, fresh: bool

@@ -14,8 +14,9 @@ import anyio
 import pytest
 
 from bulkhooks import Limits, Tenant, hooks
-from bulkhooks.auth0 import Deadlines, ManagementClient, Network, NotSent, Stop, _why
+from bulkhooks.auth0 import ManagementClient, Network, NotSent, _why
 from bulkhooks.errors import BulkhooksError, Gone, ItemError, Stopped, TenantError, Unsure
+from bulkhooks.gates import Deadlines, Stop
 from bulkhooks.items import Call
 from bulkhooks.pacing import Limiter
 from bulkhooks.sandbox import Request, Sandbox, serve

@@ -23,8 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhooks import Job, Limits, Tenant
-from bulkhooks.auth0 import Gate, Reply
+from bulkhooks.auth0 import Reply
 from bulkhooks.errors import Unsure
+from bulkhooks.gates import Gate
 from bulkhooks.items import State
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes

@@ -13,7 +13,7 @@ PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
     ("errors", "items", "buckets"),
-    ("sandbox", "hooks", "pacing", "locks", "source"),
+    ("sandbox", "hooks", "pacing", "gates", "locks", "source"),
     ("tenants", "journal"),
     ("jobfile", "auth0"),
     ("plan", "report", "lanes"),

@@ -14,8 +14,9 @@ from contextlib import suppress
 import pytest
 
 from bulkhooks import Limits, Tenant, hooks
-from bulkhooks.auth0 import Gate, Reply
+from bulkhooks.auth0 import Reply
 from bulkhooks.buckets import Bucket, Logins
+from bulkhooks.gates import Gate
 from bulkhooks.journal import TenantRow
 from bulkhooks.lanes import SETTLE, Lane
 from bulkhooks.sandbox import Request, Sandbox
