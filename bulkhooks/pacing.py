@@ -669,7 +669,7 @@ class Limiter:
         }
 
     def _review(self) -> None:
-        """Says what may go without a second look, and wakes a head of the line that may go sooner."""
+        """Says what may go without a second look; wakes whoever may go sooner than was thought."""
         free = math.inf if self._answers_seen else 1.0
         for bucket in self._buckets.values():
             reserve = reserved(bucket.limit, self._reserve)
