@@ -189,8 +189,7 @@ class ManagementClient:
     async def _authorised(
         self, call: Call, before_sending: Callable[[], Awaitable[None]] | None
     ) -> Any:
-        token = self._token if self._token_ends == math.inf else await self._bearer()
-        reply = await self._paced(call, token, before_sending)
+        reply = await self._paced(call, await self._bearer(), before_sending)
         if reply.status == 401 and isinstance(self.tenant.credential, ClientSecret):
             self._token_ends = 0.0
             reply = await self._paced(call, await self._bearer(), before_sending)

@@ -73,10 +73,7 @@ class Gate:
         self._line: deque[asyncio.Future[None]] = deque()
 
     async def enter(self, stop: Stop) -> None:
-        """Wait for a place, to be given back by `leave`; raises Stopped when a stop is asked for.
-
-        Every request comes through here, so nothing is set up that ends a wait where there is none.
-        """
+        """Wait for a place, to be given back by `leave`. Raises Stopped when that is asked for."""
         if stop.asked:
             raise Stopped(_STOPPED)
         if self._free:

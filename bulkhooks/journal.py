@@ -208,13 +208,14 @@ class Journal:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
-        """The journal at `path`, looked over, to work on: whoever opens it holds its lock.
+        """The journal at `path`, checked, to work on: whoever opens it holds its lock.
 
         Raises Refused when there is none, or when it has another version's format; JournalError
         when it is damaged.
         """
         cls._look_over(path)
         with cls._opened(path) as journal:
+            journal.check()
             yield journal
 
     @classmethod
@@ -222,7 +223,7 @@ class Journal:
     def read(cls, path: Path) -> Iterator[Self]:
         """The journal at `path` to look into, while another process may be at work on it.
 
-        Raises what `open` raises.
+        Raises what `open` raises, but does not `check`.
         """
         # Where no file can be made beside it, nobody can be at work on it either.
         sealed = not os.access(path.absolute().parent, os.W_OK)
@@ -247,9 +248,12 @@ class Journal:
                     f"{path}: journal format {version}, this bulkhooks reads format {FORMAT}; "
                     f"use the bulkhooks version that made it"
                 )
-            found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise JournalError(f"{path}: the journal is damaged: {found}")
+
+    def check(self) -> None:
+        """Raises JournalError when SQLite finds the file damaged; reads all of it."""
+        found = self._rows("PRAGMA quick_check(1)")[0][0]
+        if found != "ok":
+            raise JournalError(f"{self.path}: the journal is damaged: {found}")
 
     @classmethod
     @contextmanager
@@ -477,8 +481,8 @@ class Journal:
     def step_ended(
         self, item: Item, n: int, *, applied: bool, at: float | None, after: Fields
     ) -> list[Write]:
-        """The writes that record a step's end: when it was sent (None: by nobody here), and what
-        was seen after it."""
+        """The writes that record a step's end. `at` is when it was sent, in Unix seconds; None: it
+        was not, or was taken back. `after` is what was seen then."""
         writes: list[Write] = []
         seen = self._pack(after, writes)
         writes.append(_move_step(item, n, "applied" if applied else "failed", at, seen))
@@ -523,7 +527,7 @@ class Journal:
             raise self._broken
 
     async def room(self) -> None:
-        """Wait while so much is gathered that more would be a matter of memory."""
+        """Wait while so much is gathered that more would fill the memory."""
         while len(self._batch.writes) > _CROWDED:
             await self.commit()
 
@@ -615,8 +619,9 @@ class Journal:
             return self._reader.execute(sql, values).fetchall()
 
     def _items(self, rows: Sequence[Any]) -> Iterator[Item]:
-        for number, together in groupby(rows, itemgetter(0)):
-            row, *others = together
+        for number, group in groupby(rows, itemgetter(0)):
+            steps = list(group)
+            row = steps[0]
             _, edit, tenant, target, label, keys, rank, planned = row[:8]
             state, cause, hint, total, name = row[8:13]
             if _rowsum(*row[:7]) != planned or _rowsum(number, state, cause, hint) != total:
@@ -631,9 +636,7 @@ class Journal:
                 keys=tuple(keys.split()),
                 rank=rank,
                 outcome=Outcome(state=_STATES[state], cause=cause, hint=hint),
-                steps=tuple([self._step(each[13:]) for each in (row, *others)])
-                if row[13] is not None
-                else (),
+                steps=tuple([self._step(step[13:]) for step in steps if step[13] is not None]),
             )
 
     def _step(self, row: Any) -> Step:

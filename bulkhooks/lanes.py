@@ -40,7 +40,7 @@ _BLOCKED: Final = 1024
 #: The wall clock, in Unix seconds.
 Wall: TypeAlias = Callable[[], float]
 
-#: Items after which a lane's requests are written down: a killed process loses no more.
+#: Items after which a lane's requests are written down: a killed apply loses no more of them.
 _COUNT_EVERY: Final = 100
 
 _DRIFTED: Final = "drifted: the hook is neither as planned nor as wanted"
@@ -162,11 +162,7 @@ class Lanes:
                 tenant = tenants[row.name]
                 allowed = tenant.allowed(limits)
                 lanes.append(Lane(row, tenant, allowed, network, settle))
-            try:
-                yield cls(journal, lanes, wall)
-            finally:
-                for lane in lanes:
-                    lane.count(journal)
+            yield cls(journal, lanes, wall)
 
     def views(self) -> list[LaneView]:
         """What each lane is at now."""
@@ -242,7 +238,7 @@ class Lanes:
                 (late if listing.must_wait(edit) else now).append((after, row, edit))
             await self._put(lane, listing, now)
             more = len(page) == _PAGE
-            if more:  # the next lane's turn
+            if more:  # other lanes have their turn
                 await journal.commit()
         await self._put(lane, listing, late)
 
@@ -253,13 +249,11 @@ class Lanes:
         writes = []
         for placeholder, row, edit in edits:
             items = await self._items(lane, listing, row, edit)
-            writes += self._journal.resolve(lane.row.id, placeholder, list(items))
+            writes += self._journal.resolve(lane.row.id, placeholder, items)
         self._journal.post(*writes)
 
     @staticmethod
-    async def _items(
-        lane: Lane, listing: hooks.Listing, row: int, edit: hooks.Edit
-    ) -> Iterable[Item]:
+    async def _items(lane: Lane, listing: hooks.Listing, row: int, edit: hooks.Edit) -> list[Item]:
         try:
             for hook in listing.lacking(edit):
                 listing.add(await lane.client.read(hooks.get_hook(hook)))

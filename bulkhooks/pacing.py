@@ -300,6 +300,11 @@ def refill_at(bucket: Bucket, clock: Clock) -> float:
     return min(max(bucket.refill - clock.low, bucket.at), bucket.at + LONGEST_TRUST)
 
 
+def until_refill(bucket: Bucket, clock: Clock) -> float:
+    """Seconds from the last answer to the next refill, and no less than between two looks."""
+    return max(PROBE_INTERVAL, refill_at(bucket, clock) - bucket.at)
+
+
 @lru_cache(maxsize=64)
 def reserved(limit: int, reserve: float | int | None) -> int:
     """Tokens of a bucket that are left to others: a share of it (rounded up), or a number.
@@ -329,8 +334,7 @@ def guarded(bucket: Bucket, clock: Clock) -> int:
 def spare(bucket: Bucket, reserve: int, clock: Clock) -> int:
     """Requests that may be in flight at once on the tokens that are surely there."""
     kept = reserve + guarded(bucket, clock)
-    span = max(PROBE_INTERVAL, refill_at(bucket, clock) - bucket.at)
-    if reserve and bucket.lore.rate * span < reserve + 1:
+    if reserve and bucket.lore.rate * until_refill(bucket, clock) < reserve + 1:
         # Others may take the reserve before the next refill, and it may bring back no more than
         # that: what the next look takes must be there besides, or it is missing from the reserve.
         kept = max(kept, reserve + 1)
@@ -356,7 +360,7 @@ def next_send(bucket: Bucket, in_flight: int, reserve: int, clock: Clock) -> flo
         if missing <= -tested(bucket):
             return bucket.at
         return bucket.test_at + (PROBE_INTERVAL if in_flight else 0.0)
-    period, best = max(PROBE_INTERVAL, refill - bucket.at), math.inf
+    period, best = until_refill(bucket, clock), math.inf
     known = lore.rate > LEAST_RATE
     if known and lore.rule == "drip":
         if bucket.tokens + missing <= bucket.limit:

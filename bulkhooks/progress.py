@@ -34,7 +34,6 @@ class Screen:
             if any(view.doing for view in views):
                 self._stream.write("".join(f"{line}\n" for line in _lines(views, _LINES)))
                 self._stream.flush()
-        # Half of what is imported for a run would be this, and most runs have no terminal.
         from rich.console import Console
 
         console = Console(file=self._stream, highlight=False)

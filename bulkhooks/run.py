@@ -126,6 +126,7 @@ async def run_job(
 def read_books(path: Path) -> Summary:
     """The books of the journal at `path`. Raises Refused, JournalError."""
     with Journal.read(path) as journal:
+        journal.check()
         return summary(journal)
 
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import pytest
@@ -218,6 +218,17 @@ def test_cut_lines_and_a_kill_together_leave_nothing_done_twice(
     crash_and_resume(seed, at, after, fault)
 
 
+Server = TypeVar("Server", bound=Core)
+
+
+def one_rename(server: type[Server], folder: Path) -> tuple[Server, Job]:
+    """A server of that kind, and a job with one edit for it."""
+    sandbox = Sandbox(NAMES, hooks=2)
+    hook = sandbox.hooks_of("t0")[0]["id"]
+    job = Job.of("job", [{"tenant": "t0", "hook": hook, "set": {"name": "renamed"}}])
+    return server(sandbox, folder / "j", folder / "none", 0, False), job
+
+
 class Late(Core):
     """A server that carries the first write out some time after its line was cut."""
 
@@ -236,14 +247,11 @@ class Late(Core):
 
 
 def test_a_write_that_takes_effect_late_is_not_sent_again(tmp_path: Path) -> None:
-    sandbox = Sandbox(NAMES, hooks=2)
-    hook = sandbox.hooks_of("t0")[0]["id"]
-    job = Job.of("job", [{"tenant": "t0", "hook": hook, "set": {"name": "late"}}])
-    core = Late(sandbox, tmp_path / "j", tmp_path / "none", 0, False)
+    core, job = one_rename(Late, tmp_path)
     books = anyio.run(lambda: work(tmp_path / "j", core, plan=job, settle=0.3))
     assert core.later == float("inf"), "believed before the write could take effect"
     assert books[State.APPLIED] == 1
-    assert len(sandbox.writes()) == 1
+    assert len(core.sandbox.writes()) == 1
 
 
 class Busy(Core):
@@ -267,10 +275,7 @@ class Busy(Core):
 
 def test_a_write_that_goes_out_again_is_marked_again(tmp_path: Path) -> None:
     """What a crash leaves must tell when the write went out last: doubt is counted from there."""
-    sandbox = Sandbox(NAMES, hooks=2)
-    hook = sandbox.hooks_of("t0")[0]["id"]
-    job = Job.of("job", [{"tenant": "t0", "hook": hook, "set": {"name": "busy"}}])
-    core = Busy(sandbox, tmp_path / "j", tmp_path / "none", 0, False)
+    core, job = one_rename(Busy, tmp_path)
     first = time.time()
     assert anyio.run(lambda: work(tmp_path / "j", core, plan=job))[State.APPLIED] == 1
     assert core.written_at - core.marked_at < (core.written_at - first) / 2
@@ -293,21 +298,15 @@ class Opaque(Core):
 
 @pytest.mark.parametrize("shows", [b"<html>", b"{}", b'{"id": "A"}'])
 def test_what_cannot_be_told_is_uncertain_and_nothing_else(tmp_path: Path, shows: bytes) -> None:
-    sandbox = Sandbox(NAMES, hooks=2)
-    hook = sandbox.hooks_of("t0")[0]["id"]
-    job = Job.of("job", [{"tenant": "t0", "hook": hook, "set": {"name": "opaque"}}])
-    core = Opaque(sandbox, tmp_path / "j", tmp_path / "none", 0, False)
+    core, job = one_rename(Opaque, tmp_path)
     core.shows = shows
     books = anyio.run(lambda: work(tmp_path / "j", core, plan=job))
     assert books[State.UNCERTAIN] == 1
-    assert len(sandbox.writes()) == 1
+    assert len(core.sandbox.writes()) == 1
 
 
 def test_the_wait_for_a_read_back_is_shown_with_its_reason(tmp_path: Path) -> None:
-    sandbox = Sandbox(NAMES, hooks=2)
-    hook = sandbox.hooks_of("t0")[0]["id"]
-    job = Job.of("job", [{"tenant": "t0", "hook": hook, "set": {"name": "late"}}])
-    core = Late(sandbox, tmp_path / "j", tmp_path / "none", 0, False)
+    core, job = one_rename(Late, tmp_path)
     shown: list[Any] = []
 
     async def watch(lanes: Lanes) -> None:

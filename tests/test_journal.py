@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -71,6 +72,19 @@ def test_edits_of_one_content_are_numbered_in_their_order(tmp_path: Path) -> Non
         assert names == ["x", "y", "x-2", "y-2", "z", "x-3"]
         assert len(journal.placeholders(1, 0, 99, 10)) == len(edits)  # each row is whole
         assert journal.same_names() == []
+
+
+def test_memory_does_not_grow_with_edits_of_one_content(tmp_path: Path) -> None:
+    def peak(edits: int) -> int:
+        with Journal.create(tmp_path / str(edits)) as journal:
+            tracemalloc.start()
+            journal.stage((staged("x", "t0", line=n) for n in range(edits)), {"t0": "u"})
+            taken = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            return taken
+
+    peak(10)  # what is made once
+    assert peak(2000) < 2 * peak(200)
 
 
 def test_an_id_that_was_given_is_not_numbered(tmp_path: Path) -> None:
