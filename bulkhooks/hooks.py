@@ -41,15 +41,25 @@ class HookMatch(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One edit of a job, checked: names are known, values are what the API takes."""
+    """One edit of a job, checked: names are known, values are what the API takes.
+
+    It has `create`, `delete`, or one or more of `set`, `set_secrets` and `remove_secrets`;
+    `create` may have `set_secrets` beside it.
+    """
 
     digest: str  #: of the edit as it was written, `id` and `note` left out; 32 hex digits
     line: int  #: in the job file; for a job built in code, the edit's number from 1
     tenants: tuple[str, ...]  #: at least one, in the tenants file's order
-    match: HookMatch
-    one: bool  #: `hook:` (exactly one, missing is a failure) rather than `hooks:` (every match)
-    set: Fields  #: of name, script, enabled, dependencies; at least one; `script` is the text
-    expect: Fields = {}
+    match: HookMatch = HookMatch()  #: of a `create`: nothing
+    one: bool = False  #: `hook:` or `create:` (exactly one) rather than `hooks:` (every match)
+    set: Fields = {}  #: of name, script, enabled, dependencies; `script` is the text
+    create: Fields = {}  #: name, triggerId, script, and enabled and dependencies where given
+    delete: bool = False
+    #: Names of secrets, and references to their values: `env:NAME`, or `file:` and a path that is
+    #: absolute. The values are fetched when they are sent.
+    set_secrets: dict[str, str] = {}
+    remove_secrets: tuple[str, ...] = ()
+    expect: Fields = {}  #: of name, script, triggerId, enabled, dependencies
     id: str | None = None  #: as the job gives it
     note: str | None = None
     allow_empty: bool = False
@@ -240,7 +250,7 @@ class Listing:
             keys.append(f"enabled:{now.get('triggerId')}")
         self._left[hook] = self._left.get(hook, {}) | want
         before = {key: now[key] for key in want.keys() | edit.expect.keys()}
-        step = Step(kind="update", before=before, want=want)
+        step = Step(kind="update", target=hook, before=before, want=want)
         rank = int(hook in self._late)
         return Item(edit=row, target=hook, label=label, keys=tuple(keys), rank=rank, steps=(step,))
 

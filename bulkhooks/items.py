@@ -39,8 +39,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One write of an item: the fields that were seen before it, and those that it changes."""
 
     kind: str
+    target: str  #: what it writes to, by id; what is not there yet has a name with a colon in it
     before: Fields
     want: Fields
+    back: bool = False  #: it is taken only where a step ahead of it failed: the way back
     n: int = 0
     state: str = "pending"  #: pending, sent, applied or failed
     sent_at: float | None = None  #: Unix seconds

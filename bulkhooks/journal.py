@@ -27,7 +27,7 @@ import orjson
 from .errors import JournalError, Refused
 from .items import Fields, Item, Outcome, State, Step
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _APPLICATION: Final = 0x62686B73  # "bhks"
 _STATES: Final = {state.value: state for state in State}
 _NOT_PLANNED: Final = Outcome(state=State.FAILED, cause="not planned")
@@ -55,13 +55,13 @@ CREATE TABLE edits (
     sum INTEGER NOT NULL);
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, edit INTEGER NOT NULL, tenant INTEGER NOT NULL, target TEXT,
-    label TEXT NOT NULL, keys TEXT NOT NULL, rank INTEGER NOT NULL,
+    label TEXT NOT NULL, keys TEXT NOT NULL, rank INTEGER NOT NULL, change INTEGER NOT NULL,
     planned_sum INTEGER NOT NULL,
     state TEXT NOT NULL, cause TEXT NOT NULL, hint TEXT NOT NULL, state_sum INTEGER NOT NULL);
 CREATE INDEX items_by_state ON items (tenant, state, rank);
 CREATE TABLE steps (
-    item INTEGER, n INTEGER, kind TEXT NOT NULL, before TEXT NOT NULL, want TEXT NOT NULL,
-    planned_sum INTEGER NOT NULL,
+    item INTEGER, n INTEGER, kind TEXT NOT NULL, target TEXT NOT NULL, back INTEGER NOT NULL,
+    before TEXT NOT NULL, want TEXT NOT NULL, planned_sum INTEGER NOT NULL,
     state TEXT NOT NULL, sent_at REAL, after TEXT, state_sum INTEGER NOT NULL,
     PRIMARY KEY (item, n)) WITHOUT ROWID;
 CREATE INDEX steps_sent ON steps (item) WHERE state = 'sent';
@@ -70,11 +70,12 @@ CREATE INDEX steps_sent ON steps (item) WHERE state = 'sent';
 _ADD_EDIT: Final = """INSERT INTO edits VALUES
     (:id, :name, :given, :line, :must_match, :tenants, :body, rowsum(:id, :name, :line, :body))"""
 _ADD_ITEM: Final = """INSERT INTO items VALUES
-    (:id, :edit, :tenant, :target, :label, :keys, :rank,
-    rowsum(:id, :edit, :tenant, :target, :label, :keys, :rank),
+    (:id, :edit, :tenant, :target, :label, :keys, :rank, :change,
+    rowsum(:id, :edit, :tenant, :target, :label, :keys, :rank, :change),
     :state, :cause, :hint, rowsum(:id, :state, :cause, :hint))"""
 _ADD_STEP: Final = """INSERT INTO steps VALUES
-    (:item, :n, :kind, :before, :want, rowsum(:item, :n, :kind, :before, :want),
+    (:item, :n, :kind, :target, :back, :before, :want,
+    rowsum(:item, :n, :kind, :target, :back, :before, :want),
     'pending', NULL, NULL, rowsum(:item, :n, 'pending', NULL, NULL))"""
 _ADD_TEXT: Final = "INSERT OR IGNORE INTO texts VALUES (?, ?)"
 #: New names of the edits whose name, made from their content, others have before them.
@@ -95,7 +96,7 @@ _TELL_PLACEHOLDERS: Final = _MOVE_ITEMS + " AND target IS NULL"
 _MOVE_WHOLE: Final = (
     _MOVE_ITEMS
     + """ AND state = :was AND target IS NOT NULL AND state_sum = rowsum(id, state, cause, hint)
-    AND planned_sum = rowsum(id, edit, tenant, target, label, keys, rank)"""
+    AND planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)"""
 )
 _RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
     state_sum = rowsum(item, n, 'pending', NULL, NULL)
@@ -103,9 +104,9 @@ _RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, aft
     (SELECT id FROM items WHERE tenant = ? AND state = 'failed' AND target IS NOT NULL)"""
 _GIVE_UP: Final = _MOVE_WHOLE + " AND id NOT IN (SELECT item FROM steps WHERE state = 'sent')"
 #: Items of a query with their edits' names and their steps, a row for each step.
-_ITEMS: Final = """SELECT i.id, i.edit, i.tenant, i.target, i.label, i.keys, i.rank, i.planned_sum,
-    i.state, i.cause, i.hint, i.state_sum, {name}, s.item, s.n, s.kind, s.before, s.want,
-    s.planned_sum, s.state, s.sent_at, s.after, s.state_sum
+_ITEMS: Final = """SELECT i.id, i.edit, i.tenant, i.target, i.label, i.keys, i.rank, i.change,
+    i.planned_sum, i.state, i.cause, i.hint, i.state_sum, {name}, s.item, s.n, s.kind, s.target,
+    s.back, s.before, s.want, s.planned_sum, s.state, s.sent_at, s.after, s.state_sum
     FROM (SELECT * FROM items {which}) i LEFT JOIN steps s ON s.item = i.id ORDER BY {order}, s.n"""
 _PENDING: Final = _ITEMS.format(
     name="''",
@@ -404,12 +405,13 @@ class Journal:
             sql = "UPDATE meta SET value = value + ? WHERE key = 'planned'"
             writes.append((sql, (len(items) - 1,)))
         for item in items:
-            row = self._row(item, tenant)
-            writes.append((_ADD_ITEM, row))
+            row, change, steps = self._row(item, tenant), 0, []
             for n, step in enumerate(item.steps):
                 before, want = self._pack(step.before, writes), self._pack(step.want, writes)
-                new = {"item": row["id"], "n": n, "kind": step.kind}
-                writes.append((_ADD_STEP, new | {"before": before, "want": want}))
+                new = {"item": row["id"], "n": n, "kind": step.kind, "target": step.target}
+                steps.append((_ADD_STEP, new | {"back": step.back, "before": before, "want": want}))
+                change = _digest(change, step.kind, before, want)
+            writes += [(_ADD_ITEM, row | {"change": change}), *steps]
         return writes
 
     def _row(self, item: Item, tenant: int) -> dict[str, object]:
@@ -424,6 +426,7 @@ class Journal:
             "label": item.label,
             "keys": " ".join(item.keys),
             "rank": item.rank,
+            "change": 0,
             "state": outcome.state.value,
             "cause": outcome.cause,
             "hint": outcome.hint,
@@ -622,9 +625,9 @@ class Journal:
         for number, group in groupby(rows, itemgetter(0)):
             steps = list(group)
             row = steps[0]
-            _, edit, tenant, target, label, keys, rank, planned = row[:8]
-            state, cause, hint, total, name = row[8:13]
-            if _rowsum(*row[:7]) != planned or _rowsum(number, state, cause, hint) != total:
+            _, edit, tenant, target, label, keys, rank, _, planned = row[:9]
+            state, cause, hint, total, name = row[9:14]
+            if _rowsum(*row[:8]) != planned or _rowsum(number, state, cause, hint) != total:
                 raise self._damaged(f"item {number}")
             yield Item(
                 id=number,
@@ -636,16 +639,18 @@ class Journal:
                 keys=tuple(keys.split()),
                 rank=rank,
                 outcome=Outcome(state=_STATES[state], cause=cause, hint=hint),
-                steps=tuple([self._step(step[13:]) for step in steps if step[13] is not None]),
+                steps=tuple([self._step(step[14:]) for step in steps if step[14] is not None]),
             )
 
     def _step(self, row: Any) -> Step:
-        item, n, kind, before, want, planned, state, sent_at, after, total = row
-        if _rowsum(*row[:5]) != planned or _rowsum(item, n, state, sent_at, after) != total:
+        item, n, kind, target, back, before, want, planned, state, sent_at, after, total = row
+        if _rowsum(*row[:7]) != planned or _rowsum(item, n, state, sent_at, after) != total:
             raise self._damaged(f"item {item} step {n}")
         return Step(
             n=n,
             kind=kind,
+            target=target,
+            back=bool(back),
             before=self._unpacked(before),
             want=self._unpacked(want),
             state=state,
@@ -692,6 +697,12 @@ class Journal:
         if blake2b(text.encode(), digest_size=16).hexdigest() != value["$text"]:
             raise self._damaged(f"text {value['$text']}")
         return text
+
+
+def _digest(*values: object) -> int:
+    """Of what a change is: 63 bits, so that equal ones are found together."""
+    digest = blake2b(orjson.dumps(values), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True) >> 1
 
 
 def _move_step(item: Item, n: int, state: str, at: float | None, after: str | None) -> Write:

@@ -175,7 +175,9 @@ def test_the_id_may_stand_under_hook_id() -> None:
     assert hook_in({"hook_id": "A", "name": "n"})[0] == "A"
 
 
-STEP = Step(kind="update", before={"enabled": True, "name": "n"}, want={"enabled": False})
+STEP = Step(
+    kind="update", target="h", before={"enabled": True, "name": "n"}, want={"enabled": False}
+)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,7 @@ def test_an_edit_survives_the_journal() -> None:
 def test_a_change_is_told_in_a_few_words() -> None:
     step = Step(
         kind="update",
+        target="h",
         before={"enabled": True, "script": "a\nb", "dependencies": {}},
         want={"enabled": False, "script": "a", "dependencies": {"axios": "1.7.9"}},
     )

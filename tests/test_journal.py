@@ -30,7 +30,7 @@ def staged(name: str, *tenants: str, line: int = 1, given: bool = False) -> Stag
 
 
 def item(edit: int, target: str, **more: Any) -> Item:
-    step = Step(kind="update", before={"script": "x"}, want={"script": LONG})
+    step = Step(kind="update", target="h", before={"script": "x"}, want={"script": LONG})
     return Item(edit=edit, target=target, label="name", keys=(target,), steps=(step,), **more)
 
 
