@@ -8,6 +8,7 @@ BulkhooksError
 ├── JournalError       damaged, or cannot be written (exit status 4)
 ├── TenantError        one tenant's lane ends: credentials, scope, network, hooks gone
 ├── ItemError          one item fails, the lane goes on
+│   ├── NoValue        a reference to a credential or a secret's value leads to nothing
 │   ├── Gone           what the item is for is not there any more
 │   └── Unsure         a request went out and no answer that can be relied on came back
 └── Stopped            a person asked to stop before this was sent
@@ -88,6 +89,10 @@ class ItemError(BulkhooksError):
     def __init__(self, cause: str, hint: str = "") -> None:
         self.cause, self.hint = cause, hint
         super().__init__(f"{cause}: {hint}" if hint else cause)
+
+
+class NoValue(ItemError):
+    """A reference leads to no value that can be used. What was found is never shown."""
 
 
 class Gone(ItemError):

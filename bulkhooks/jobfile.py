@@ -6,55 +6,38 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
-from typing import Final, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 import orjson
 
+from .edits import EditCheck
 from .errors import BadInput, Complaint
-from .hooks import ID, NAME, Edit, HookMatch, Trigger
-from .items import Fields
+from .hooks import Edit
 from .pacing import Limits
 from .source import (
-    Document,
     Findings,
-    dotted,
+    Lines,
     not_json,
     read_document,
-    read_file,
     read_lines,
     refused,
     shown,
     walk_json,
 )
-from .tenants import Tenant, limits_in
+from .tenants import Tenant, limits_in, tags_in
 
 #: Bytes in a job that is one document, at most; a longer one is written as JSON Lines or CSV.
 MAX_DOCUMENT: Final = 1_000_000
-#: Bytes in a hook's script, at most. Auth0 documents no limit for hooks; for Actions it is 100 kB.
-MAX_SCRIPT: Final = 1_000_000
 
 #: Edits as they are written: line, key of the edit in its document, edit. What is wrong with the
 #: way they are put is added to the findings on the way.
 _Rows: TypeAlias = Callable[[Findings], Iterator[tuple[int, str, object]]]
 
 _JOB_NAME: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}\Z")
-#: npm's rule for package names; names from before the rule may have capitals.
-_PACKAGE: Final = re.compile(r"(@[A-Za-z0-9~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~-][A-Za-z0-9._~-]*\Z")
-_GLOB: Final = re.compile(r"[*?\[]")
-#: What a glob can hold and still match a hook's name.
-_HOOK_GLOB: Final = re.compile(r"[a-zA-Z0-9 \-*?\[\]!]+\Z")
-_NAME_RULE: Final = "letters, digits, spaces and hyphens, a letter or digit first and last"
-_TRIGGERS: Final[tuple[str, ...]] = get_args(Trigger)
-
-_JOB: Final = dict.fromkeys(("name", "note", "edits", "limits")).keys()
-_EDIT: Final = dict.fromkeys(
-    ("tenant", "tenants", "hook", "hooks", "set", "expect", "id", "note", "allow_empty")
-).keys()
-_TAGS: Final = dict.fromkeys(("tags",)).keys()
+_JOB: Final = dict.fromkeys(("name", "note", "only_tags", "edits", "limits")).keys()
+#: Fields of `set` that have a column.
+_SET: Final = frozenset({"enabled", "name", "script_file", "script"})
 _COLUMNS: Final = dict.fromkeys(
     ("tenant", "hook", "enabled", "name", "script_file", "script", "id", "note")
 ).keys()
@@ -67,8 +50,11 @@ class Job:
     name: str  #: makes a file name; the journal is named by it
     note: str | None
     limits: Limits
+    #: A guard: every tenant that an edit reaches must have one of these; none given: no guard.
+    only_tags: tuple[str, ...]
     path: Path | None  #: None: built in code
     _folder: Path
+    _lines: Lines
     _header: tuple[Complaint, ...]
     _rows: _Rows
 
@@ -84,9 +70,9 @@ class Job:
         then nothing may be done with what came. (Of more than 10,000 complaints the rest are
         counted.)
         """
-        found = Findings(self.name if self.path is None else str(self.path))
+        found = Findings(self.name if self.path is None else str(self.path), self._lines)
         found.take(*self._header)
-        check = _Check(found, tenants, self._folder)
+        check = EditCheck(found, tenants, self._folder, self.only_tags)
         empty = True
         for line, key, raw in self._rows(found):
             empty = False
@@ -107,12 +93,13 @@ class Job:
         *,
         note: str | None = None,
         limits: Limits | None = None,
+        only_tags: Iterable[str] = (),
         folder: Path | None = None,
     ) -> Job:
         """A job built in code: edits are written exactly as in a file, and copied here.
 
-        `folder` is where script files are, the working directory unless given. What is wrong is
-        raised by `edits`, with an edit's number from 1 as its line.
+        `folder` is where the files are that edits name, the working directory unless given. What
+        is wrong is raised by `edits`, with an edit's number from 1 as its line.
         """
         header = Findings(name)
         _check_job_name(header, "name", name)
@@ -128,8 +115,10 @@ class Job:
             name=name,
             note=note,
             limits=limits or Limits(),
+            only_tags=tuple(only_tags),
             path=None,
             _folder=folder or Path.cwd(),
+            _lines={},
             _header=tuple(header.complaints),
             _rows=lambda found: _json_rows(_numbered(lines, found), found),
         )
@@ -166,16 +155,23 @@ def _document_job(path: Path) -> Job:
         _check_job_name(found, "", path.stem)
     if "note" in raw:
         note = found.text("note", raw["note"])
+    only_tags: tuple[str, ...] = ()
+    if "only_tags" in raw:
+        only_tags = tags_in(found, "only_tags", raw["only_tags"])
+        if raw["only_tags"] == []:
+            found.add("only_tags", "is an empty list")
     if not isinstance(raw.get("edits"), list):
         found.add("edits", "must be a list of edits")
     return Job(
         name=name or path.stem,
         note=note,
         limits=limits_in(found, "", raw),
+        only_tags=only_tags,
         path=path,
         _folder=path.parent,
+        _lines=document.lines,
         _header=tuple(found.complaints),
-        _rows=lambda found: _document_rows(document, raw.get("edits"), found),
+        _rows=lambda found: _document_rows(raw.get("edits"), found),
     )
 
 
@@ -188,8 +184,10 @@ def _list_job(path: Path, rows: _Rows) -> Job:
         name=path.stem,
         note=None,
         limits=Limits(),
+        only_tags=(),
         path=path,
         _folder=path.parent,
+        _lines={},
         _header=tuple(found.complaints),
         _rows=rows,
     )
@@ -206,13 +204,10 @@ def _check_job_name(found: Findings, key: str, value: object) -> str | None:
 # ---- edits as they are written, out of each kind of file
 
 
-def _document_rows(
-    document: Document, edits: object, found: Findings
-) -> Iterator[tuple[int, str, object]]:
-    found.lines = document.lines
+def _document_rows(edits: object, found: Findings) -> Iterator[tuple[int, str, object]]:
     for index, raw in enumerate(edits if isinstance(edits, list) else ()):
         key = f"edits[{index}]"
-        yield document.lines.get(key, 1), key, raw
+        yield found.lines.get(key, 1), key, raw
 
 
 def _json_rows(lines: Iterable[bytes], found: Findings) -> Iterator[tuple[int, str, object]]:
@@ -317,247 +312,3 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-# ---- one edit
-
-
-class _Check:
-    """Checks edits one by one; all that is wrong with them goes to the findings."""
-
-    def __init__(self, found: Findings, tenants: Mapping[str, Tenant], folder: Path) -> None:
-        self._found = found
-        self._tenants = tenants
-        self._tags = sorted({tag for tenant in tenants.values() for tag in tenant.tags})
-        self._rank = {name: rank for rank, name in enumerate(tenants)}
-        self._folder = folder
-        # Long jobs say the same again and again: what costs time is done once.
-        self._named = lru_cache(maxsize=1000)(self._find_named)
-        self._script = lru_cache(maxsize=32)(self._read_script)
-
-    def edit(self, raw: object, line: int) -> Edit | None:
-        """The edit that `raw` is; None, with complaints, if it is none."""
-        found = self._found
-        before = found.count
-        written = found.mapping("", raw, _EDIT)
-        if not written:
-            return None
-        tenants = self._tenants_of(written)
-        match = self._match(written)
-        fields = self._set(written)
-        expect = self._fields("expect", written["expect"], _EXPECT) if "expect" in written else {}
-        ident = found.text("id", written["id"]) if "id" in written else None
-        if ident is not None and not (len(ident) <= 200 and ident.isprintable()):
-            found.add("id", "must be one line of at most 200 characters")
-        note = found.text("note", written["note"]) if "note" in written else None
-        allow_empty = "allow_empty" in written and found.boolean(
-            "allow_empty", written["allow_empty"]
-        )
-        if found.count != before:
-            return None
-        return Edit(
-            digest=_digest(written),
-            line=line,
-            tenants=tenants,
-            match=match,
-            one="hook" in written,
-            set=fields,
-            expect=expect,
-            id=ident,
-            note=note,
-            allow_empty=bool(allow_empty),
-        )
-
-    def _only(self, edit: Mapping[str, object], one: str, many: str) -> str | None:
-        """Which of two keys is there."""
-        if (one in edit) == (many in edit):
-            self._found.add("", f"needs exactly one of `{one}` and `{many}`")
-            return None
-        return one if one in edit else many
-
-    def _tenants_of(self, edit: Mapping[str, object]) -> tuple[str, ...]:
-        key = self._only(edit, "tenant", "tenants")
-        if key is None:
-            return ()
-        value = edit[key]
-        if key == "tenant":
-            name = self._found.text(key, value)
-            if name is not None and name not in self._tenants and _GLOB.search(name):
-                self._found.add(key, f"must be one name; for a glob write `tenants: {name}`")
-                return ()
-            return () if name is None else self._names(key, name)
-        if isinstance(value, dict):
-            return self._tagged(value)
-        if not isinstance(value, list):
-            name = self._found.text(key, value)
-            return () if name is None else self._names(key, name)
-        if not value:
-            self._found.add(key, "is an empty list")
-        every: set[str] = set()
-        for index, item in enumerate(value):
-            name = self._found.text(f"{key}[{index}]", item)
-            if name is not None:
-                every.update(self._names(f"{key}[{index}]", name))
-        return tuple(sorted(every, key=self._rank.__getitem__))
-
-    def _names(self, key: str, name: str) -> tuple[str, ...]:
-        """The tenants of a name or glob."""
-        names = self._named(name)
-        if not names:
-            kind = "tenant" if not _GLOB.search(name) else "tenants"
-            self._found.unknown(key, kind, name, self._tenants)
-        return names
-
-    def _find_named(self, name: str) -> tuple[str, ...]:
-        if name in self._tenants:
-            return (name,)
-        if not _GLOB.search(name):
-            return ()
-        return tuple(known for known in self._tenants if fnmatchcase(known, name))
-
-    def _tagged(self, value: object) -> tuple[str, ...]:
-        found = self._found
-        raw = found.mapping("tenants", value, _TAGS).get("tags")
-        if not isinstance(raw, list) or not raw:
-            found.add("tenants.tags", "must be a list like [prod, eu]")
-            return ()
-        before = found.count
-        tags: set[str] = set()
-        for index, item in enumerate(raw):
-            tag = found.text(f"tenants.tags[{index}]", item)
-            if tag is not None and tag not in self._tags:
-                found.unknown(f"tenants.tags[{index}]", "tag", tag, self._tags)
-            elif tag is not None:
-                tags.add(tag)
-        names = tuple(name for name, tenant in self._tenants.items() if tenant.tags >= tags)
-        if not names and found.count == before:
-            found.add("tenants.tags", "no tenant has all of these tags")
-        return names
-
-    def _match(self, edit: Mapping[str, object]) -> HookMatch:
-        found = self._found
-        key = self._only(edit, "hook", "hooks")
-        if key is None:
-            return HookMatch()
-        value = edit[key]
-        if key == "hook" and not isinstance(value, dict):
-            _hook_id(found, key, value)
-            return HookMatch(id=value if isinstance(value, str) else None)
-        if key == "hooks":
-            return HookMatch(**self._fields(key, value, _MANY))
-        raw = self._fields(key, value, _ONE)
-        if raw and not ("id" in raw or "name" in raw):
-            found.add(key, "needs `name` or `id`; to change every match, write `hooks`")
-        return HookMatch(**raw)
-
-    def _set(self, edit: Mapping[str, object]) -> Fields:
-        found = self._found
-        if "set" not in edit:
-            found.add("", "says nothing to do: needs `set`")
-            return {}
-        fields = self._fields("set", edit["set"], _SET)
-        if "script_file" not in fields:
-            return fields
-        written = fields.pop("script_file")
-        if "script" in fields:
-            found.add("set", "needs at most one of `script` and `script_file`")
-        elif isinstance(written, str) and written:
-            fields["script"], wrong = self._script(written)
-            if wrong:
-                found.add("set.script_file", f"{shown(written)} {wrong}")
-        return fields
-
-    def _fields(self, key: str, value: object, checks: Mapping[str, _FieldCheck]) -> Fields:
-        """A mapping of fields, each checked."""
-        fields = dict(self._found.mapping(key, value, checks.keys()))
-        for name, inner in fields.items():
-            checks[name](self._found, f"{key}.{name}", inner)
-        return fields
-
-    def _read_script(self, written: str) -> tuple[str, str]:
-        """The text of a script file, and what is wrong with it."""
-        try:
-            folder = self._folder.resolve()
-            path = (folder / written).resolve(strict=True)
-            if not path.is_relative_to(folder):
-                return "", "is outside the job file's folder"
-            text = read_file(path, MAX_SCRIPT).decode()
-        except UnicodeDecodeError:
-            return "", "is not UTF-8"
-        except FileNotFoundError:
-            return "", "is not there"
-        except OSError as error:
-            return "", f"cannot be read: {error.strerror}"
-        except (ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
-            return "", str(error)
-        return text, "" if text else "is empty"
-
-
-def _digest(written: Mapping[str, object]) -> str:
-    content = {key: value for key, value in written.items() if key not in ("id", "note")}
-    return blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
-
-
-def _hook_id(found: Findings, key: str, value: object) -> None:
-    text = found.text(key, value)
-    if text is not None and not ID.match(text):
-        what = f"{shown(text)} is no hook id: letters, digits and hyphens"
-        found.add(key, f"{what}; by name it is {{name: ...}}" if key == "hook" else what)
-
-
-def _hook_name(found: Findings, key: str, value: object) -> None:
-    text = found.text(key, value)
-    if text is not None and not NAME.match(text):
-        found.add(key, f"{shown(text)} is no hook name: {_NAME_RULE}")
-
-
-def _hook_glob(found: Findings, key: str, value: object) -> None:
-    text = found.text(key, value)
-    if text is not None and not _HOOK_GLOB.match(text):
-        found.add(key, f"{shown(text)} matches no hook name: {_NAME_RULE}")
-
-
-def _trigger(found: Findings, key: str, value: object) -> None:
-    text = found.text(key, value)
-    if text is not None and text not in _TRIGGERS:
-        found.unknown(key, "trigger", text, _TRIGGERS)
-
-
-def _dependencies(found: Findings, key: str, value: object) -> None:
-    if not isinstance(value, dict):
-        found.add(key, f"must be a mapping of packages to versions, not {shown(value)}")
-        return
-    for name, version in value.items():
-        at = dotted(key, name)
-        if len(name) > 214 or not _PACKAGE.match(name):
-            found.add(at, f"{shown(name)} is no npm package name")
-        text = found.text(at, version)
-        if text is not None and not (len(text) <= 200 and text.isprintable()):
-            found.add(at, f"{shown(text)} is no version")
-
-
-_FieldCheck: TypeAlias = Callable[[Findings, str, object], object]
-_MANY: Final[Mapping[str, _FieldCheck]] = {
-    "id": _hook_id,
-    "name": _hook_glob,
-    "triggerId": _trigger,
-    "enabled": Findings.boolean,
-}
-_ONE: Final[Mapping[str, _FieldCheck]] = {
-    "id": _hook_id,
-    "name": _hook_name,
-    "triggerId": _trigger,
-}
-_EXPECT: Final[Mapping[str, _FieldCheck]] = {
-    "name": _hook_name,
-    "enabled": Findings.boolean,
-    "triggerId": _trigger,
-    "dependencies": _dependencies,
-}
-_SET: Final[Mapping[str, _FieldCheck]] = {
-    "name": _hook_name,
-    "script": Findings.text,
-    "script_file": Findings.text,
-    "enabled": Findings.boolean,
-    "dependencies": _dependencies,
-}

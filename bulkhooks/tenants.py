@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import shlex
-import signal
-import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from .errors import TenantError
 from .pacing import Limits
-from .source import Findings, Plain, dotted, number, read_document, read_file, shown
+from .references import Reference
+from .source import Findings, dotted, number, read_document, shown
 
 #: Bytes in a tenants file, at most: a few tens of thousands of tenants.
 _MAX_FILE: Final = 10_000_000
-#: Bytes in a credential's file, at most.
-_MAX_CREDENTIAL: Final = 100_000
-#: Seconds that a `cmd:` may take.
-_CMD_TIMEOUT: Final = 30.0
 
 #: Names stand in URLs, globs and file names.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
@@ -33,7 +24,6 @@ _NAME_RULE: Final = "letters, digits, `.`, `_` and `-`, the first a letter or di
 _LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?=.{{4,253}}\Z){_LABEL}(\.{_LABEL})+\Z")
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/*\Z", re.IGNORECASE)
-_ENV: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SHARE: Final = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%\Z")
 _RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*/\s*(s|m|min)\Z")
 _RULES: Final = {
@@ -41,70 +31,14 @@ _RULES: Final = {
     "max_rate": 'must be more than 0: "10/s", "100/m" or a number a second',
     "concurrency": "must be a whole number from 1 to 64",
 }
-_KINDS: Final[dict[str, Literal["env", "file", "cmd"]]] = {
-    "env": "env",
-    "file": "file",
-    "cmd": "cmd",
-}
-_REFERENCE_RULE: Final = "must be a reference: env:NAME, file:PATH or cmd:COMMAND"
 _FILE: Final = {"defaults": None, "tenants": None}
 _DEFAULTS: Final = {"limits": None}
 _TENANT: Final = dict.fromkeys(
-    ("domain", "base_url", "tags", "token", "client_id", "client_secret", "audience", "limits")
+    (
+        *("domain", "base_url", "tags", "token", "client_id", "client_secret", "audience"),
+        *("limits", "protected"),
+    )
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """Where a credential is to be found. The credential itself is never kept, shown or logged."""
-
-    kind: Literal["env", "file", "cmd"]
-    value: str  #: the variable's name, the path or the command line
-    folder: Path  #: of the file that names it: relative paths and commands start there
-
-    def resolve(self) -> str:
-        """Fetches the credential: reads a variable or a file, or runs a command.
-
-        A command runs without a shell, for 30 s at most, so call this from a thread. Raises
-        TenantError, which says what to do and never what was found.
-        """
-        fetch = {"env": self._variable, "file": self._content, "cmd": self._output}[self.kind]
-        text, hint = fetch()
-        if not text:
-            raise TenantError("no credential", hint)
-        if not text.isprintable():
-            raise TenantError("the credential is more than one line of text", hint)
-        return text
-
-    def _variable(self) -> tuple[str, str]:
-        return os.environ.get(self.value, ""), f"set environment variable {self.value}"
-
-    def _content(self) -> tuple[str, str]:
-        hint = f"write it into file {self.value}"
-        try:
-            text = read_file(self.folder / self.value, _MAX_CREDENTIAL).decode()
-        except UnicodeDecodeError:
-            raise TenantError("no credential", f"file {self.value} is not UTF-8") from None
-        except ValueError as error:
-            raise TenantError("no credential", f"file {self.value} {error}") from None
-        return text.rstrip("\r\n"), hint
-
-    def _output(self) -> tuple[str, str]:
-        # Not even the command's name is shown: `cmd:TOKEN=... tool` is soon written.
-        try:
-            status, output = _run(shlex.split(self.value), self.folder)
-            text = output.decode().strip()
-        except subprocess.TimeoutExpired:
-            hint = f"its cmd: took longer than {_CMD_TIMEOUT:.0f} s"
-            raise TenantError("no credential", hint) from None
-        except OSError as error:
-            hint = f"its cmd: cannot be run: {os.strerror(error.errno or 0)}"
-            raise TenantError("no credential", hint) from None
-        except UnicodeDecodeError:
-            raise TenantError("no credential", "its cmd: printed no UTF-8") from None
-        if status:
-            raise TenantError("no credential", f"its cmd: ended with status {status}")
-        return text, "its cmd: must print the credential and nothing else"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +79,8 @@ class Tenant:
     base_url: str  #: without a slash at the end; the API is at {base_url}/api/v2
     credential: Credential
     tags: frozenset[str] = frozenset()
+    #: Nothing is written there unless the tenant is named beside the job.
+    protected: bool = False
     #: The tenant's own; they go over the job's.
     limits: Limits = field(default_factory=Limits)
     #: The file's defaults; the job's go over them.
@@ -245,14 +181,16 @@ def _tenant(
         return None
     base_url = _base_url(found, key, raw)
     credential = _credential(found, key, raw, folder)
-    tags = _tags(found, f"{key}.tags", raw["tags"]) if "tags" in raw else frozenset[str]()
+    tags = tags_in(found, f"{key}.tags", raw["tags"]) if "tags" in raw else ()
     limits = limits_in(found, key, raw)
+    protected = "protected" in raw and found.boolean(f"{key}.protected", raw["protected"])
     if base_url is None or credential is None:
         return None
     return Tenant(
         name=name,
         base_url=base_url,
-        tags=tags,
+        tags=frozenset(tags),
+        protected=bool(protected),
         credential=credential,
         limits=limits,
         default_limits=default_limits,
@@ -312,18 +250,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _tags(found: Findings, key: str, value: object) -> frozenset[str]:
+def tags_in(found: Findings, key: str, value: object) -> tuple[str, ...]:
+    """The tags that `value` lists; what is wrong with them is added to `found`."""
     if not isinstance(value, list):
         found.add(key, f"must be a list like [prod, eu], not {shown(value)}")
-        return frozenset()
-    tags = set()
+        return ()
+    tags = []
     for index, item in enumerate(value):
         tag = found.text(f"{key}[{index}]", item)
         if tag is not None and not _NAME.match(tag):
             found.add(f"{key}[{index}]", f"bad tag {shown(tag)}: must be {_NAME_RULE}")
         elif tag is not None:
-            tags.add(tag)
-    return frozenset(tags)
+            tags.append(tag)
+    return tuple(tags)
 
 
 def _credential(
@@ -354,48 +293,8 @@ def _credential(
 
 
 def _reference(found: Findings, key: str, value: object, folder: Path) -> Reference | None:
-    """What a credential refers to. No complaint shows the value: it may be the credential."""
-    text = value.text if isinstance(value, Plain) else value
-    word, _, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
-    kind = _KINDS.get(word)
-    if kind is None:
-        found.add(key, _REFERENCE_RULE)
-    elif not rest.strip() or not rest.isprintable():
-        found.add(key, f"must have one line of text after {kind}:")
-    elif kind == "env" and not _ENV.match(rest):
-        found.add(key, "must have a variable's name after env: letters, digits and `_`")
-    elif kind == "cmd" and not _splits(rest):
-        found.add(key, "has a quote that does not end, or no command")
-    else:
-        return Reference(kind=kind, value=rest, folder=folder)
-    return None
-
-
-def _splits(command: str) -> bool:
     try:
-        return bool(shlex.split(command))
-    except ValueError:
-        return False
-
-
-def _run(words: list[str], folder: Path) -> tuple[int, bytes]:
-    """Exit status and stdout of a command; it and what it started are killed at the timeout.
-
-    Its stderr goes nowhere: it may hold secrets.
-    """
-    with subprocess.Popen(
-        words,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            output, _ = process.communicate(timeout=_CMD_TIMEOUT)
-        except BaseException:
-            # A child of the command that holds the pipe would keep us waiting beyond its parent.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise
-        return process.returncode, output
+        return Reference.parse(value, folder)
+    except ValueError as error:
+        found.add(key, str(error))
+        return None

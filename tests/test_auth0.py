@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,8 +20,9 @@ from bulkhooks.errors import BulkhooksError, Gone, ItemError, Stopped, TenantErr
 from bulkhooks.gates import Deadlines, Stop
 from bulkhooks.items import Call
 from bulkhooks.pacing import Limiter
+from bulkhooks.references import Reference
 from bulkhooks.sandbox import Request, Sandbox, serve
-from bulkhooks.tenants import ClientSecret, Given
+from bulkhooks.tenants import ClientSecret, Given, StaticToken
 
 
 async def no_mark() -> None:
@@ -316,6 +318,19 @@ async def test_a_refused_client_stops_the_tenant(answer: bytes) -> None:
             with pytest.raises(TenantError, match="no token: the tenant answered"):
                 await client.read(LIST)
         assert asked == {"POST": 1}
+
+
+@pytest.mark.parametrize("written", ["env:NOT_THERE", "file:not-there", "cmd:false"])
+async def test_a_credential_that_cannot_be_had_stops_the_tenant(
+    tmp_path: Path, written: str
+) -> None:
+    credential = StaticToken(token=Reference.parse(written, tmp_path))
+    tenant = Tenant(name="t0", base_url="https://t0.example", credential=credential)
+    async with client_of("", tenant=tenant) as client:
+        with pytest.raises(TenantError) as caught:
+            await client.read(LIST)
+    assert caught.value.cause == "no credential"
+    assert caught.value.hint
 
 
 def all_of(error: type[BaseException]) -> set[type[BaseException]]:

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhooks import jobfile, source
+from bulkhooks import edits as edits_module
+from bulkhooks import source
 from bulkhooks.errors import BadInput, Complaint
 from bulkhooks.hooks import Edit, HookMatch
 from bulkhooks.jobfile import Job, load_job
 from bulkhooks.pacing import Limits
-from bulkhooks.tenants import Reference, StaticToken, Tenant, load_tenants
+from bulkhooks.references import Reference
+from bulkhooks.tenants import StaticToken, Tenant, load_tenants
 
 JOBS = Path(__file__).parent.parent / "jobs"
 HOOK = "01GEPVQNVSHW1ZVB7WVPRYKX18"
@@ -181,6 +183,12 @@ def test_the_samples_are_right(path: Path) -> None:
         (["dev", "prod-*", "dev"], ("prod-z", "prod-a", "dev")),
         ({"tags": ["eu"]}, ("prod-z", "dev")),
         ({"tags": ["eu", "prod"]}, ("prod-z",)),
+        ({"names": "prod-*"}, ("prod-z", "prod-a")),
+        ({"names": ["dev", "prod-*"], "tags": ["eu"]}, ("prod-z", "dev")),
+        ({"not": "dev"}, ("prod-z", "prod-a")),
+        ({"tags": ["eu"], "not": "prod-*"}, ("dev",)),
+        ({"names": "*", "not": ["prod-z", {"tags": ["us"]}]}, ("dev",)),
+        ({"names": "prod-*", "not": {"tags": ["prod", "eu"]}}, ("prod-a",)),
     ],
 )
 def test_tenants_come_once_each_in_the_order_of_their_file(
@@ -224,6 +232,68 @@ def test_hooks_are_named_by_id_name_or_selector(
 )
 def test_what_the_api_takes_can_be_set(fields: dict[str, object]) -> None:
     assert one_edit(set=fields).set == fields
+
+
+NEW: dict[str, object] = {"name": "audit", "triggerId": "post-user-registration", "script": "x"}
+
+
+def test_a_hook_is_created_with_secrets(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("text")
+    fields = {**NEW, "script": None, "script_file": "a.js", "enabled": True, "dependencies": {}}
+    create = {key: value for key, value in fields.items() if value is not None}
+    row = {"tenants": "prod-*", "create": create, "set_secrets": {"A": "env:A"}}
+    (edit,) = Job.of("job", [row], folder=tmp_path).edits(TENANTS)
+    assert edit.create == {
+        "name": "audit",
+        "triggerId": "post-user-registration",
+        "script": "text",
+        "enabled": True,
+        "dependencies": {},
+    }
+    assert (edit.match, edit.one, edit.set_secrets) == (HookMatch(), True, {"A": "env:A"})
+    assert edit.tenants == ("prod-z", "prod-a")
+
+
+@pytest.mark.parametrize("target", [{"hook": HOOK}, {"hooks": {"name": "old-*"}}])
+def test_hooks_are_deleted(target: dict[str, object]) -> None:
+    edit = one_edit(**{"hook": None, **target}, set=None, delete=True, expect={"enabled": False})
+    assert (edit.delete, edit.set, edit.expect) == (True, {}, {"enabled": False})
+    assert edit.one == ("hook" in target)
+
+
+def test_secrets_are_set_by_reference_and_removed_by_name(tmp_path: Path) -> None:
+    secrets = {"API_KEY": "env:KEY", "cert.pem": "file:keys/c.pem", "b": "file:/run/b"}
+    row = written(set_secrets=secrets, remove_secrets=["OLD", "OLDER", "OLD"])
+    (edit,) = Job.of("job", [row], folder=tmp_path).edits(TENANTS)
+    assert edit.set_secrets == {
+        "API_KEY": "env:KEY",
+        "cert.pem": f"file:{tmp_path}/keys/c.pem",
+        "b": "file:/run/b",
+    }
+    assert edit.remove_secrets == ("OLD", "OLDER")
+    assert edit.set == {"enabled": False}
+    assert one_edit(set=None, set_secrets={"A": "file:a"}).set_secrets == {
+        "A": f"file:{Path.cwd()}/a"
+    }
+    assert one_edit(set=None, remove_secrets=["A"]).remove_secrets == ("A",)
+
+
+def test_the_path_of_a_secret_is_absolute_though_the_jobs_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("job.json").write_text(json.dumps({"edits": [written(set_secrets={"A": "file:a"})]}))
+    (edit,) = load_job(Path("job.json")).edits(TENANTS)
+    assert edit.set_secrets == {"A": f"file:{tmp_path}/a"}
+
+
+def test_any_field_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("text")
+    expect = {**NEW, "enabled": True, "dependencies": {"a": "1"}}
+    assert one_edit(expect=expect).expect == expect
+    row = written(expect={"script_file": "a.js"})
+    (edit,) = Job.of("job", [row], folder=tmp_path).edits(TENANTS)
+    assert edit.expect == {"script": "text"}
 
 
 def test_a_csv_cell_that_is_empty_leaves_its_field_alone(tmp_path: Path) -> None:
@@ -275,7 +345,7 @@ def test_the_digest_does_not_change_from_version_to_version() -> None:
     ("changed", "key", "what"),
     [
         ({"set": {"enbled": True}}, "set.enbled", "unknown key `enbled`; did you mean `enabled`?"),
-        ({"delete": True}, "delete", "unknown key `delete`"),
+        ({"delte": True}, "delte", "unknown key `delte`; did you mean `delete`?"),
         ({"set": {"\x1b[31m": 1}}, "set.?[31m", "unknown key `?[31m`"),
         ({"tenant": None}, "", "exactly one of `tenant` and `tenants`"),
         ({"tenants": "dev"}, "", "exactly one of `tenant` and `tenants`"),
@@ -296,6 +366,26 @@ def test_the_digest_does_not_change_from_version_to_version() -> None:
         ({"tenant": None, "tenants": {"tags": ["eur"]}}, "tenants.tags[0]", "did you mean `eu`?"),
         ({"tenant": None, "tenants": {"tags": ["us", "dev"]}}, "tenants.tags", "all of these"),
         ({"tenant": None, "tenants": {"tags": "eu"}}, "tenants.tags", "must be a list"),
+        ({"tenant": None, "tenants": {}}, "tenants", "is empty; the keys are `names`, `tags`"),
+        ({"tenant": None, "tenants": {"name": "dev"}}, "tenants.name", "did you mean `names`?"),
+        ({"tenant": None, "tenants": {"names": "prd"}}, "tenants.names", "unknown tenant `prd`"),
+        ({"tenant": None, "tenants": {"names": []}}, "tenants.names", "empty list"),
+        ({"tenant": None, "tenants": {"not": "*"}}, "tenants", "no tenant is left"),
+        ({"tenant": None, "tenants": {"names": "dev", "tags": ["us"]}}, "tenants", "no tenant"),
+        ({"tenant": None, "tenants": {"not": ["dev", "x*"]}}, "tenants.not[1]", "unknown tenants"),
+        ({"tenant": None, "tenants": {"not": [["dev"]]}}, "tenants.not[0]", "must be text"),
+        ({"tenant": None, "tenants": {"not": {"names": "dev"}}}, "tenants.not.names", "unknown"),
+        ({"tenant": None, "tenants": {"not": {}}}, "tenants.not", "is empty"),
+        (
+            {"tenant": None, "tenants": {"not": [{"tags": ["eur"]}]}},
+            "tenants.not[0].tags[0]",
+            "did you mean `eu`?",
+        ),
+        (
+            {"tenant": None, "tenants": {"not": {"tags": ["us", "dev"]}}},
+            "tenants.not.tags",
+            "no tenant has all of these tags",
+        ),
         ({"hook": "check email"}, "hook", "{name: ...}"),
         ({"hook": True}, "hook", "must be text, not true"),
         ({"hook": {}}, "hook", "is empty"),
@@ -325,7 +415,8 @@ def test_the_digest_does_not_change_from_version_to_version() -> None:
         ({"set": {"dependencies": {".a": "1"}}}, "set.dependencies..a", "no npm package name"),
         ({"set": {"dependencies": {"a b": "1"}}}, "set.dependencies.a b", "no npm package name"),
         ({"expect": {}}, "expect", "is empty"),
-        ({"expect": {"script": "x"}}, "expect.script", "unknown key"),
+        ({"expect": {"secrets": ["x"]}}, "expect.secrets", "unknown key"),
+        ({"expect": {"script": "x", "script_file": "y"}}, "expect", "at most one of"),
         ({"expect": {"enabled": "no"}}, "expect.enabled", "true or false"),
         ({"expect": None, "expects": {}}, "expects", "did you mean `expect`?"),
         ({"id": 5}, "id", "must be text"),
@@ -338,6 +429,104 @@ def test_a_wrong_edit_is_complained_of(changed: dict[str, object], key: str, wha
     (complaint,) = wrong_with(written(**changed))
     assert (complaint.key, complaint.line, complaint.file) == (key, 1, "job")
     assert what in complaint.what
+
+
+@pytest.mark.parametrize(
+    ("changed", "key", "what"),
+    [
+        ({"create": NEW}, "create", "does not go with `set`"),
+        ({"set": None, "hook": HOOK, "create": NEW}, "create", "does not go with `hook`"),
+        ({"set": None, "hooks": {}, "create": NEW}, "create", "does not go with `hooks`"),
+        ({"set": None, "create": NEW, "expect": {"name": "a"}}, "create", "go with `expect`"),
+        ({"set": None, "create": NEW, "remove_secrets": ["A"]}, "create", "`remove_secrets`"),
+        ({"set": None, "create": {}}, "create", "is empty"),
+        ({"set": None, "create": {**NEW, "id": HOOK}}, "create.id", "unknown key `id`"),
+        ({"set": None, "create": {"name": "a", "script": "x"}}, "create", "needs `triggerId`"),
+        ({"set": None, "create": {**NEW, "triggerId": "x"}}, "create.triggerId", "unknown trig"),
+        ({"set": None, "create": {**NEW, "name": "-"}}, "create.name", "no hook name"),
+        ({"set": None, "create": {**NEW, "script_file": "x"}}, "create", "at most one of"),
+        (
+            {"set": None, "create": {"name": "a", "triggerId": "send-phone-message"}},
+            "create",
+            "needs `script` or `script_file`",
+        ),
+        ({"hook": HOOK, "delete": True}, "delete", "does not go with `set`"),
+        (
+            {"hook": HOOK, "delete": True, "set_secrets": {"A": "env:A"}, "remove_secrets": ["B"]},
+            "delete",
+            "does not go with `set`, `set_secrets` and `remove_secrets`",
+        ),
+        ({"set": None, "hook": HOOK, "delete": False}, "delete", "must be true, not false"),
+        ({"set": None, "hook": HOOK, "delete": "true"}, "delete", "must be true, not `true`"),
+        ({"set": None, "delete": True}, "", "exactly one of `hook` and `hooks`"),
+        ({"hook": HOOK, "remove_secrets": "A"}, "remove_secrets", "must be a list of names"),
+        ({"hook": HOOK, "remove_secrets": []}, "remove_secrets", "must be a list of names"),
+        ({"hook": HOOK, "remove_secrets": [7]}, "remove_secrets[0]", "must be text, not `7`"),
+        ({"hook": HOOK, "remove_secrets": ["A B"]}, "remove_secrets[0]", "cannot name a secret"),
+        (
+            {"hook": HOOK, "set_secrets": {"A": "env:A"}, "remove_secrets": ["B", "A"]},
+            "remove_secrets[1]",
+            "`A` is set by the same edit",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_complained_of(
+    changed: dict[str, object], key: str, what: str
+) -> None:
+    (complaint,) = wrong_with(written(**{"hook": None, **changed}))
+    assert complaint.key == key
+    assert what in complaint.what
+
+
+@pytest.mark.parametrize(
+    ("secrets", "key", "what"),
+    [
+        ("s3cr3t", "", "must be a mapping of 1 to 20 names"),
+        (["s3cr3t"], "", "must be a mapping of 1 to 20 names"),
+        ({}, "", "must be a mapping of 1 to 20 names"),
+        ({f"N{number}": "env:A" for number in range(21)}, "", "1 to 20 names"),
+        ({"A": "s3cr3t"}, ".A", "must be a reference: env:NAME or file:PATH"),
+        ({"A": "cmd:echo s3cr3t"}, ".A", "must be a reference: env:NAME or file:PATH"),
+        ({"A": "env:s3cr3t value"}, ".A", "a variable's name after env:"),
+        ({"A": "file:"}, ".A", "must have one line of text after file:"),
+        ({"A": "file:s3cr3t\n"}, ".A", "must have one line of text after file:"),
+        ({"A": 333}, ".A", "must be a reference"),
+        ({"A": None}, ".A", "must be a reference"),
+        ({"A": ["s3cr3t"]}, ".A", "must be a reference"),
+        ({"A": "_VALUE_NOT_SHOWN_"}, ".A", "what Auth0 shows in place of a secret"),
+        ({"A": "_VALUE_NOT_SHOWN"}, ".A", "what Auth0 shows in place of a secret"),
+        ({"A B": "env:A"}, ".A B", "cannot name a secret"),
+        ({"": "env:A"}, ".", "cannot name a secret"),
+        ({"a" * 129: "env:A"}, f".{'a' * 129}", "cannot name a secret"),
+    ],
+)
+def test_a_secret_is_a_reference_and_never_shown(secrets: object, key: str, what: str) -> None:
+    (complaint,) = wrong_with(written(set=None, set_secrets=secrets))
+    assert complaint.key == f"set_secrets{key}"
+    assert what in complaint.what
+    assert not any(hidden in str(complaint) for hidden in ("s3cr3t", "333", "_VALUE_NOT_SHOWN"))
+
+
+def test_only_tags_guards_every_tenant_that_an_edit_reaches(tmp_path: Path) -> None:
+    text = """\
+only_tags: [us, prdo]
+edits:
+  - {tenants: "prod-*", hooks: {name: a}, set: {enabled: false}}
+  - {tenant: prod-a, hooks: {name: a}, set: {enabled: false}}
+  - {tenants: {not: prod-a}, hooks: {name: a}, set: {enabled: false}}
+"""
+    assert [str(found).split(".yaml:")[1] for found in complaints(tmp_path, "job.yaml", text)] == [
+        "1: only_tags[1]: unknown tag `prdo`; did you mean `prod`?",
+        "3: edits[0].tenants: reaches `prod-z`, which has none of only_tags (us, prdo)",
+        "5: edits[2].tenants: reaches `prod-z`, `dev`, which have none of only_tags (us, prdo)",
+    ]
+    many = {f"t{number}": tenant(f"t{number}", "a") for number in range(9)} | TENANTS
+    made = Job.of("job", [written(tenant=None, tenants="t*")], only_tags=["us"])
+    with pytest.raises(BadInput, match="reaches `t0`, `t1`, `t2` and 6 more, which have none"):
+        list(made.edits(many))
+    fits = Job.of("job", [written()], only_tags=["dev", "us"])
+    assert fits.only_tags == ("dev", "us")
+    assert len(list(fits.edits(TENANTS))) == 1
 
 
 def test_all_that_is_wrong_with_a_document_comes_at_once(tmp_path: Path) -> None:
@@ -529,6 +718,9 @@ def test_a_csv_is_read_on_after_a_bad_row(tmp_path: Path) -> None:
         ("job.yaml", f"name: {'a' * 101}\nedits: []", "cannot name a job"),
         ("job.yaml", "limits: {concurrency: 100}\nedits: []", "from 1 to 64"),
         ("job.yaml", "limits:\nedits: []", "must be a mapping, not null"),
+        ("job.yaml", "only_tags: prod\nedits: []", "must be a list like [prod, eu]"),
+        ("job.yaml", "only_tags: []\nedits: []", "only_tags: is an empty list"),
+        ("job.yaml", "only_tags: [a b]\nedits: []", "bad tag `a b`"),
     ],
 )
 def test_a_file_that_is_no_job_is_complained_of(
@@ -575,7 +767,7 @@ def test_a_script_stays_in_the_folder_of_its_job(tmp_path: Path) -> None:
     (folder / "loop.js").symlink_to(folder / "loop.js")
     (folder / "empty.js").touch()
     (folder / "latin.js").write_bytes(b"\xe4")
-    (folder / "long.js").write_bytes(b"x" * (jobfile.MAX_SCRIPT + 1))
+    (folder / "long.js").write_bytes(b"x" * (edits_module.MAX_SCRIPT + 1))
     cases = {
         "inside.js": None,
         "in.js": None,
@@ -664,7 +856,10 @@ VALUES = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["tenant", "tenants", "hook", "hooks", "set", "enabled", "name", "tags"]
+                [
+                    *("tenant", "tenants", "hook", "hooks", "set", "enabled", "name", "tags"),
+                    *("names", "not", "triggerId", "script", "script_file", "dependencies"),
+                ]
             )
             | st.text(),
             inner,
@@ -728,6 +923,10 @@ def test_any_damage_is_read_or_refused(
             "hook": VALUES,
             "hooks": VALUES,
             "set": VALUES,
+            "create": VALUES,
+            "delete": VALUES,
+            "set_secrets": VALUES | st.dictionaries(st.text(), st.just("env:A") | st.text()),
+            "remove_secrets": VALUES | st.lists(st.text()),
             "expect": VALUES,
             "id": VALUES,
         },
@@ -735,7 +934,7 @@ def test_any_damage_is_read_or_refused(
 )
 def test_any_value_is_an_edit_or_refused(edit: Any) -> None:
     with suppress(BadInput):
-        list(Job.of("job", [edit]).edits(TENANTS))
+        list(Job.of("job", [edit], only_tags=["us"]).edits(TENANTS))
 
 
 @settings(deadline=None, max_examples=200)

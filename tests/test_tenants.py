@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhooks import tenants as tenants_module
-from bulkhooks.errors import BadInput, Complaint, TenantError
+from bulkhooks.errors import BadInput, Complaint
 from bulkhooks.pacing import Limits
-from bulkhooks.tenants import ClientSecret, Reference, StaticToken, Tenant, load_tenants
+from bulkhooks.references import Reference
+from bulkhooks.tenants import ClientSecret, StaticToken, Tenant, load_tenants
 
 JOBS = Path(__file__).parent.parent / "jobs"
 GOOD = """\
@@ -28,6 +27,7 @@ tenants:
     client_secret: file:keys/acme.secret
     audience: https://acme.eu.auth0.com/api/v2/
     limits: {max_rate: 100/m, concurrency: 8}
+    protected: true
   local: {base_url: "http://127.0.0.1:9100/t0/", token: "env:LOCAL_TOKEN"}
 """
 
@@ -44,15 +44,6 @@ def complaints(folder: Path, text: str | bytes, name: str = "tenants.yaml") -> l
     return list(caught.value.complaints)
 
 
-def reference(kind: str, value: str, folder: Path) -> Reference:
-    (tenant,) = load(
-        folder, f"tenants: {{t: {{domain: a.example, token: '{kind}:{value}'}}}}"
-    ).values()
-    assert isinstance(tenant.credential, StaticToken)
-    assert isinstance(tenant.credential.token, Reference)
-    return tenant.credential.token
-
-
 def test_a_tenants_file_is_read_whole(tmp_path: Path) -> None:
     tenants = load(tmp_path, GOOD)
     assert tenants == {
@@ -60,6 +51,7 @@ def test_a_tenants_file_is_read_whole(tmp_path: Path) -> None:
             name="acme-prod",
             base_url="https://acme.eu.auth0.com",
             tags=frozenset({"prod", "eu"}),
+            protected=True,
             credential=ClientSecret(
                 client_id=Reference(kind="env", value="ACME_CLIENT_ID", folder=tmp_path),
                 client_secret=Reference(kind="file", value="keys/acme.secret", folder=tmp_path),
@@ -173,6 +165,7 @@ def test_bad_limits_are_complained_of(tmp_path: Path, limits: str, key: str, wha
         ("{domain: a.example, token: env:T, tags: prod}", ".tags", "must be a list"),
         ("{domain: a.example, token: env:T, tags: [eu, 2024]}", ".tags[1]", "in quotes"),
         ("{domain: a.example, token: env:T, tags: ['a b']}", ".tags[0]", "bad tag"),
+        ("{domain: a.example, token: env:T, protected: yes}", ".protected", "write true"),
         ("{domain: a.example, token: env:T, tag: []}", ".tag", "did you mean `tags`?"),
         ("{}", "", "is empty"),
         ("x", "", "must be a mapping"),
@@ -290,72 +283,6 @@ def test_a_missing_file_is_a_complaint(tmp_path: Path) -> None:
         load_tenants(tmp_path / "tenants.yaml")
     with pytest.raises(BadInput, match="is not a file"):
         load_tenants(tmp_path)
-
-
-# ---- references
-
-
-def test_a_variable_is_read_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    token = reference("env", "ACME_TOKEN", tmp_path)
-    with pytest.raises(TenantError) as caught:
-        token.resolve()
-    assert caught.value.cause == "no credential"
-    assert caught.value.hint == "set environment variable ACME_TOKEN"
-    monkeypatch.setenv("ACME_TOKEN", "marker")
-    assert token.resolve() == "marker"
-    assert "marker" not in repr(token)
-
-
-def test_a_file_is_read_beside_the_tenants_file(tmp_path: Path) -> None:
-    token = reference("file", "keys/t", tmp_path)
-    with pytest.raises(TenantError, match="file keys/t cannot be read: No such file"):
-        token.resolve()
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "t").write_text("marker\r\n")
-    assert token.resolve() == "marker"
-    for content in (b"", b"\n", b"\xff", b"marker\nmore", b"x" * 200_000):
-        (tmp_path / "keys" / "t").write_bytes(content)
-        with pytest.raises(TenantError) as caught:
-            token.resolve()
-        assert "marker" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("command", "what"),
-    [
-        ("no-such-command", "cannot be run"),
-        ("/", "cannot be run"),
-        ('sh -c "echo marker; echo marker >&2; exit 3"', "ended with status 3"),
-        ("true", "must print the credential"),
-        ("echo $HOME;echo", None),
-        (r'printf "\\377"', "printed no UTF-8"),
-        (r'printf "marker\\nmarker"', "more than one line"),
-    ],
-)
-def test_a_command_runs_without_a_shell(tmp_path: Path, command: str, what: str | None) -> None:
-    token = reference("cmd", command, tmp_path)
-    if what is None:
-        assert token.resolve() == "$HOME;echo"
-        return
-    with pytest.raises(TenantError) as caught:
-        token.resolve()
-    assert what in str(caught.value)
-    assert "marker" not in str(caught.value)
-
-
-def test_a_command_runs_beside_the_tenants_file(tmp_path: Path) -> None:
-    (tmp_path / "t").write_text(" marker \n")
-    assert reference("cmd", "cat t", tmp_path).resolve() == "marker"
-
-
-def test_a_command_that_takes_too_long_is_killed_with_its_children(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tenants_module, "_CMD_TIMEOUT", 0.2)
-    started = time.monotonic()
-    with pytest.raises(TenantError, match="took longer than"):
-        reference("cmd", 'sh -c "sleep 30 & sleep 30"', tmp_path).resolve()
-    assert time.monotonic() - started < 10
 
 
 # ---- whatever comes

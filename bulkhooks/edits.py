@@ -1,0 +1,435 @@
+"""One edit as it is written: what it is for, what it changes, and all that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, TypeAlias, get_args
+
+import orjson
+
+from .hooks import ID, NAME, Edit, HookMatch, Trigger
+from .items import Fields
+from .references import MASKS, Reference
+from .source import Findings, dotted, read_file, shown
+from .tenants import Tenant
+
+#: Bytes in a hook's script, at most. Auth0 documents no limit for hooks; for Actions it is 100 kB.
+MAX_SCRIPT: Final = 1_000_000
+
+#: npm's rule for package names; names from before the rule may have capitals.
+_PACKAGE: Final = re.compile(r"(@[A-Za-z0-9~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~-][A-Za-z0-9._~-]*\Z")
+#: The API documents no rule for the names of secrets.
+_SECRET: Final = re.compile(r"[!-~]{1,128}\Z")
+#: Secrets that a hook may have.
+_MAX_SECRETS: Final = 20
+_GLOB: Final = re.compile(r"[*?\[]")
+#: What a glob can hold and still match a hook's name.
+_HOOK_GLOB: Final = re.compile(r"[a-zA-Z0-9 \-*?\[\]!]+\Z")
+_NAME_RULE: Final = "letters, digits, spaces and hyphens, a letter or digit first and last"
+_TRIGGERS: Final[tuple[str, ...]] = get_args(Trigger)
+#: Tenants that a complaint names.
+_NAMED: Final = 3
+
+_EDIT: Final = dict.fromkeys(
+    (
+        *("tenant", "tenants", "hook", "hooks", "set", "create", "delete"),
+        *("set_secrets", "remove_secrets", "expect", "id", "note", "allow_empty"),
+    )
+).keys()
+_SELECT: Final = dict.fromkeys(("names", "tags", "not")).keys()
+_TAGS: Final = dict.fromkeys(("tags",)).keys()
+#: What an edit can do, and what does not go with it.
+_ACTS: Final = {
+    "set": (),
+    "create": ("hook", "hooks", "set", "delete", "remove_secrets", "expect"),
+    "delete": ("set", "set_secrets", "remove_secrets"),
+    "set_secrets": (),
+    "remove_secrets": (),
+}
+
+
+#: What most edits have, and nothing else.
+_USUAL: Final = {"tenant", "tenants", "hook", "hooks", "set", "expect"}
+
+
+class EditCheck:
+    """Checks edits one by one; all that is wrong with them goes to the findings."""
+
+    def __init__(
+        self,
+        found: Findings,
+        tenants: Mapping[str, Tenant],
+        folder: Path,
+        only_tags: tuple[str, ...],
+    ) -> None:
+        self._found = found
+        self._tenants = tenants
+        self._tags = sorted({tag for tenant in tenants.values() for tag in tenant.tags})
+        self._rank = {name: rank for rank, name in enumerate(tenants)}
+        self._folder = folder
+        self._only_tags = only_tags
+        self._barred = {
+            name
+            for name, tenant in tenants.items()
+            if only_tags and tenant.tags.isdisjoint(only_tags)
+        }
+        for index, tag in enumerate(only_tags):
+            if tag not in self._tags:
+                found.unknown(f"only_tags[{index}]", "tag", tag, self._tags)
+        # Long jobs say the same again and again: what costs time is done once.
+        self._named = lru_cache(maxsize=1000)(self._find_named)
+        self._script = lru_cache(maxsize=32)(self._read_script)
+
+    def edit(self, raw: object, line: int) -> Edit | None:
+        """The edit that `raw` is; None, with complaints, if it is none."""
+        found = self._found
+        before = found.count
+        written = found.mapping("", raw, _EDIT)
+        if not written:
+            return None
+        self._check_keys(written)
+        tenants = self._tenants_of(written)
+        match = self._match(written)
+        fields = self._fields("set", written["set"], _SET) if "set" in written else {}
+        expect = self._fields("expect", written["expect"], _EXPECT) if "expect" in written else {}
+        rest = {} if written.keys() <= _USUAL else self._rest(written)
+        if found.count != before:
+            return None
+        return Edit(
+            digest=_digest(written),
+            line=line,
+            tenants=tenants,
+            match=match,
+            one="hooks" not in written,
+            set=fields,
+            expect=expect,
+            **rest,
+        )
+
+    def _check_keys(self, edit: Mapping[str, object]) -> None:
+        """What an edit must do, and what does not go together."""
+        if _ACTS.keys().isdisjoint(edit):
+            self._found.add("", f"says nothing to do: needs {_listed(_ACTS, 'or')}")
+        for act, others in _ACTS.items():
+            if others and act in edit and (wrong := [other for other in others if other in edit]):
+                self._found.add(act, f"does not go with {_listed(wrong, 'and')}")
+
+    def _rest(self, edit: Mapping[str, object]) -> dict[str, Any]:
+        """What few edits have."""
+        found, rest = self._found, dict[str, Any]()
+        if "create" in edit:
+            rest["create"] = self._fields("create", edit["create"], _CREATE)
+        if "delete" in edit:
+            rest["delete"] = edit["delete"]
+            if edit["delete"] is not True:
+                found.add("delete", f"must be true, not {shown(edit['delete'])}")
+        if "set_secrets" in edit:
+            rest["set_secrets"] = self._set_secrets(edit["set_secrets"])
+        if "remove_secrets" in edit:
+            also_set = edit.get("set_secrets")
+            rest["remove_secrets"] = self._remove_secrets(edit["remove_secrets"], also_set)
+        if "id" in edit:
+            rest["id"] = ident = found.text("id", edit["id"])
+            if ident is not None and not (len(ident) <= 200 and ident.isprintable()):
+                found.add("id", "must be one line of at most 200 characters")
+        if "note" in edit:
+            rest["note"] = found.text("note", edit["note"])
+        if "allow_empty" in edit:
+            rest["allow_empty"] = found.boolean("allow_empty", edit["allow_empty"])
+        return rest
+
+    def _only(self, edit: Mapping[str, object], one: str, many: str) -> str | None:
+        """Which of two keys is there."""
+        if (one in edit) == (many in edit):
+            self._found.add("", f"needs exactly one of `{one}` and `{many}`")
+            return None
+        return one if one in edit else many
+
+    # ---- which tenants
+
+    def _tenants_of(self, edit: Mapping[str, object]) -> tuple[str, ...]:
+        key = self._only(edit, "tenant", "tenants")
+        if key is None:
+            return ()
+        value = edit[key]
+        if key == "tenants":
+            names = self._selected(value) if isinstance(value, dict) else self._any_of(key, value)
+        else:
+            names = self._one_tenant(value)
+        if self._barred and not self._barred.isdisjoint(names):
+            self._complain_of_barred(key, names)
+        return names
+
+    def _one_tenant(self, value: object) -> tuple[str, ...]:
+        name = self._found.text("tenant", value)
+        if name is not None and name not in self._tenants and _GLOB.search(name):
+            self._found.add("tenant", f"must be one name; for a glob write `tenants: {name}`")
+            return ()
+        return () if name is None else self._names("tenant", name)
+
+    def _complain_of_barred(self, key: str, names: tuple[str, ...]) -> None:
+        barred = [name for name in names if name in self._barred]
+        few = ", ".join(map(shown, barred[:_NAMED]))
+        more = f" and {len(barred) - _NAMED} more" if len(barred) > _NAMED else ""
+        has = "has" if len(barred) == 1 else "have"
+        tags = ", ".join(self._only_tags)
+        self._found.add(key, f"reaches {few}{more}, which {has} none of only_tags ({tags})")
+
+    def _selected(self, value: object) -> tuple[str, ...]:
+        """The tenants of a mapping: all that it gives must hold."""
+        found = self._found
+        before = found.count
+        raw = found.mapping("tenants", value, _SELECT)
+        if not raw:
+            return ()
+        names = set(self._tenants)
+        if "names" in raw:
+            names.intersection_update(self._any_of("tenants.names", raw["names"]))
+        if "tags" in raw:
+            names.intersection_update(self._tagged("tenants.tags", raw["tags"]))
+        if "not" in raw:
+            names.difference_update(self._any_of("tenants.not", raw["not"], self._tags_mapping))
+        if not names and found.count == before:
+            found.add("tenants", "no tenant is left of those that it names")
+        return self._ordered(names)
+
+    def _any_of(self, key: str, value: object, mapping: _Select | None = None) -> tuple[str, ...]:
+        """The tenants of a name, a glob or a list of these; `mapping` reads what is a mapping."""
+        if not isinstance(value, list):
+            return self._each(key, value, mapping)
+        if not value:
+            self._found.add(key, "is an empty list")
+        every: set[str] = set()
+        for index, item in enumerate(value):
+            every.update(self._each(f"{key}[{index}]", item, mapping))
+        return self._ordered(every)
+
+    def _each(self, key: str, value: object, mapping: _Select | None) -> tuple[str, ...]:
+        if mapping is not None and isinstance(value, dict):
+            return mapping(key, value)
+        name = self._found.text(key, value)
+        return () if name is None else self._names(key, name)
+
+    def _names(self, key: str, name: str) -> tuple[str, ...]:
+        """The tenants of a name or glob."""
+        names = self._named(name)
+        if not names:
+            kind = "tenant" if not _GLOB.search(name) else "tenants"
+            self._found.unknown(key, kind, name, self._tenants)
+        return names
+
+    def _find_named(self, name: str) -> tuple[str, ...]:
+        if name in self._tenants:
+            return (name,)
+        if not _GLOB.search(name):
+            return ()
+        return tuple(known for known in self._tenants if fnmatchcase(known, name))
+
+    def _tags_mapping(self, key: str, value: object) -> tuple[str, ...]:
+        raw = self._found.mapping(key, value, _TAGS)
+        return self._tagged(f"{key}.tags", raw["tags"]) if raw else ()
+
+    def _tagged(self, key: str, value: object) -> tuple[str, ...]:
+        """The tenants that have all of the tags."""
+        found = self._found
+        if not isinstance(value, list) or not value:
+            found.add(key, "must be a list like [prod, eu]")
+            return ()
+        before = found.count
+        tags: set[str] = set()
+        for index, item in enumerate(value):
+            tag = found.text(f"{key}[{index}]", item)
+            if tag is not None and tag not in self._tags:
+                found.unknown(f"{key}[{index}]", "tag", tag, self._tags)
+            elif tag is not None:
+                tags.add(tag)
+        names = tuple(name for name, tenant in self._tenants.items() if tenant.tags >= tags)
+        if not names and found.count == before:
+            found.add(key, "no tenant has all of these tags")
+        return names
+
+    def _ordered(self, names: set[str]) -> tuple[str, ...]:
+        return tuple(sorted(names, key=self._rank.__getitem__))
+
+    # ---- which hooks, and what is to become of them
+
+    def _match(self, edit: Mapping[str, object]) -> HookMatch:
+        found = self._found
+        if "create" in edit:
+            return HookMatch()
+        key = self._only(edit, "hook", "hooks")
+        if key is None:
+            return HookMatch()
+        value = edit[key]
+        if key == "hook" and not isinstance(value, dict):
+            _hook_id(found, key, value)
+            return HookMatch(id=value if isinstance(value, str) else None)
+        if key == "hooks":
+            return HookMatch(**self._fields(key, value, _MANY))
+        raw = self._fields(key, value, _ONE)
+        if raw and not ("id" in raw or "name" in raw):
+            found.add(key, "needs `name` or `id`; to change every match, write `hooks`")
+        return HookMatch(**raw)
+
+    def _fields(self, key: str, value: object, checks: Mapping[str, _FieldCheck]) -> Fields:
+        """A mapping of fields, each checked; a script file's text is in the script's place."""
+        found = self._found
+        fields = dict(found.mapping(key, value, checks.keys()))
+        for name, inner in fields.items():
+            checks[name](found, f"{key}.{name}", inner)
+        if checks is _CREATE and fields:
+            for name in ("name", "triggerId"):
+                if name not in fields:
+                    found.add(key, f"needs `{name}`")
+            if "script" not in fields and "script_file" not in fields:
+                found.add(key, "needs `script` or `script_file`")
+        if "script_file" not in fields:
+            return fields
+        written = fields.pop("script_file")
+        if "script" in fields:
+            found.add(key, "needs at most one of `script` and `script_file`")
+        elif isinstance(written, str) and written:
+            fields["script"], wrong = self._script(written)
+            if wrong:
+                found.add(f"{key}.script_file", f"{shown(written)} {wrong}")
+        return fields
+
+    def _read_script(self, written: str) -> tuple[str, str]:
+        """The text of a script file, and what is wrong with it."""
+        try:
+            folder = self._folder.resolve()
+            path = (folder / written).resolve(strict=True)
+            if not path.is_relative_to(folder):
+                return "", "is outside the job file's folder"
+            text = read_file(path, MAX_SCRIPT).decode()
+        except UnicodeDecodeError:
+            return "", "is not UTF-8"
+        except FileNotFoundError:
+            return "", "is not there"
+        except OSError as error:
+            return "", f"cannot be read: {error.strerror}"
+        except (ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+            return "", str(error)
+        return text, "" if text else "is empty"
+
+    def _set_secrets(self, value: object) -> dict[str, str]:
+        """References by the names of secrets. No complaint shows a value: it may be the secret."""
+        found = self._found
+        if not isinstance(value, dict) or not 1 <= len(value) <= _MAX_SECRETS:
+            found.add(
+                "set_secrets", f"must be a mapping of 1 to {_MAX_SECRETS} names to references"
+            )
+            return {}
+        references = {}
+        for name, written in value.items():
+            key = f"set_secrets.{name}"
+            _secret_name(found, key, name)
+            if isinstance(written, str) and written in MASKS:
+                found.add(key, "is what Auth0 shows in place of a secret; leave the name out")
+                continue
+            try:
+                reference = Reference.parse(written, self._folder, ("env", "file"))
+                references[name] = str(reference)
+            except ValueError as error:
+                found.add(key, str(error))
+        return references
+
+    def _remove_secrets(self, value: object, also_set: object) -> tuple[str, ...]:
+        found = self._found
+        if not isinstance(value, list) or not value:
+            found.add("remove_secrets", "must be a list of names")
+            return ()
+        names = dict[str, None]()
+        for index, item in enumerate(value):
+            key = f"remove_secrets[{index}]"
+            name = found.text(key, item)
+            if name is None:
+                continue
+            _secret_name(found, key, name)
+            if isinstance(also_set, dict) and name in also_set:
+                found.add(key, f"{shown(name)} is set by the same edit")
+            names[name] = None
+        return tuple(names)
+
+
+def _listed(names: Iterable[str], word: str) -> str:
+    *most, last = (f"`{name}`" for name in names)
+    return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def _digest(written: Mapping[str, object]) -> str:
+    content = {key: value for key, value in written.items() if key not in ("id", "note")}
+    return blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+
+def _hook_id(found: Findings, key: str, value: object) -> None:
+    text = found.text(key, value)
+    if text is not None and not ID.match(text):
+        what = f"{shown(text)} is no hook id: letters, digits and hyphens"
+        found.add(key, f"{what}; by name it is {{name: ...}}" if key == "hook" else what)
+
+
+def _hook_name(found: Findings, key: str, value: object) -> None:
+    text = found.text(key, value)
+    if text is not None and not NAME.match(text):
+        found.add(key, f"{shown(text)} is no hook name: {_NAME_RULE}")
+
+
+def _hook_glob(found: Findings, key: str, value: object) -> None:
+    text = found.text(key, value)
+    if text is not None and not _HOOK_GLOB.match(text):
+        found.add(key, f"{shown(text)} matches no hook name: {_NAME_RULE}")
+
+
+def _secret_name(found: Findings, key: str, name: str) -> None:
+    if not _SECRET.match(name):
+        what = "1 to 128 visible characters of ASCII, no spaces"
+        found.add(key, f"{shown(name)} cannot name a secret: {what}")
+
+
+def _trigger(found: Findings, key: str, value: object) -> None:
+    text = found.text(key, value)
+    if text is not None and text not in _TRIGGERS:
+        found.unknown(key, "trigger", text, _TRIGGERS)
+
+
+def _dependencies(found: Findings, key: str, value: object) -> None:
+    if not isinstance(value, dict):
+        found.add(key, f"must be a mapping of packages to versions, not {shown(value)}")
+        return
+    for name, version in value.items():
+        at = dotted(key, name)
+        if len(name) > 214 or not _PACKAGE.match(name):
+            found.add(at, f"{shown(name)} is no npm package name")
+        text = found.text(at, version)
+        if text is not None and not (len(text) <= 200 and text.isprintable()):
+            found.add(at, f"{shown(text)} is no version")
+
+
+_Select: TypeAlias = Callable[[str, object], tuple[str, ...]]
+_FieldCheck: TypeAlias = Callable[[Findings, str, object], object]
+_MANY: Final[Mapping[str, _FieldCheck]] = {
+    "id": _hook_id,
+    "name": _hook_glob,
+    "triggerId": _trigger,
+    "enabled": Findings.boolean,
+}
+_ONE: Final[Mapping[str, _FieldCheck]] = {
+    "id": _hook_id,
+    "name": _hook_name,
+    "triggerId": _trigger,
+}
+_SET: Final[Mapping[str, _FieldCheck]] = {
+    "name": _hook_name,
+    "script": Findings.text,
+    "script_file": Findings.text,
+    "enabled": Findings.boolean,
+    "dependencies": _dependencies,
+}
+_CREATE: Final[Mapping[str, _FieldCheck]] = {**_SET, "triggerId": _trigger}
+_EXPECT: Final[Mapping[str, _FieldCheck]] = {**_SET, "triggerId": _trigger}
