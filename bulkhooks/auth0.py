@@ -21,11 +21,12 @@ import backoff
 import msgspec
 import orjson
 
-from .errors import Gone, ItemError, TenantError, Unsure
+from .errors import Gone, ItemError, NoValue, TenantError, Unsure
 from .gates import Deadlines, Gate, Stop
 from .items import Call
 from .pacing import Limiter, Turn
-from .tenants import ClientSecret, Given, Reference, StaticToken, Tenant
+from .references import Reference, secret_value
+from .tenants import ClientSecret, Given, StaticToken, Tenant
 
 #: Requests in flight over all tenants, token requests aside. A thousand buckets at 2 a second need
 #: 300 where an answer takes 0.15 s, and more for as long as their first tokens last.
@@ -302,7 +303,7 @@ class ManagementClient:
     def _refuse(self, call: Call, reply: Reply) -> NoReturn:
         answer = _parsed(reply.body)
         said = answer if isinstance(answer, dict) else {}
-        message = self._told(said.get("message") or said.get("error"))
+        message = self._told(said.get("message") or said.get("error"), call)
         cause = f"{reply.status} {message}".strip()
         match reply.status:
             case 401:
@@ -328,19 +329,33 @@ class ManagementClient:
             raise TenantError(cause, _MOVE)
         raise TenantError(cause, "this tenant's client may not do that")
 
-    def _told(self, message: object) -> str:
-        """The server's message, fit to be shown and kept: bounded, and without our token."""
+    def _told(self, message: object, call: Call) -> str:
+        """The server's message, fit to be shown and kept: bounded, without token and secrets."""
         text = message if isinstance(message, str) else ""
-        if self._token:
-            text = text.replace(self._token, "***")
+        values = list(call.body.values()) if call.secret and isinstance(call.body, dict) else []
+        for value in filter(None, [self._token, *values]):
+            text = text.replace(value, "***")
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+async def with_values(call: Call) -> Call:
+    """A call that sets secrets, with the values that its body refers to. Raises ItemError."""
+    assert isinstance(call.body, dict)
+    values = {
+        name: await anyio.to_thread.run_sync(secret_value, reference)
+        for name, reference in call.body.items()
+    }
+    return msgspec.structs.replace(call, body=values)
 
 
 async def _resolved(credential: Reference | Given) -> str:
     """A credential; what may take its time to give one does so in a thread."""
-    if isinstance(credential, Reference) and credential.kind != "env":
-        return await anyio.to_thread.run_sync(credential.resolve)
-    return credential.resolve()
+    try:
+        if isinstance(credential, Reference) and credential.kind != "env":
+            return await anyio.to_thread.run_sync(credential.resolve)
+        return credential.resolve()
+    except NoValue as error:
+        raise TenantError("no credential", error.hint) from None
 
 
 def _parsed(body: bytes) -> Any:

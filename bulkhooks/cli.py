@@ -21,7 +21,7 @@ from enum import StrEnum
 from itertools import cycle
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TextIO, get_args
 
 import typer
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .jobfile import Job
     from .journal import Journal
     from .lanes import Lanes
+    from .plan import Guards, Narrowing
     from .progress import Screen
     from .report import Summary
     from .tenants import Tenant
@@ -83,6 +84,22 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before writin
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Put an old journal aside and plan anew.")
 ]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="WHICH", help="Just tenant NAME, tag:TAG, trigger:T or hook:NAME."),
+]
+SkipOption = Annotated[
+    list[str] | None, typer.Option(metavar="WHICH", help="All but these; named as for --only.")
+]
+MaxChangesOption = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Refuse to change more hooks than this.")
+]
+MaxPerTenantOption = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Refuse to change more on one tenant.")
+]
+MaxDeletesOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Refuse to delete more hooks than this.")
+]
 SandboxOption = Annotated[
     bool, typer.Option("--sandbox", help="Against pretend tenants inside this process.")
 ]
@@ -104,6 +121,11 @@ def plan(
     job: JobArgument,
     tenants: TenantsOption = None,
     journal: JournalOption = None,
+    only: OnlyOption = None,
+    skip: SkipOption = None,
+    max_changes: MaxChangesOption = None,
+    max_per_tenant: MaxPerTenantOption = None,
+    max_deletes: MaxDeletesOption = 0,
     json: JsonOption = False,
     fresh: FreshOption = False,
 ) -> None:
@@ -114,6 +136,7 @@ def plan(
     from .journal import Journal
     from .run import plan_job
 
+    guards, narrowing = _limited(only, skip, max_changes, max_per_tenant, max_deletes)
     work = _Work.read(job, tenants)
     path = journal or Path(f"{work.job.name}.journal")
 
@@ -123,16 +146,14 @@ def plan(
                 *(work.job, work.tenants, path),
                 tenants_file=work.tenants_file,
                 fresh=fresh,
+                narrowing=narrowing,
+                guards=guards,
                 watch=watch,
             )
 
     summary = _run(planned())
     with Journal.read(path) as kept:
-        if json:
-            _print_json(_plan_json(kept, summary, work.tenants))
-        else:
-            _show_changes(kept, summary, work.tenants, sys.stdout)
-            _talk(f"planned in {path}; next: {summary.next or 'nothing'}")
+        _show_plan(kept, summary, work.tenants, json=json)
 
 
 @app.command()
@@ -140,26 +161,49 @@ def apply(
     journal: JournalArgument,
     tenants: TenantsOption = None,
     failed: Annotated[bool, typer.Option("--failed", help="Take the failed ones too.")] = False,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="Plan what drifted again, from how it is now.")
+    ] = False,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
     """Carry out what is pending in a journal. Run again, it goes on where it was."""
+    _apply(journal, _tenants_of(journal, tenants), failed=failed, replan=replan, yes=yes, json=json)
+
+
+@app.command()
+def undo(
+    journal: JournalArgument,
+    tenants: TenantsOption = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="FILE", help="Default: JOURNAL with .undo in its name."),
+    ] = None,
+    max_deletes: MaxDeletesOption = 0,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Take back what a journal wrote: plans the way back as a new journal, asks, applies it.
+
+    Without a terminal and without --yes it plans only.
+    """
     from .journal import Journal
-    from .run import apply_journal
-    from .tenants import load_tenants
+    from .plan import Guards
+    from .run import undo_journal
 
-    with Journal.read(journal) as kept:
-        file = tenants or Path(kept.meta("tenants_file") or "tenants.yaml")
-        sandbox = bool(kept.meta("sandbox"))
-    known = {} if sandbox else load_tenants(file)
+    known = _tenants_of(journal, tenants)
+    new = to or journal.with_name(f"{journal.stem}.undo{journal.suffix}")
 
-    async def applied() -> Summary:
-        async with _watched(screen) as watch:
-            return await apply_journal(journal, known, failed=failed, watch=watch, confirm=confirm)
+    async def planned() -> Summary:
+        async with _watched(_screen()) as watch:
+            guards = Guards(max_deletes=max_deletes)
+            return await undo_journal(journal, known, new, guards=guards, watch=watch)
 
-    screen = _screen()
-    confirm = _Confirm(known, screen, yes=yes)
-    _finish(_run(applied()), confirm, json=json)
+    summary = _run(planned())
+    if yes or _terminal():
+        _apply(new, known, yes=yes, json=json)
+    with Journal.read(new) as kept:
+        _show_plan(kept, summary, known, json=json)
 
 
 @app.command()
@@ -170,11 +214,17 @@ def run(
     yes: YesOption = False,
     fresh: FreshOption = False,
     sandbox: SandboxOption = False,
+    only: OnlyOption = None,
+    skip: SkipOption = None,
+    max_changes: MaxChangesOption = None,
+    max_per_tenant: MaxPerTenantOption = None,
+    max_deletes: MaxDeletesOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Plan, ask, apply. With a journal of the same job there already, go on with that."""
     from .run import run_job
 
+    guards, narrowing = _limited(only, skip, max_changes, max_per_tenant, max_deletes)
     work = _Work.read(job, tenants)
     name = f"{work.job.name}.sandbox.journal" if sandbox else f"{work.job.name}.journal"
     path = journal or Path(name)
@@ -190,6 +240,8 @@ def run(
                 tenants_file=work.tenants_file,
                 fresh=fresh,
                 sandbox=sandbox,
+                narrowing=narrowing,
+                guards=guards,
                 watch=watch,
                 confirm=confirm,
             )
@@ -289,6 +341,54 @@ class _Work:
         return cls(job=found[0], tenants=found[1], tenants_file=file)
 
 
+def _limited(
+    only: list[str] | None,
+    skip: list[str] | None,
+    max_changes: int | None,
+    max_per_tenant: int | None,
+    max_deletes: int,
+) -> tuple[Guards, Narrowing]:
+    """What part of a job is meant, and how much it may ask for."""
+    from .plan import Guards, Narrowing
+
+    guards = Guards(max_changes=max_changes, max_per_tenant=max_per_tenant, max_deletes=max_deletes)
+    return guards, Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
+
+
+def _tenants_of(journal: Path, file: Path | None) -> dict[str, Tenant]:
+    """The tenants that a journal may name: of its own tenants file, unless another is given."""
+    from .journal import Journal
+    from .tenants import load_tenants
+
+    with Journal.read(journal) as kept:
+        file = file or Path(kept.meta("tenants_file") or "tenants.yaml")
+        sandbox = bool(kept.meta("sandbox"))
+    return {} if sandbox else load_tenants(file)
+
+
+def _apply(
+    journal: Path,
+    tenants: dict[str, Tenant],
+    *,
+    failed: bool = False,
+    replan: bool = False,
+    yes: bool,
+    json: bool,
+) -> NoReturn:
+    """Apply a journal, show its books and leave."""
+    from .run import apply_journal
+
+    async def applied() -> Summary:
+        async with _watched(screen) as watch:
+            return await apply_journal(
+                journal, tenants, failed=failed, replan=replan, watch=watch, confirm=confirm
+            )
+
+    screen = _screen()
+    confirm = _Confirm(tenants, screen, yes=yes)
+    _finish(_run(applied()), confirm, json=json)
+
+
 @asynccontextmanager
 async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
     """The job's tenants, each at a sandbox that has the hooks which the job names."""
@@ -303,7 +403,7 @@ async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
     for edit in work.job.edits(work.tenants):
         names.update(dict.fromkeys(edit.tenants))
         selects = selects or not edit.one
-        if edit.one:
+        if edit.one and not edit.create:
             wanted = edit.match.id or edit.match.name or ""
             named.update({(name, wanted): edit for name in edit.tenants})
     box = sandbox.Sandbox(names, hooks=25 if selects else 0, bucket=BUCKETS["prod"], keep_log=False)
@@ -368,10 +468,15 @@ class _Confirm:
             _show_changes(journal, books, self._tenants, sys.stderr)
         if self._yes or not (books.books.pending or books.books.uncertain):
             return True
-        if sys.stdin is None or not sys.stdin.isatty():
+        if not _terminal():
             _talk("not a terminal: --yes says that it may write")
             return False
         return await _asked()
+
+
+def _terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 async def _asked() -> bool:
@@ -420,7 +525,18 @@ def _open_many() -> None:
             return
 
 
-def _finish(summary: Summary, confirm: _Confirm, *, json: bool) -> None:
+def _show_plan(
+    journal: Journal, summary: Summary, tenants: dict[str, Tenant], *, json: bool
+) -> None:
+    """Show what a journal is about to do."""
+    if json:
+        _print_json(_plan_json(journal, summary, tenants))
+    else:
+        _show_changes(journal, summary, tenants, sys.stdout)
+        _talk(f"planned in {journal.path}; next: {summary.next or 'nothing'}")
+
+
+def _finish(summary: Summary, confirm: _Confirm, *, json: bool) -> NoReturn:
     """Show the books and leave with the status that they call for."""
     with _heard():
         if json:

@@ -6,14 +6,15 @@ All that is known of hooks is here; lanes, limiter and journal know items, steps
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
-from typing import Any, Final, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import blake2b
+from itertools import count
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from .errors import ItemError
-from .items import UNCHANGED, Call, Fields, Item, Outcome, State, Step
+from .errors import Gone, ItemError
+from .items import Call, Fields, Seen, Step, holds
 
 Trigger = Literal[
     "credentials-exchange",
@@ -27,8 +28,17 @@ Trigger = Literal[
 NAME: Final = re.compile(r"^[a-zA-Z0-9]([ \-a-zA-Z0-9]*[a-zA-Z0-9])?\Z")
 #: What the API takes as a hook's id.
 ID: Final = re.compile(r"^[A-Za-z0-9-]+\Z")
+#: What a hook is that is not there.
+ABSENT: Final[Fields] = {"id": None}
+#: A secret among the fields of a step is this and its name: in `before` whether it is there, in
+#: `want` the reference to its value, or False.
+SECRET: Final = "secrets."
 #: Hooks a page of a list, the most that the API gives.
 PAGE: Final = 100
+
+
+#: Sends one call and gives its parsed answer. Raises ItemError or TenantError.
+Read: TypeAlias = Callable[[Call], Awaitable[Any]]
 
 
 class HookMatch(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -40,7 +50,16 @@ class HookMatch(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     enabled: bool | None = None
 
 
-class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Narrowed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The hooks that one call of a job is for, by `--only` and `--skip`; names are globs."""
+
+    only_triggers: tuple[str, ...] = ()
+    only_hooks: tuple[str, ...] = ()
+    skip_triggers: tuple[str, ...] = ()
+    skip_hooks: tuple[str, ...] = ()
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="edit"):
     """One edit of a job, checked: names are known, values are what the API takes.
 
     It has `create`, `delete`, or one or more of `set`, `set_secrets` and `remove_secrets`;
@@ -63,16 +82,34 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | None = None  #: as the job gives it
     note: str | None = None
     allow_empty: bool = False
+    narrowed: Narrowed | None = None
+
+    @property
+    def label(self) -> str:
+        """What a person calls its target where that cannot be found."""
+        return self.match.name or self.match.id or str(self.create.get("name", ""))
 
 
-def body_of(edit: Edit) -> Fields:
+class Undo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="undo"):
+    """The way back of one item: its steps turned round, the newest first.
+
+    A step's before is what our write left, its want what was there before that.
+    """
+
+    target: str
+    label: str
+    steps: tuple[Step, ...]
+    lost: tuple[str, ...] = ()  #: what cannot be brought back
+
+
+def body_of(edit: Edit | Undo) -> Fields:
     """An edit as the journal keeps it."""
     return msgspec.to_builtins(edit)  # type: ignore[no-any-return]
 
 
-def edit_of(body: Fields) -> Edit:
+def edit_of(body: Fields) -> Edit | Undo:
     """The edit of `body_of`."""
-    return msgspec.convert(body, Edit)
+    return msgspec.convert(body, Edit | Undo)
 
 
 # ---- the nine calls (https://auth0.com/docs/api/management/v2/hooks)
@@ -109,16 +146,16 @@ def get_secrets(hook: str) -> Call:
     return Call(method="GET", path=f"/hooks/{hook}/secrets", scope="read:hooks")
 
 
-def create_secrets(hook: str, secrets: dict[str, str]) -> Call:
-    """Adds secrets under new names."""
+def create_secrets(hook: str, secrets: Fields) -> Call:
+    """Adds secrets under new names; the values are references."""
     path = f"/hooks/{hook}/secrets"
-    return Call(method="POST", path=path, scope="update:hooks", body=secrets)
+    return Call(method="POST", path=path, scope="update:hooks", body=secrets, secret=True)
 
 
-def update_secrets(hook: str, secrets: dict[str, str]) -> Call:
-    """Gives existing secrets new values."""
+def update_secrets(hook: str, secrets: Fields) -> Call:
+    """Gives existing secrets new values; the values are references."""
     path = f"/hooks/{hook}/secrets"
-    return Call(method="PATCH", path=path, scope="update:hooks", body=secrets)
+    return Call(method="PATCH", path=path, scope="update:hooks", body=secrets, secret=True)
 
 
 def delete_secrets(hook: str, names: list[str]) -> Call:
@@ -137,6 +174,7 @@ def hook_in(answer: object) -> tuple[str, Fields]:
     if isinstance(answer, dict):
         hook = answer.get("id", answer.get("hook_id"))
         if isinstance(hook, str) and ID.match(hook):
+            answer["id"] = hook
             return hook, answer
     raise ItemError("the answer is not a hook", "look at what stands between here and the tenant")
 
@@ -154,143 +192,164 @@ def hooks_in(answer: object) -> tuple[list[object], int | None]:
     raise ItemError("the answer is not a list of hooks", "look at the tenant's base_url")
 
 
-class Listing:
-    """The hooks of one tenant, page by page as they are read, and what edits make of them.
+def secrets_in(answer: object) -> Fields:
+    """The secrets in an answer, as fields that say that they are there."""
+    if isinstance(answer, dict) and all(isinstance(name, str) for name in answer):
+        return {SECRET + name: True for name in answer}
+    raise ItemError("the answer is not a hook's secrets", "look at the tenant's base_url")
 
-    Edits are resolved in the job's order: each sees what those ahead of it will leave, while
-    selectors match what was read.
+
+# ---- a step: its write, what is read for it, and what that says
+
+
+def request(step: Step, hook: str, seen: Fields | None = None) -> Call:
+    """The write of a step on the hook of that id: the changed fields and nothing else.
+
+    `seen` is what was read after an earlier sending of it: secrets that are there by now are
+    given their value again, for POST takes new names and PATCH known ones.
     """
-
-    def __init__(self) -> None:
-        self.hooks: dict[str, Fields] = {}
-        self._left: dict[str, Fields] = {}
-        self._late: set[str] = set()
-
-    def must_wait(self, edit: Edit) -> bool:
-        """Whether `edit` is to be resolved after all that need not wait: it enables hooks, or is
-        for one that an edit ahead of it will enable. What disables goes before what enables, for
-        only one hook of a trigger may be enabled; and a hook's own edits keep their order.
-        """
-        hooks = self._matching(edit)
-        late = edit.set.get("enabled") is True or not self._late.isdisjoint(hooks)
-        if late:
-            self._late.update(hooks)
-        return late
-
-    def add_page(self, answer: object) -> bool:
-        """Takes in one page; true if there may be more.
-
-        Pages until the total is there, else until a page brings nothing new: a server that has no
-        paging answers every page with the same hooks.
-        """
-        page, total = hooks_in(answer)
-        known = len(self.hooks)
-        self.hooks.update(hook_in(raw) for raw in page)
-        if total is not None:
-            return known < len(self.hooks) < total
-        return len(page) == PAGE and len(self.hooks) > known
-
-    def complete(self) -> None:
-        """To be called after the last page: a field without a value may be left out of a list."""
-        if any("dependencies" in hook for hook in self.hooks.values()):
-            for hook in self.hooks.values():
-                hook.setdefault("dependencies", {})
-
-    def lacking(self, edit: Edit) -> list[str]:
-        """Ids of the hooks that must be read alone before `edit` can be resolved."""
-        needed = edit.set.keys() | edit.expect.keys()
-        return [hook for hook in self._matching(edit) if not self.hooks[hook].keys() >= needed]
-
-    def add(self, answer: object) -> None:
-        """Takes in a hook that was read alone."""
-        hook, fields = hook_in(answer)
-        fields.setdefault("dependencies", {})
-        self.hooks[hook] = self.hooks.get(hook, {}) | fields
-
-    def resolve(self, row: int, edit: Edit) -> Iterator[Item]:
-        """The items of one edit; `row` is its place in the journal.
-
-        Raises ItemError when `hook:` is not there, or is not one.
-        """
-        matching = self._matching(edit)
-        if edit.one and len(matching) != 1:
-            wanted = edit.match.id or edit.match.name
-            if not matching:
-                hint = "correct the job, or take the edit out of it"
-                if any(hook.get("name") == edit.match.id for hook in self.hooks.values()):
-                    hint = f"that is a name, not an id: write hook: {{name: {wanted}}}"
-                raise ItemError("no such hook", hint)
-            raise ItemError("several hooks have that name", "name the hook by its id")
-        for hook in matching:
-            yield self._item(row, edit, hook)
-
-    def _matching(self, edit: Edit) -> list[str]:
-        match = edit.match
-        if match.id is not None:
-            known = self.hooks.get(match.id)
-            return [match.id] if known is not None and _fits(match, known, edit.one) else []
-        return [hook for hook, fields in self.hooks.items() if _fits(match, fields, edit.one)]
-
-    def _item(self, row: int, edit: Edit, hook: str) -> Item:
-        now = self.hooks[hook] | self._left.get(hook, {})
-        if missing := (edit.set.keys() | edit.expect.keys()) - now.keys():
-            raise ItemError(
-                f"the tenant does not tell the hook's {', '.join(sorted(missing))}",
-                "look at the tenant's base_url",
-            )
-        outcome = self._guard(edit, hook, now)
-        want = {key: value for key, value in edit.set.items() if now.get(key) != value}
-        if outcome is None and not want:
-            outcome = UNCHANGED
-        label = str(now.get("name", hook))
-        if outcome is not None:
-            return Item(edit=row, target=hook, label=label, outcome=outcome)
-        keys = [hook]
-        if "enabled" in want:
-            keys.append(f"enabled:{now.get('triggerId')}")
-        self._left[hook] = self._left.get(hook, {}) | want
-        before = {key: now[key] for key in want.keys() | edit.expect.keys()}
-        step = Step(kind="update", target=hook, before=before, want=want)
-        rank = int(hook in self._late)
-        return Item(edit=row, target=hook, label=label, keys=tuple(keys), rank=rank, steps=(step,))
-
-    def _guard(self, edit: Edit, hook: str, now: Fields) -> Outcome | None:
-        for key, value in edit.expect.items():
-            if now.get(key) != value:
-                cause = f"expected {key} {_shown(key, value)}, found {_shown(key, now.get(key))}"
-                return Outcome(state=State.SKIPPED, cause=cause)
-        if edit.set.get("enabled") is True and now.get("enabled") is False:
-            for other, fields in self.hooks.items():
-                fields = fields | self._left.get(other, {})
-                same = fields.get("triggerId") == now.get("triggerId")
-                if other != hook and same and fields.get("enabled") is True:
-                    return Outcome(
-                        state=State.SKIPPED,
-                        cause=f"another hook of {now.get('triggerId')} is enabled",
-                        hint=f"disable {fields.get('name', other)} in the same job: "
-                        "only one hook of a trigger may be enabled",
-                    )
-        return None
+    names = [key.removeprefix(SECRET) for key in step.want]
+    match step.kind:
+        case "create":
+            return create_hook(step.want)
+        case "delete":
+            return delete_hook(hook)
+        case "remove_secrets":
+            return delete_secrets(hook, names)
+        case "create_secrets" | "update_secrets":
+            values = {name: step.want[SECRET + name] for name in names}
+            there = (seen or step.before)[SECRET + names[0]]
+            return update_secrets(hook, values) if there else create_secrets(hook, values)
+        case _:
+            return update_hook(hook, step.want)
 
 
-def request(item: Item, step: Step) -> Call:
-    """The write of a step: the changed fields and nothing else."""
-    return update_hook(str(item.target), step.want)
+async def look(step: Step, hook: str, read: Read) -> Fields:
+    """What `step` is for, as it is now: all that it takes to tell whether it is done.
 
-
-def look(item: Item) -> Call:
-    """The read that shows how an item's hook is now."""
-    return get_hook(str(item.target))
-
-
-def seen_in(answer: object) -> Fields:
-    """The fields that the answer to a write or a look shows; none if it shows no hook."""
+    Raises Gone when the hook of an update is not there.
+    """
+    if step.kind == "create":
+        listing = await list_all(read)
+        hook = next((id for id, was in listing.items() if was.get("name") == step.want["name"]), "")
+        if not hook:
+            return ABSENT
     try:
-        fields = hook_in(answer)[1]
+        seen: Fields = {}
+        keys = step.before.keys() | step.want.keys()
+        if not all(key.startswith(SECRET) for key in keys):
+            seen |= hook_in(await read(get_hook(hook)))[1]
+            seen.setdefault("dependencies", {})
+        if any(key.startswith(SECRET) for key in keys):
+            seen |= dict.fromkeys((key for key in keys if key.startswith(SECRET)), False)
+            seen |= secrets_in(await read(get_secrets(hook)))
+    except Gone:
+        if step.kind in ("create", "delete"):
+            return ABSENT
+        raise
+    return seen
+
+
+async def list_all(read: Read) -> dict[str, Fields]:
+    """All hooks of a tenant by their ids, as its list shows them: without scripts.
+
+    Pages until the total is there, else until a page brings nothing new: a server that has no
+    paging answers every page with the same hooks.
+    """
+    hooks: dict[str, Fields] = {}
+    for page in count():
+        found, total = hooks_in(await read(list_hooks(page)))
+        known = len(hooks)
+        hooks.update(hook_in(raw) for raw in found)
+        more = len(found) == PAGE if total is None else len(hooks) < total
+        if not more or len(hooks) == known:
+            break
+    # A field without a value may be left out of a list.
+    if any("dependencies" in hook for hook in hooks.values()):
+        for hook in hooks.values():
+            hook.setdefault("dependencies", {})
+    return hooks
+
+
+def known(step: Step, hook: str, live: Mapping[str, Fields | None]) -> Fields | None:
+    """What `live`, the hooks by their ids as far as they are known, says of a step's hook."""
+    if step.kind != "create":
+        return live.get(hook)
+    named = (was for was in live.values() if was and was.get("name") == step.want["name"])
+    return next(named, None)
+
+
+def rivals(hook: str, live: Mapping[str, Fields | None]) -> list[str]:
+    """The hooks in `live` that are enabled on the trigger of `hook`, but for itself."""
+    mine = live.get(hook) or {}
+    return [
+        other
+        for other, fields in live.items()
+        if other != hook
+        and fields
+        and fields.get("enabled") is True
+        and fields.get("triggerId") == mine.get("triggerId")
+    ]
+
+
+def seen_in(step: Step, answer: object) -> Fields:
+    """The fields that the answer to a step's write shows; none if it shows no hook."""
+    if step.kind not in ("create", "update"):
+        return {}
+    try:
+        _, fields = hook_in(answer)
     except ItemError:
         return {}
-    fields.setdefault("dependencies", {})
-    return fields
+    return {"dependencies": {}} | fields
+
+
+def silent(step: Step) -> bool:
+    """Whether the answer to a step's write shows nothing of what it did: it must be read back."""
+    return step.kind not in ("create", "update")
+
+
+def shows(step: Step, seen: Fields) -> bool:
+    """Whether `seen` shows what the step wants, as far as that can be seen: secrets are there."""
+    return holds({key: _visible(key, value) for key, value in step.want.items()}, seen)
+
+
+def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
+    """Whether `seen` is what the step wants, what was there before it, or something else.
+
+    A secret's value cannot be read, and setting it twice does no harm: once `sent`, it is never
+    believed to be set.
+    """
+    if step.kind in ("create_secrets", "update_secrets"):
+        if not seen.keys() >= step.want.keys():
+            return Seen.LACKING
+        again = sent and len({seen[key] for key in step.want}) == 1
+        return Seen.BEFORE if again or holds(step.before, seen) else Seen.OTHER
+    if shows(step, seen):
+        return Seen.WANTED
+    if holds(step.before, seen):
+        return Seen.BEFORE
+    absent = seen == ABSENT
+    lacking = not absent and not seen.keys() >= step.before.keys() | step.want.keys()
+    return Seen.LACKING if lacking else Seen.OTHER
+
+
+def recorded(step: Step, seen: Fields) -> Fields:
+    """What is kept of what was seen after a step."""
+    keys = [*step.want, "id"] if step.kind == "create" else step.want
+    return {key: seen[key] for key in keys if key in seen}
+
+
+def drift(step: Step, seen: Fields) -> str:
+    """How what is seen differs from what a step's plan was made from."""
+    if seen == ABSENT:
+        return "the hook is gone"
+    if step.kind == "create":
+        return "a hook of that name is there"
+    return ", ".join(
+        f"{key} was {_shown(key, value)}, is {_shown(key, seen.get(key))}"
+        for key, value in sorted(step.before.items())
+        if seen.get(key) != value
+    )
 
 
 def describe(step: Step) -> list[str]:
@@ -301,21 +360,17 @@ def describe(step: Step) -> list[str]:
     ]
 
 
-def _fits(match: HookMatch, fields: Fields, exact: bool) -> bool:
-    name = str(fields.get("name", ""))
-    if match.name is not None and not (
-        name == match.name if exact else fnmatchcase(name, match.name)
-    ):
-        return False
-    if match.triggerId is not None and fields.get("triggerId") != match.triggerId:
-        return False
-    return match.enabled is None or fields.get("enabled") is match.enabled
+def _visible(key: str, value: Any) -> Any:
+    return value is not False if key.startswith(SECRET) else value
 
 
 def _shown(key: str, value: Any) -> str:
     if key == "script" and isinstance(value, str):
         count = len(value.splitlines())
-        return f"{count} line" if count == 1 else f"{count} lines"
+        digest = blake2b(value.encode(), digest_size=3).hexdigest()
+        return f"{count} {'line' if count == 1 else 'lines'} ({digest})"
+    if key.startswith(SECRET) and isinstance(value, bool):
+        return "there" if value else "not there"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):

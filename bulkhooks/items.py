@@ -73,6 +73,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     scope: str  #: the permission it needs
     body: Fields | list[str] | None = None
     whole: bool = False  #: it is for a whole collection: a 404 means that the tenant has none
+    secret: bool = False  #: its body is names and references to values, to be fetched when sent
 
 
 class Seen(Enum):
@@ -84,17 +85,6 @@ class Seen(Enum):
     LACKING = auto()  #: what was read does not show the fields that it takes to tell
 
 
-def shows(step: Step, seen: Fields) -> bool:
-    """Whether `seen` shows everything that the step wants."""
-    return all(key in seen and seen[key] == value for key, value in step.want.items())
-
-
-def judge(step: Step, seen: Fields) -> Seen:
-    """Whether `seen` is what the step wants, what was there before it, or something else."""
-    if not seen.keys() >= step.before.keys() | step.want.keys():
-        return Seen.LACKING
-    if shows(step, seen):
-        return Seen.WANTED
-    if all(seen[key] == value for key, value in step.before.items()):
-        return Seen.BEFORE
-    return Seen.OTHER
+def holds(fields: Fields, seen: Fields) -> bool:
+    """Whether `seen` shows all of `fields`."""
+    return all(key in seen and seen[key] == value for key, value in fields.items())

@@ -40,6 +40,8 @@ _LONG: Final = 200
 #: KiB of the journal that the writer keeps at hand; pages of the log after which it is moved
 #: into the journal.
 _CACHE, _CHECKPOINT = 8_000, 4_000
+#: Items that are read at once.
+_PAGE: Final = 256
 #: What a value holds that refers to a text.
 _REFERS: Final = '"$text":'
 
@@ -100,9 +102,14 @@ _MOVE_WHOLE: Final = (
 )
 _RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
     state_sum = rowsum(item, n, 'pending', NULL, NULL)
-    WHERE state = 'failed' AND item IN
-    (SELECT id FROM items WHERE tenant = ? AND state = 'failed' AND target IS NOT NULL)"""
-_GIVE_UP: Final = _MOVE_WHOLE + " AND id NOT IN (SELECT item FROM steps WHERE state = 'sent')"
+    WHERE item IN
+    (SELECT id FROM items WHERE tenant = ? AND state = 'failed' AND target IS NOT NULL)
+    AND (state = 'failed' OR item IN (SELECT item FROM steps WHERE back AND state = 'applied'))"""
+_GIVE_UP: Final = (
+    _MOVE_WHOLE
+    + """ AND NOT EXISTS
+    (SELECT 1 FROM steps WHERE item = items.id AND state IN ('sent', 'applied'))"""
+)
 #: Items of a query with their edits' names and their steps, a row for each step.
 _ITEMS: Final = """SELECT i.id, i.edit, i.tenant, i.target, i.label, i.keys, i.rank, i.change,
     i.planned_sum, i.state, i.cause, i.hint, i.state_sum, {name}, s.item, s.n, s.kind, s.target,
@@ -114,6 +121,14 @@ _PENDING: Final = _ITEMS.format(
     ORDER BY rank, id LIMIT ?""",
     order="i.rank, i.id",
 )
+_WRITTEN: Final = _ITEMS.format(
+    name="(SELECT name FROM edits WHERE id = i.edit)",
+    which="""WHERE rank = ? AND id < ? AND EXISTS (SELECT 1 FROM steps WHERE item = items.id
+    AND sent_at IS NOT NULL AND state IN ('applied', 'sent')) ORDER BY id DESC LIMIT ?""",
+    order="i.id DESC",
+)
+_CHANGES: Final = """SELECT t.name, count(*) FROM items i JOIN tenants t ON t.id = i.tenant
+    WHERE EXISTS (SELECT 1 FROM steps WHERE item = i.id) GROUP BY t.id ORDER BY t.id"""
 _BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, state"
 _IN_DOUBT: Final = """SELECT i.tenant, count(DISTINCT i.id) FROM steps s
     JOIN items i ON i.id = s.item
@@ -123,6 +138,11 @@ _CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), max(i.label), count(*)
     FROM items i JOIN tenants t ON t.id = i.tenant
     WHERE i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
     ORDER BY count(*) DESC, i.cause"""
+#: Items that may be planned again: not begun, or put back, and not for another reason at an end.
+_REPLANNED: Final = """(i.target IS NOT NULL
+    AND (i.state = 'pending' OR (i.state = 'skipped' AND i.cause LIKE 'drifted%'))
+    AND (NOT EXISTS (SELECT 1 FROM steps WHERE item = i.id AND state IN ('sent', 'applied'))
+    OR EXISTS (SELECT 1 FROM steps WHERE item = i.id AND back AND state = 'applied')))"""
 #: Selectors that must match something: how many hooks they matched, on how many tenants that
 #: could be read they did not.
 _UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
@@ -142,6 +162,36 @@ class StagedEdit:
     must_match: bool  #: an error if it matches nothing on any tenant that could be read
     body: Fields
     tenants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placeholder:
+    """An item in whose place others are put when its edit is resolved."""
+
+    item: int
+    edit: int  #: the edit's row
+    target: str | None  #: None: the edit was never resolved; else it is, for that target only
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """Which items are placeholders: those up to `last` that stand for whole edits (`failed`), and
+    with `replan` those of which nothing was begun or that have drifted."""
+
+    last: int
+    failed: bool = True
+    replan: bool = False
+
+    @property
+    def where(self) -> str:
+        """It as a condition on items `i`."""
+        whole = "(i.target IS NULL AND i.state = 'failed')" if self.failed else "FALSE"
+        return f"({whole} OR {_REPLANNED})" if self.replan else whole
+
+    @property
+    def order(self) -> str:
+        """Their order. Edits' placeholders have one rank, and an index begins with it."""
+        return "i.id" if self.replan else "i.rank, i.id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +412,11 @@ class Journal:
         sql = "SELECT name, json_extract(body, '$.note') FROM edits WHERE body LIKE '%\"note\":%'"
         return {name: note for name, note in self._rows(sql) if note}
 
+    def edit_names(self, rows: Iterable[int]) -> dict[int, tuple[str, int]]:
+        """Name and line of edits, by their rows."""
+        sql = "SELECT name, line FROM edits WHERE id = ?"
+        return {row: (name, line) for row in rows for name, line in self._rows(sql, (row,))}
+
     def contents(self) -> Iterator[tuple[str, int, int]]:
         """Name, line and a checksum of the content of every edit, in the job's order."""
         for name, line, body in self._reader.execute("SELECT name, line, body FROM edits"):
@@ -374,33 +429,36 @@ class Journal:
         """The highest id that an item has."""
         return self._last_item
 
-    def unresolved_tenants(self) -> set[int]:
-        """The tenants that have edits which are not resolved yet."""
-        return {
-            row[0] for row in self._rows("SELECT DISTINCT tenant FROM items WHERE target IS NULL")
-        }
+    def unresolved_tenants(self, which: Unresolved) -> set[int]:
+        """The tenants that have edits which are to be resolved."""
+        sql = f"SELECT DISTINCT i.tenant FROM items i WHERE {which.where}"
+        return {row[0] for row in self._rows(sql)}
 
     def placeholders(
-        self, tenant: int, after: int, last: int, count: int
-    ) -> list[tuple[int, int, Fields]]:
-        """Up to `count` edits of a tenant that are not resolved yet, in the job's order: the
-        placeholder's id (later than `after`, up to `last`), the edit's row, its body."""
+        self, tenant: int, after: int, which: Unresolved, count: int
+    ) -> list[tuple[Placeholder, Fields]]:
+        """Up to `count` places of a tenant that are to be resolved, behind the item `after`, in the
+        job's order, with the bodies of their edits."""
         rows = self._rows(
-            """SELECT i.id, e.id, e.name, e.line, e.body, e.sum FROM items i
+            f"""SELECT i.id, i.target, e.id, e.name, e.line, e.body, e.sum FROM items i
             JOIN edits e ON e.id = i.edit
-            WHERE i.tenant = ? AND i.target IS NULL AND i.state = 'failed'
-            AND i.id > ? AND i.id <= ?
-            ORDER BY i.rank, i.id LIMIT ?""",
-            (tenant, after, last, count),
+            WHERE i.tenant = ? AND i.id > ? AND i.id <= ? AND {which.where}
+            ORDER BY {which.order} LIMIT ?""",
+            (tenant, after, which.last, count),
         )
-        for _, edit, name, line, body, total in rows:
+        for _, _, edit, name, line, body, total in rows:
             if _rowsum(edit, name, line, body) != total:
                 raise self._damaged(f"edit {name}")
-        return [(item, edit, self._unpacked(body)) for item, edit, _, _, body, _ in rows]
+        return [
+            (Placeholder(item=item, target=target, edit=edit), self._unpacked(body))
+            for item, target, edit, _, _, body, _ in rows
+        ]
 
-    def resolve(self, tenant: int, placeholder: int, items: Sequence[Item]) -> list[Write]:
+    def resolve(self, tenant: int, place: Placeholder, items: Sequence[Item]) -> list[Write]:
         """The writes that put `items` in a placeholder's place; the books stay balanced."""
-        writes: list[Write] = [("DELETE FROM items WHERE id = ?", (placeholder,))]
+        writes: list[Write] = [("DELETE FROM items WHERE id = ?", (place.item,))]
+        if place.target is not None:
+            writes.append(("DELETE FROM steps WHERE item = ?", (place.item,)))
         if len(items) != 1:
             sql = "UPDATE meta SET value = value + ? WHERE key = 'planned'"
             writes.append((sql, (len(items) - 1,)))
@@ -473,6 +531,30 @@ class Journal:
         )
         return list(self._items(self._rows(sql, (count,))))
 
+    def written(self) -> Iterator[Item]:
+        """Every item of which something was written, or may have been; the newest work first."""
+        for rank in range(
+            int(self._rows("SELECT coalesce(max(rank), -1) FROM items")[0][0]), -1, -1
+        ):
+            last = self._last_item + 1
+            while page := list(self._items(self._rows(_WRITTEN, (rank, last, _PAGE)))):
+                yield from page
+                last = page[-1].id
+
+    def last_sent(self) -> float:
+        """When the last of the steps was sent of which no answer is known; Unix seconds, or 0."""
+        sql = "SELECT coalesce(max(sent_at), 0) FROM steps WHERE state = 'sent'"
+        return float(self._rows(sql)[0][0])
+
+    def changes(self) -> dict[str, int]:
+        """How many items of each tenant were planned to write something, by the tenant's name."""
+        return dict(self._rows(_CHANGES))
+
+    def deletes(self) -> int:
+        """How many hooks were planned to be deleted."""
+        sql = "SELECT count(*) FROM steps WHERE kind = 'delete'"
+        return int(self._rows(sql)[0][0])
+
     def sent(self, item: Item, n: int, at: float) -> Write:
         """The write that marks a step as sent, at `at` Unix seconds."""
         return _move_step(item, n, "sent", at, None)
@@ -498,7 +580,8 @@ class Journal:
         return (_END_ITEM, (state, cause, hint, total, item.id))
 
     def give_up(self, tenant: int, cause: str, hint: str) -> list[Write]:
-        """The writes that fail a tenant's pending items; those that were sent are uncertain."""
+        """The writes that fail a tenant's pending items; those of which something was sent or done
+        are uncertain."""
         move = {"tenant": tenant, "was": State.PENDING.value, "cause": cause, "hint": hint}
         return [
             (_GIVE_UP, move | {"state": State.FAILED.value}),

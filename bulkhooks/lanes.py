@@ -16,13 +16,15 @@ from itertools import count
 from typing import Final, TypeAlias
 
 import anyio
+import msgspec
 
 from . import hooks
-from .auth0 import TRIES, ManagementClient, Network, Sender, loop_time
+from .auth0 import TRIES, ManagementClient, Network, Sender, loop_time, with_values
 from .errors import Gone, ItemError, Stopped, TenantError, Unsure
 from .gates import Stop
-from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step, judge, shows
-from .journal import Journal, TenantRow
+from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
+from .journal import Journal, Placeholder, TenantRow, Unresolved
+from .listing import Contradiction, Listing
 from .pacing import Limiter, Limits, Pace
 from .tenants import Tenant
 
@@ -40,10 +42,13 @@ _BLOCKED: Final = 1024
 #: The wall clock, in Unix seconds.
 Wall: TypeAlias = Callable[[], float]
 
+#: A placeholder and the edit that it stands for.
+_Placed: TypeAlias = tuple[Placeholder, hooks.Edit | hooks.Undo]
+
 #: Items after which a lane's requests are written down: a killed apply loses no more of them.
 _COUNT_EVERY: Final = 100
 
-_DRIFTED: Final = "drifted: the hook is neither as planned nor as wanted"
+_OK: Final = (State.APPLIED, State.UNCHANGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,21 +118,13 @@ class Lane:
         sent = (pace.requests - requests, pace.throttled - throttled)
         journal.post(journal.counted(self.row.id, *sent, learned))
 
-    async def list_hooks(self) -> hooks.Listing:
+    async def list_hooks(self) -> dict[str, Fields]:
         """All hooks as they are now. Raises TenantError when they cannot be had."""
-        listing, page = hooks.Listing(), 0
         try:
-            while listing.add_page(await self.client.read(hooks.list_hooks(page))):
-                page += 1
+            return await hooks.list_all(self.client.read)
         except ItemError as error:
             hint = error.hint or "see whether the tenant answers, then apply --failed"
             raise TenantError(error.cause, hint) from error
-        listing.complete()
-        return listing
-
-    async def look(self, item: Item) -> Fields:
-        """The item's hook as it is now."""
-        return hooks.seen_in(await self.client.read(hooks.look(item)))
 
 
 class Lanes:
@@ -138,6 +135,8 @@ class Lanes:
         self._scope = anyio.CancelScope()
         self._stop = Stop()
         self.abandoned = False
+        #: What `survey` found that edits want differently, by tenant.
+        self.contradictions: dict[Contradiction, list[str]] = {}
 
     @classmethod
     @asynccontextmanager
@@ -192,32 +191,36 @@ class Lanes:
 
     # ---- plan
 
-    async def survey(self) -> None:
-        """Read every tenant, and put items in the place of the edits not resolved yet.
+    async def survey(self, *, failed: bool = True, replan: bool = False) -> None:
+        """Read every tenant, and put items in the place of the edits not resolved yet (`failed`).
 
-        A tenant that cannot be read keeps them as failed items, with its cause.
+        With `replan` also in the place of items that were not begun or that had drifted. A tenant
+        that cannot be read keeps them as they are, the edits with its cause.
         """
-        last, unresolved = self._journal.last_item, self._journal.unresolved_tenants()
+        which = Unresolved(self._journal.last_item, failed=failed, replan=replan)
+        unresolved = self._journal.unresolved_tenants(which)
         with self._scope:
             async with TaskGroup() as tasks:
                 for lane in self._lanes:
                     if lane.row.id in unresolved:
-                        tasks.create_task(self._survey(lane, last))
+                        tasks.create_task(self._survey(lane, which))
         for lane in self._lanes:  # what was learned tells how long the work will take
             lane.count(self._journal)
         await self._journal.commit()
         if self.stopped:
             raise Stopped("stopped while planning; nothing was sent, the same command plans again")
 
-    async def _survey(self, lane: Lane, last: int) -> None:
+    async def _survey(self, lane: Lane, which: Unresolved) -> None:
         lane.doing = "reading"
         try:
             began = self._wall()
-            listing = await lane.list_hooks()
+            listing = Listing(await lane.list_hooks())
             if lane.read_at is None:  # befores of an earlier plan are not read again here
                 lane.read_at = began
                 self._journal.post(self._journal.was_read(lane.row.id, began))
-            await self._resolve(lane, listing, last)
+            await self._resolve(lane, listing, which)
+            for found in listing.contradictions:
+                self.contradictions.setdefault(found, []).append(lane.tenant.name)
         except Stopped:
             return
         except TenantError as error:
@@ -225,43 +228,41 @@ class Lanes:
         finally:
             lane.doing = ""
 
-    async def _resolve(self, lane: Lane, listing: hooks.Listing, last: int) -> None:
+    async def _resolve(self, lane: Lane, listing: Listing, which: Unresolved) -> None:
         journal, after = self._journal, 0
-        late: list[tuple[int, int, hooks.Edit]] = []
+        late: list[_Placed] = []
         more = True
         while more:
             await journal.room()
-            page = journal.placeholders(lane.row.id, after, last, _PAGE)
-            now: list[tuple[int, int, hooks.Edit]] = []
-            for after, row, body in page:
-                edit = hooks.edit_of(body)
-                (late if listing.must_wait(edit) else now).append((after, row, edit))
+            page = journal.placeholders(lane.row.id, after, which, _PAGE)
+            now: list[_Placed] = []
+            for place, body in page:
+                edit, after = hooks.edit_of(body), place.item
+                (late if listing.must_wait(edit) else now).append((place, edit))
             await self._put(lane, listing, now)
             more = len(page) == _PAGE
             if more:  # other lanes have their turn
                 await journal.commit()
         await self._put(lane, listing, late)
 
-    async def _put(
-        self, lane: Lane, listing: hooks.Listing, edits: list[tuple[int, int, hooks.Edit]]
-    ) -> None:
+    async def _put(self, lane: Lane, listing: Listing, edits: list[_Placed]) -> None:
         """Put items in the place of the placeholders of `edits`, in one transaction."""
         writes = []
-        for placeholder, row, edit in edits:
-            items = await self._items(lane, listing, row, edit)
-            writes += self._journal.resolve(lane.row.id, placeholder, items)
+        for place, edit in edits:
+            items = await self._items(lane, listing, place, edit)
+            writes += self._journal.resolve(lane.row.id, place, items)
         self._journal.post(*writes)
 
     @staticmethod
-    async def _items(lane: Lane, listing: hooks.Listing, row: int, edit: hooks.Edit) -> list[Item]:
+    async def _items(
+        lane: Lane, listing: Listing, place: Placeholder, edit: hooks.Edit | hooks.Undo
+    ) -> list[Item]:
         try:
-            for hook in listing.lacking(edit):
-                listing.add(await lane.client.read(hooks.get_hook(hook)))
-            return list(listing.resolve(row, edit))
+            await listing.read_for(edit, lane.client.read)
+            return listing.resolve(place.edit, edit, place.target)
         except ItemError as error:
             outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-            label = edit.match.name or edit.match.id or ""
-            return [Item(edit=row, target=None, label=label, outcome=outcome)]
+            return [Item(edit=place.edit, target=None, label=edit.label, outcome=outcome)]
 
     # ---- apply
 
@@ -271,9 +272,9 @@ class Lanes:
             *(w for lane in self._lanes for w in self._journal.reopen(lane.row.id, failed=failed))
         )
 
-    async def apply(self, *, doubtful: bool = False) -> None:
-        """Carry out what is pending. `doubtful`: the journal was worked on before, so every
-        tenant is read before anything is sent to it.
+    async def apply(self, *, read_first: bool = True) -> None:
+        """Carry out what is pending. Unless the plan was made just now, every tenant is to be read
+        before anything is sent to it.
         """
         books = self._journal.books()
         with self._scope:
@@ -282,14 +283,14 @@ class Lanes:
                     mine = books.get(lane.row.id, {})
                     lane.planned = mine.get(State.PENDING, 0) + mine.get(State.UNCERTAIN, 0)
                     if lane.planned:
-                        tasks.create_task(self._apply(lane, doubtful))
+                        tasks.create_task(self._apply(lane, read_first))
 
-    async def _apply(self, lane: Lane, doubtful: bool) -> None:
+    async def _apply(self, lane: Lane, read_first: bool) -> None:
         lane.doing = "writing"
         try:
-            if doubtful or lane.read_at is None or self._wall() - lane.read_at > FRESH:
+            if read_first or lane.read_at is None or self._wall() - lane.read_at > FRESH:
                 lane.listed_at = loop_time()
-                lane.live = dict((await lane.list_hooks()).hooks)
+                lane.live = dict(await lane.list_hooks())
                 lane.trusts_plan = False
             queue = _Queue(self._journal, lane.row.id)
             async with TaskGroup() as tasks:
@@ -351,19 +352,35 @@ class _Worker:
         self._tasks.create_task(other.work())
 
     async def _carry_out(self, item: Item) -> Outcome:
-        """One item, step by step, each from its before to its after."""
-        outcome = UNCHANGED
-        for step in item.steps:
+        """One item, step by step, each from its before to its after; where a step fails, back over
+        those ahead of it that have a way back."""
+        made: dict[str, str] = {}
+        done: list[Step] = []
+        ended = UNCHANGED
+        for step in (step for step in item.steps if not step.back):
+            if step.state == "failed":  # of an earlier process, which was on its way back
+                ended = msgspec.structs.replace(item.outcome, state=State.FAILED)
+                break
             if step.state == "applied":
-                continue
-            ended = self._held_back(item) or await _Attempt(self, item, step).outcome()
-            if ended.state not in (State.APPLIED, State.UNCHANGED):
-                self.lane.live[str(item.target)] = None
-                if not item.rank:
-                    self.lane.not_cleared.update(item.keys[1:])
-                return ended
-            outcome = ended if ended is APPLIED else outcome
-        return outcome
+                outcome = UNCHANGED if step.sent_at is None else APPLIED
+            else:
+                held_back = None if done else self._held_back(item)
+                outcome = held_back or await _Attempt(self, item, step, made).outcome()
+            if outcome.state is not State.UNCHANGED:
+                ended = outcome
+            if ended.state not in _OK:
+                break
+            done.append(step)
+            if step.after and "id" in step.after:
+                made[step.target] = str(step.after["id"])
+        else:
+            ended = await self._read_back(item, made) or ended
+        if ended.state in _OK:
+            return ended
+        self.lane.live.update(dict.fromkeys((*made.values(), *(s.target for s in item.steps))))
+        if not item.rank:
+            self.lane.not_cleared.update(item.keys[1:])
+        return await self._go_back(item, done, ended, made)
 
     def _held_back(self, item: Item) -> Outcome | None:
         """The end of an item that must not go on, since what had to go before it did not."""
@@ -374,15 +391,53 @@ class _Worker:
             )
         return None
 
+    async def _read_back(self, item: Item, made: dict[str, str]) -> Outcome | None:
+        """What is wrong with an item of several hooks, all of whose steps are done: each hook is
+        read, for writing to one may have changed another."""
+        last = {step.target: step for step in item.steps if not step.back}
+        if len(last) == 1:
+            return None
+        for target, step in last.items():
+            try:
+                seen = await hooks.look(step, made.get(target, target), self.lane.client.read)
+            except ItemError as error:
+                return _in_doubt(error.cause)
+            if not hooks.shows(step, seen):
+                cause = f"read back: {hooks.drift(step, seen)}"
+                return Outcome(state=State.FAILED, cause=cause, hint="look at the trigger's hooks")
+        return None
+
+    async def _go_back(
+        self, item: Item, done: list[Step], ended: Outcome, made: dict[str, str]
+    ) -> Outcome:
+        """How an item ended that did not end well, after its way back, if it has one."""
+        cleared = {step.target for step in done}
+        way = [step for step in item.steps if step.back and step.target in cleared]
+        if not way or ended.state is State.UNCERTAIN:
+            return ended
+        # A process that goes on from here must know why it goes back.
+        pending = msgspec.structs.replace(ended, state=State.PENDING)
+        await self.journal.commit(self.journal.ended(item, pending))
+        for step in way:
+            back = await _Attempt(self, item, step, made).outcome()
+            if back.state not in _OK:
+                cause = f"{ended.cause}; and not put back: {back.cause}"
+                state = State.UNCERTAIN if back.state is State.UNCERTAIN else State.FAILED
+                return Outcome(state=state, cause=cause, hint=back.hint or ended.hint)
+        cause = f"{ended.cause}; what was on before is on again"
+        return Outcome(state=ended.state, cause=cause, hint=ended.hint)
+
 
 class _Attempt:
     """One step's way from pending to its end."""
 
-    def __init__(self, worker: _Worker, item: Item, step: Step) -> None:
+    def __init__(self, worker: _Worker, item: Item, step: Step, made: dict[str, str]) -> None:
         self._journal, self._lane, self._wall = worker.journal, worker.lane, worker.wall
         self._hand_over = worker.hand_over
         self._item, self._step = item, step
-        self._hook = str(item.target)
+        self._made = made
+        self._hook = made.get(step.target, step.target)
+        self._seen: Fields | None = None  #: what was last read of it in doubt
         self._sent_at = step.sent_at
         #: Loop time from which a look that shows the step undone is believed; None: it was not
         #: sent, or is known to be undone.
@@ -417,6 +472,9 @@ class _Attempt:
         lane, sent = self._lane, self._doubt_until is not None
         if not sent and lane.trusts_plan and self._hook not in lane.live:
             return None
+        if not sent and (rival := await self._rival()):
+            cause = f"drifted: {rival} of its trigger is enabled"
+            return self._skipped(cause, {})
         try:
             verdict, seen = await self._look()
         except (ItemError, TenantError) as error:
@@ -427,14 +485,29 @@ class _Attempt:
         if verdict is Seen.BEFORE:
             if sent:
                 self._unmark()
+                self._seen = seen
             return None
         if verdict is Seen.LACKING:
             cause = "the tenant's answer does not show the hook's fields"
             if sent:
-                return self._in_doubt(cause)
+                return _in_doubt(cause)
             return Outcome(state=State.FAILED, cause=cause, hint="look at the tenant's base_url")
+        return self._skipped(f"drifted: {hooks.drift(self._step, seen)}", seen)
+
+    def _skipped(self, cause: str, seen: Fields) -> Outcome:
         self._step_ended(seen, applied=False)
-        return Outcome(state=State.SKIPPED, cause=_DRIFTED, hint="look at it, then plan again")
+        hint = "look at it, then `apply --replan`"
+        return Outcome(state=State.SKIPPED, cause=cause, hint=hint)
+
+    async def _rival(self) -> str:
+        """The name of a hook that must not be enabled when this step enables its own, and is."""
+        if self._step.want.get("enabled") is not True:
+            return ""
+        live = self._lane.live
+        if self._step.back:  # something else may be on now; a service may switch that off silently
+            live = dict(await self._lane.list_hooks())
+        found = hooks.rivals(self._hook, live)
+        return str((live[found[0]] or {}).get("name", found[0])) if found else ""
 
     def _unseen(self, error: ItemError | TenantError) -> Outcome:
         """What it means that a look failed: a step that was sent stays in doubt."""
@@ -446,25 +519,21 @@ class _Attempt:
             self._lane.give_up(trouble)
         if self._doubt_until is None or isinstance(error, Gone):
             raise error
-        return self._in_doubt(error.cause)
-
-    @staticmethod
-    def _in_doubt(cause: str) -> Outcome:
-        hint = "apply reads it back and goes on"
-        return Outcome(state=State.UNCERTAIN, cause=f"in doubt: {cause}", hint=hint)
+        return _in_doubt(error.cause)
 
     async def _look(self) -> tuple[Seen, Fields]:
         lane, believed_from = self._lane, self._doubt_until or 0.0
-        seen = lane.live.get(self._hook)
+        sent = self._doubt_until is not None
+        seen = hooks.known(self._step, self._hook, lane.live)
         if seen is not None:
-            verdict = judge(self._step, seen)
+            verdict = hooks.judge(self._step, seen, sent=sent)
             if verdict is not Seen.LACKING and (
                 verdict is Seen.WANTED or lane.listed_at >= believed_from
             ):
                 return verdict, seen
         begun = loop_time()
-        seen = await lane.look(self._item)
-        verdict = judge(self._step, seen)
+        seen = await hooks.look(self._step, self._hook, lane.client.read)
+        verdict = hooks.judge(self._step, seen, sent=sent)
         if verdict is not Seen.WANTED and begun < believed_from:
             self._hand_over()
             lane.doubts[self._hook] = believed_from
@@ -472,13 +541,15 @@ class _Attempt:
                 await lane.stop.sleep(max(0.0, believed_from - loop_time()))
             finally:
                 del lane.doubts[self._hook]
-            seen = await lane.look(self._item)
-            verdict = judge(self._step, seen)
+            seen = await hooks.look(self._step, self._hook, lane.client.read)
+            verdict = hooks.judge(self._step, seen, sent=sent)
         return verdict, seen
 
     async def _send(self) -> Outcome:
         """Send the step's write; its mark is durable before it goes out."""
-        call = hooks.request(self._item, self._step)
+        call = hooks.request(self._step, self._hook, self._seen)
+        if call.secret:
+            call = await with_values(call)
         try:
             answer = await self._lane.client.write(call, self._mark)
         except (Stopped, TenantError):
@@ -489,8 +560,15 @@ class _Attempt:
         except Unsure:
             self._lane.live[self._hook] = None
             raise
-        seen = hooks.seen_in(answer)
-        if not shows(self._step, seen):
+        seen = hooks.seen_in(self._step, answer)
+        if hooks.silent(self._step):
+            try:
+                seen = await hooks.look(self._step, self._hook, self._lane.client.read)
+            except Gone:
+                raise
+            except ItemError as error:
+                raise Unsure(error.cause, error.hint) from error
+        if not hooks.shows(self._step, seen):
             self._lane.live[self._hook] = None
             raise Unsure("the answer does not show the change", "look at the hook")
         self._applied(seen)
@@ -507,19 +585,28 @@ class _Attempt:
 
     def _applied(self, seen: Fields) -> None:
         self._step_ended(seen, applied=True)
-        if self._hook in self._lane.live:
-            self._lane.live[self._hook] = (self._lane.live[self._hook] or {}) | seen
+        live, hook = self._lane.live, self._hook
+        if seen.get("id", hook) != hook:  # it was made
+            hook = self._made[self._step.target] = str(seen["id"])
+            live[hook] = seen
+        elif hook in live:
+            live[hook] = seen if seen == hooks.ABSENT else (live[hook] or {}) | seen
 
     def _failed(self, error: ItemError) -> Outcome:
         self._step_ended({}, applied=False)
         return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
 
     def _step_ended(self, seen: Fields, *, applied: bool) -> None:
-        after = {key: seen[key] for key in self._step.want if key in seen}
+        after = hooks.recorded(self._step, seen)
         writes = self._journal.step_ended(
             self._item, self._step.n, applied=applied, at=self._sent_at, after=after
         )
         self._journal.post(*writes)
+
+
+def _in_doubt(cause: str) -> Outcome:
+    hint = "apply reads it back and goes on"
+    return Outcome(state=State.UNCERTAIN, cause=f"in doubt: {cause}", hint=hint)
 
 
 class _Queue:

@@ -117,6 +117,8 @@ def _next(journal: Journal, books: Books) -> str:
     path = shlex.quote(str(journal.path))
     if journal.meta("sandbox"):
         return ""  # its tenants ended with their process
+    if journal.meta("undone_by"):
+        return f"bulkhooks status {shlex.quote(journal.meta('undone_by'))}"
     if not journal.meta("planned"):
         words = ["bulkhooks", "plan", journal.meta("file") or "JOB", "--journal", str(journal.path)]
         if journal.meta("tenants_file"):

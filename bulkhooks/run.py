@@ -6,10 +6,12 @@ Whoever looks on hands in `watch`, which runs beside the lanes, and whoever may 
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -24,6 +26,7 @@ from .journal import Journal, TenantRow
 from .lanes import SETTLE, Lanes
 from .locks import held, held_beside
 from .pacing import Limits
+from .plan import Guards, Narrowing
 from .report import Summary, summary
 from .tenants import Tenant
 
@@ -42,6 +45,7 @@ class _Orders:
     """How a caller wants the work done."""
 
     failed: bool = False
+    replan: bool = False
     watch: Watch | None = None
     confirm: Confirm | None = None
     settle: float = SETTLE
@@ -55,16 +59,20 @@ async def plan_job(
     tenants_file: Path | None = None,
     fresh: bool = False,
     sandbox: bool = False,
+    narrowing: Narrowing | None = None,
+    guards: Guards | None = None,
     watch: Watch | None = None,
 ) -> Summary:
     """Read the live state and write a journal of items at `path`; no write is sent.
 
     A journal there to which nothing was ever sent is replaced; another only with `fresh`, which
-    puts it aside under a dated name. `tenants_file` is kept for a later apply. Raises Refused
-    (BadInput, Locked), JournalError, Stopped.
+    puts it aside under a dated name. `tenants_file` is kept for a later apply. `narrowing` is what
+    part of the job is meant, `guards` how much it may ask for. Raises Refused (BadInput, Locked),
+    JournalError, Stopped.
     """
     with _locked(path):
-        new = _stage(job, tenants, path, sandbox=sandbox, tenants_file=tenants_file)
+        staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
+        new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
         _put_plan(new, path, fresh=fresh, sandbox=sandbox)
         with _planned(path) as journal:
             rows, orders = journal.tenants(), _Orders(watch=watch)
@@ -78,6 +86,7 @@ async def apply_journal(
     tenants: Tenants,
     *,
     failed: bool = False,
+    replan: bool = False,
     watch: Watch | None = None,
     confirm: Confirm | None = None,
     settle: float = SETTLE,
@@ -85,15 +94,17 @@ async def apply_journal(
     """Carry out what is pending or uncertain in the journal at `path`, and with `failed` what
     failed; answers the books after it.
 
-    Run again, it goes on where it was. `settle` is how many seconds after a send a read that
-    shows it undone is believed. Raises Refused (Locked, Differs), JournalError.
+    Run again, it goes on where it was. Every tenant is read first: a hook that is not as it was
+    planned is skipped, or with `replan` planned again from how it is now. `settle` is how many
+    seconds after a send a read that shows it undone is believed. Raises Refused (Locked, Differs),
+    JournalError.
     """
     with _locked(path), Journal.open(path) as journal:
         if not journal.meta("planned"):
             raise Refused(f"{path}: its plan was not finished; plan the job again")
         if journal.meta("sandbox"):
             raise Refused(f"{path}: its pretend tenants are gone; run the job again")
-        orders = _Orders(failed=failed, watch=watch, confirm=confirm, settle=settle)
+        orders = _Orders(failed=failed, replan=replan, watch=watch, confirm=confirm, settle=settle)
         await _apply(journal, tenants, plan.limits(journal), orders)
         return summary(journal)
 
@@ -106,6 +117,8 @@ async def run_job(
     tenants_file: Path | None = None,
     fresh: bool = False,
     sandbox: bool = False,
+    narrowing: Narrowing | None = None,
+    guards: Guards | None = None,
     watch: Watch | None = None,
     confirm: Confirm | None = None,
     settle: float = SETTLE,
@@ -115,11 +128,45 @@ async def run_job(
     Raises what `plan_job` and `apply_journal` raise; Differs when the journal is another job's.
     """
     with _locked(path):
-        new = _stage(job, tenants, path, sandbox=sandbox, tenants_file=tenants_file)
+        staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
+        new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
         _put_job(new, path, fresh=fresh, sandbox=sandbox)
         with _planned(path) as journal:
             orders = _Orders(watch=watch, confirm=confirm, settle=settle)
             await _apply(journal, tenants, job.limits, orders)
+            return summary(journal)
+
+
+async def undo_journal(
+    path: Path,
+    tenants: Tenants,
+    new: Path,
+    *,
+    guards: Guards | None = None,
+    watch: Watch | None = None,
+    settle: float = SETTLE,
+) -> Summary:
+    """Plan the way back of all that the journal at `path` has written, or may have, as a journal at
+    `new`, to be applied like any other; no write is sent.
+
+    The journal at `path` refuses to be applied from then on. What was changed since it was written
+    is skipped. Raises Refused (Locked), JournalError, Stopped.
+    """
+    with _locked(path), Journal.open(path) as done, _locked(new):
+        _may_be_undone(done, by=new)
+        staging = partial(plan.stage_undo, done=done, guards=guards or Guards())
+        staged = _stage(new, staging, None)
+        _put_plan(staged, new, fresh=False, sandbox=False)
+        with _planned(new) as journal:
+            rows, orders = journal.tenants(), _Orders(watch=watch, settle=settle)
+            _same_addresses(journal, rows, tenants)
+            # What may be under way still must have shown before what is seen is believed.
+            await anyio.sleep(max(0.0, min(settle, done.last_sent() + settle - time.time())))
+            async with _at_work(journal, rows, tenants, plan.limits(journal), orders) as lanes:
+                await lanes.survey()
+                plan.guard(journal)
+                done.note(undone_by=_absolute(new))
+                await journal.commit(*journal.noted(planned=str(journal.count())))
             return summary(journal)
 
 
@@ -133,15 +180,13 @@ def read_books(path: Path) -> Summary:
 # ---- the way
 
 
-def _stage(
-    job: Job, tenants: Tenants, path: Path, *, sandbox: bool, tenants_file: Path | None
-) -> Path:
-    """A new journal beside `path` with the whole job in it, closed."""
+def _stage(path: Path, staging: Callable[..., None], tenants_file: Path | None) -> Path:
+    """A new journal beside `path` with what `staging` writes into it, closed."""
     new = path.with_name(f".{path.name}.staged")
     _remove(new)
     try:
         with Journal.create(new) as journal:
-            plan.stage(journal, job, tenants, sandbox=sandbox, now=datetime.now(UTC))
+            staging(journal, now=datetime.now(UTC))
             if tenants_file:
                 journal.note(tenants_file=str(tenants_file.absolute()))
     except BaseException:
@@ -211,7 +256,8 @@ def _same_job(path: Path, new: Path) -> bool:
 def _put_aside(path: Path) -> None:
     with Journal.open(path) as journal:
         made, doubtful = journal.meta("made"), summary(journal).books.uncertain
-    if doubtful:
+        undone = journal.meta("undone_by")
+    if doubtful and not undone:
         raise Refused(
             f"{path}: {doubtful} of its items may have been sent; "
             "`bulkhooks apply` reads them back, then put it aside"
@@ -242,40 +288,60 @@ def _remove(path: Path) -> None:
         path.with_name(name).unlink(missing_ok=True)
 
 
+def _may_be_undone(done: Journal, *, by: Path) -> None:
+    """Raises Refused when a journal cannot be undone by one at `by`."""
+    if done.meta("sandbox"):
+        raise Refused(f"{done.path}: its pretend tenants are gone")
+    other = done.meta("undone_by")
+    if other not in ("", _absolute(by)):
+        raise Refused(f"{done.path} is undone by {other} already; `bulkhooks apply {other}`")
+
+
+def _absolute(path: Path) -> str:
+    return str(path.absolute())
+
+
 async def _survey(journal: Journal, lanes: Lanes) -> None:
     await lanes.survey()
+    plan.consistent(journal, lanes.contradictions)
     plan.matched(journal)
+    plan.guard(journal)
     await journal.commit(*journal.noted(planned=str(journal.count())))
 
 
 async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders) -> None:
-    rows = _with_work(journal, failed=orders.failed)
+    if other := journal.meta("undone_by"):
+        raise Refused(f"{journal.path} was undone by {other}; it is not applied any more")
+    rows = _with_work(journal, orders)
     if not rows:
         return
     _same_addresses(journal, rows, tenants)
+    if shut := plan.protected(journal, tenants):
+        raise Refused(
+            f"protected by now: {', '.join(shut)}; plan again with --only and their names"
+        )
     locks = user_state_path("bulkhooks") / "tenants.lock"
     with held(locks, [row.base_url for row in rows]):
         async with _at_work(journal, rows, tenants, limits, orders) as lanes:
-            if not journal.meta("planned"):
+            saved = bool(journal.meta("planned"))
+            if not saved:
                 await _survey(journal, lanes)
-            elif orders.failed:
-                await lanes.survey()
-            doubtful = bool(journal.meta("open")) or not journal.untouched()
+            elif orders.failed or orders.replan:
+                await lanes.survey(failed=orders.failed, replan=orders.replan)
+                plan.guard(journal)
             await lanes.reopen(failed=orders.failed)
             with lanes.unless_stopped():
                 if orders.confirm and not await orders.confirm(journal):
                     raise Refused("not confirmed; nothing was sent")
-            await journal.commit(*journal.noted(open="yes"))
-            await lanes.apply(doubtful=doubtful)
-            if not lanes.abandoned:
-                await journal.commit(*journal.noted(open=""))
+            await lanes.apply(read_first=saved)
 
 
-def _with_work(journal: Journal, *, failed: bool) -> list[TenantRow]:
+def _with_work(journal: Journal, orders: _Orders) -> list[TenantRow]:
     rows = journal.tenants()
     if not journal.meta("planned"):
         return rows
-    states = [State.PENDING, State.UNCERTAIN] + [State.FAILED] * failed
+    states = [State.PENDING, State.UNCERTAIN]
+    states += [State.FAILED] * orders.failed + [State.SKIPPED] * orders.replan
     books = journal.books()
     return [row for row in rows if any(books.get(row.id, {}).get(state) for state in states)]
 

@@ -132,7 +132,7 @@ class _Tenant:
         self.meter = meter
         self.hooks: dict[str, Hook] = {}
         self.tokens: dict[str, float] = {}  # issued ones, and when they end (server seconds)
-        self._secrets: dict[str, dict[str, str]] = {}
+        self.secrets: dict[str, dict[str, str]] = {}
         self._second_enable = second_enable
         self._created = 0
 
@@ -195,12 +195,12 @@ class _Tenant:
     def delete_hook(self, _: Request, id: str) -> tuple[int, Any]:
         """404 for a hook that is not there; the documentation does not say."""
         del self.hooks[self._hook(id)["id"]]
-        self._secrets.pop(id, None)
+        self.secrets.pop(id, None)
         return 204, None
 
     def get_secrets(self, _: Request, id: str) -> tuple[int, Any]:
         self._hook(id)
-        return 200, dict.fromkeys(self._secrets.get(id, {}), MASK)
+        return 200, dict.fromkeys(self.secrets.get(id, {}), MASK)
 
     def post_secrets(self, request: Request, id: str) -> tuple[int, Any]:
         new, there = self._secrets_asked(request, id, dict)
@@ -236,7 +236,7 @@ class _Tenant:
         strings = body.values() if isinstance(body, dict) else body
         if not all(isinstance(each, str) for each in strings):
             raise _bad_body("Expected type string")
-        return body, self._secrets.setdefault(id, {})
+        return body, self.secrets.setdefault(id, {})
 
     def _hook(self, id: str) -> Hook:
         if not _ID.fullmatch(id):
@@ -355,6 +355,14 @@ class Sandbox:
     def hooks_of(self, tenant: str) -> list[Hook]:
         """A copy of the tenant's hooks with all their fields, in the order of their creation."""
         return deepcopy(list(self._tenants[tenant].hooks.values()))
+
+    def secrets_of(self, tenant: str, id: str) -> dict[str, str]:
+        """A copy of a hook's secrets with their values."""
+        return dict(self._tenants[tenant].secrets.get(id, {}))
+
+    def set_secrets(self, tenant: str, id: str, secrets: Mapping[str, str]) -> None:
+        """Gives a hook secrets, past all rules."""
+        self._tenants[tenant].secrets.setdefault(id, {}).update(secrets)
 
     def writes(self) -> list[Seen]:
         """The log's writes to hooks and secrets that were done, answered or not."""

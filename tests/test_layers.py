@@ -14,8 +14,10 @@ PACKAGE = Path(bulkhooks.__file__).parent
 LAYERS = (
     ("errors", "items", "buckets"),
     ("sandbox", "hooks", "pacing", "gates", "locks", "source"),
-    ("tenants", "journal"),
-    ("jobfile", "auth0"),
+    ("references",),
+    ("tenants", "journal", "listing"),
+    ("edits", "auth0"),
+    ("jobfile",),
     ("plan", "report", "lanes"),
     ("progress", "run"),
     ("cli",),

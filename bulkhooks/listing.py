@@ -1,0 +1,567 @@
+"""What an edit means: the items that it makes of a tenant's hooks, and the way back of an item.
+
+A `Listing` is one tenant's hooks as they were read. Edits are resolved on it in the job's order,
+so that each sees what those ahead of it will leave, while selectors match what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from .errors import ItemError
+from .hooks import (
+    ABSENT,
+    SECRET,
+    Edit,
+    HookMatch,
+    Narrowed,
+    Read,
+    Undo,
+    drift,
+    get_hook,
+    get_secrets,
+    hook_in,
+    judge,
+    rivals,
+    secrets_in,
+)
+from .items import PENDING, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
+
+#: Secrets of a hook, at most (https://auth0.com/docs/customize/hooks/hook-secrets).
+MAX_SECRETS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Contradiction:
+    """Two edits of one job, by their rows, that want different things of one tenant."""
+
+    first: int
+    second: int
+    what: str
+
+
+class Listing:
+    """One tenant's hooks as they were read, and as edits will leave them."""
+
+    def __init__(self, hooks: dict[str, Fields]) -> None:
+        self.hooks = hooks
+        self.contradictions: list[Contradiction] = []
+        self._left: dict[str, Fields] = {}  #: what edits want of a hook, or of one that they make
+        self._by: dict[str, dict[str, int]] = {}  #: the same keys: by which edit
+        self._late: set[str] = set()
+        self._named: set[str] = set()  #: hooks whose secrets' names are known
+        self._names: dict[str, str] = {}  #: hooks by name, as edits will leave them
+        for hook, fields in hooks.items():
+            self._names.setdefault(str(fields.get("name")), hook)
+
+    def must_wait(self, edit: Edit | Undo) -> bool:
+        """Whether `edit` is to be resolved after all that need not wait: it enables hooks, or is
+        for one that an edit ahead of it will enable. What disables goes before what enables, for
+        only one hook of a trigger may be enabled; and a hook's own edits keep their order.
+        """
+        if isinstance(edit, Undo):
+            return any(step.want.get("enabled") is True and not step.back for step in edit.steps)
+        hooks = self._matching(edit)
+        late = True in (edit.set.get("enabled"), edit.create.get("enabled"))
+        late = late or not self._late.isdisjoint(hooks)
+        if late:
+            self._late.update(hooks)
+        return late
+
+    async def read_for(self, edit: Edit | Undo, read: Read) -> None:
+        """Read what the list does not show and resolving `edit` takes. Raises what `read` does."""
+        if isinstance(edit, Undo):
+            needs = [(self._hook_of(step), _undo_needs(step)) for step in edit.steps]
+        else:
+            needed = edit.set.keys() | edit.expect.keys() | edit.create.keys()
+            if edit.delete:
+                needed |= {"script", "dependencies", SECRET}
+            if edit.set_secrets or edit.remove_secrets:
+                needed |= {SECRET}
+            there = self._names.get(edit.create.get("name", ""))
+            matching = ([there] if there else []) if edit.create else self._matching(edit)
+            needs = [(hook, needed) for hook in matching]
+        for hook, needed in needs:
+            fields = self.hooks.get(hook)
+            if fields is None:
+                continue
+            if not fields.keys() >= needed - {SECRET}:
+                seen = hook_in(await read(get_hook(hook)))[1]
+                fields |= {"dependencies": {}} | seen
+            if SECRET in needed and hook not in self._named:
+                fields |= secrets_in(await read(get_secrets(hook)))
+                self._named.add(hook)
+
+    def resolve(self, row: int, edit: Edit | Undo, only: str | None = None) -> list[Item]:
+        """The items of one edit, or just that of hook `only`; `row` is its place in the journal.
+
+        Raises ItemError when `hook:` is not there, or is not one.
+        """
+        if isinstance(edit, Undo):
+            return self._undo(row, edit, again=only is not None)
+        if edit.create:
+            return self._create(row, edit)
+        matching = self._matching(edit)
+        if only is not None:
+            matching = [only] if only in self.hooks else []
+        if edit.one and len(matching) != 1:
+            if not matching and edit.narrowed:
+                return []
+            raise self._not_one(edit, matching)
+        if only is not None and not matching:
+            raise ItemError("no such hook", "it was deleted since it was planned")
+        act = self._delete if edit.delete else self._change
+        return [act(row, edit, hook) for hook in matching]
+
+    def _not_one(self, edit: Edit, matching: list[str]) -> ItemError:
+        if matching:
+            return ItemError("several hooks have that name", "name the hook by its id")
+        hint = "correct the job, or take the edit out of it"
+        if any(hook.get("name") == edit.match.id for hook in self.hooks.values()):
+            hint = f"that is a name, not an id: write hook: {{name: {edit.match.id}}}"
+        elif self._names.get(edit.match.name or "", "").startswith("new:"):
+            hint = "this job creates it: write what else it needs beside `create`"
+        return ItemError("no such hook", hint)
+
+    def _matching(self, edit: Edit) -> list[str]:
+        match = edit.match
+        if edit.create:
+            return []
+        if match.id is not None:
+            found = {match.id: self.hooks[match.id]} if match.id in self.hooks else {}
+        else:
+            found = self.hooks
+        return [
+            hook
+            for hook, fields in found.items()
+            if _fits(match, fields, edit.one) and _kept(edit.narrowed, fields)
+        ]
+
+    # ---- one edit on one hook
+
+    def _change(self, row: int, edit: Edit, hook: str) -> Item:
+        wanted = edit.set | {SECRET + name: value for name, value in edit.set_secrets.items()}
+        wanted |= dict.fromkeys((SECRET + name for name in edit.remove_secrets), False)
+        now = self._now(hook, wanted)
+        if now == ABSENT:
+            return self._clashes(row, edit, hook, "id")
+        if missing := (wanted.keys() | edit.expect.keys()) - now.keys():
+            raise ItemError(
+                f"the tenant does not tell the hook's {', '.join(sorted(missing))}",
+                "look at the tenant's base_url",
+            )
+        label = str(now.get("name", hook))
+        if outcome := _guard(edit, now):
+            return Item(edit=row, target=hook, label=label, outcome=outcome)
+        if clash := self._claim(row, hook, wanted, label):
+            return Item(edit=row, target=hook, label=label, outcome=clash)
+        want = {key: value for key, value in edit.set.items() if now.get(key) != value}
+        keys = [hook, *self._moved(hook, now.get("name"), want.get("name"))]
+        if "enabled" in want:
+            keys.append(f"enabled:{now.get('triggerId')}")
+        rival = self._rivals(hook) if want.get("enabled") is True else []
+        steps = [*_secret_steps(hook, edit, now)]
+        if want:
+            update = Step(
+                kind="update", target=hook, before={key: now[key] for key in want}, want=want
+            )
+            steps.insert(len(steps) if want.get("enabled") is True else 0, update)
+        if not steps:
+            return Item(edit=row, target=hook, label=label, outcome=UNCHANGED)
+        steps[0] = _guarded(steps[0], edit.expect)
+        steps = self._switched(row, steps, rival, keys)
+        rank = int(hook in self._late)
+        return Item(
+            edit=row, target=hook, label=label, keys=tuple(keys), rank=rank, steps=tuple(steps)
+        )
+
+    def _delete(self, row: int, edit: Edit, hook: str) -> Item:
+        now = self._now(hook)
+        if now == ABSENT:
+            return Item(edit=row, target=hook, label=hook, outcome=UNCHANGED)
+        label = str(now.get("name", hook))
+        if outcome := _guard(edit, now):
+            return Item(edit=row, target=hook, label=label, outcome=outcome)
+        if clash := self._claim(row, hook, ABSENT, label):
+            return Item(edit=row, target=hook, label=label, outcome=clash)
+        keys = [hook, *self._moved(hook, now.get("name"), "")]
+        if now.get("enabled") is True:
+            keys.append(f"enabled:{now.get('triggerId')}")
+        step = Step(kind="delete", target=hook, before=_whole(now), want=ABSENT)
+        return Item(edit=row, target=hook, label=label, keys=tuple(keys), steps=(step,))
+
+    def _create(self, row: int, edit: Edit) -> list[Item]:
+        want: Fields = {"dependencies": {}, "enabled": False} | edit.create
+        name, thing = str(want["name"]), f"new:{want['name']}"
+        if not _kept(edit.narrowed, want):
+            return []
+        secrets = {SECRET + secret: value for secret, value in edit.set_secrets.items()}
+        there = self._names.get(name)
+        if there is not None and there != thing:
+            now = self._now(there, secrets)
+            same = all(now.get(key) == value for key, value in edit.create.items())
+            if same and all(now.get(secret) for secret in secrets):
+                return [Item(edit=row, target=there, label=name, outcome=UNCHANGED)]
+            cause, hint = "a hook of that name is there already", "change it by `hook` and `set`"
+            return [_failed(row, name, cause, hint)]
+        if clash := self._claim(row, thing, want | secrets, name):
+            return [Item(edit=row, target=thing, label=name, outcome=clash)]
+        if there == thing:
+            return [Item(edit=row, target=thing, label=name, outcome=UNCHANGED)]
+        self._names[name] = thing
+        trigger, enabled = want["triggerId"], want.pop("enabled")
+        keys = [thing, _name_key(name), f"enabled:{trigger}"]
+        steps = [Step(kind="create", target=thing, before=ABSENT, want=want)]
+        if secrets:
+            before = dict.fromkeys(secrets, False)
+            steps.append(Step(kind="create_secrets", target=thing, before=before, want=secrets))
+        # The first hook of a trigger comes out enabled, whatever is asked for.
+        before, after = {"enabled": not enabled}, {"enabled": enabled}
+        steps.append(Step(kind="update", target=thing, before=before, want=after))
+        steps = self._switched(row, steps, self._rivals(thing) if enabled else [], keys)
+        return [
+            Item(
+                edit=row,
+                target=thing,
+                label=name,
+                keys=tuple(keys),
+                rank=int(enabled),
+                steps=tuple(steps),
+            )
+        ]
+
+    def _switched(
+        self, row: int, steps: list[Step], rivals: list[str], keys: list[str]
+    ) -> list[Step]:
+        """The steps of an item whose last one enables, with those that make room for it, and put
+        back what they disabled if the last fails."""
+        if not rivals:
+            return steps
+        on, off = {"enabled": True}, {"enabled": False}
+        keys += rivals
+        for rival in rivals:
+            self._left.setdefault(rival, {}).update(off)
+            self._by.setdefault(rival, {})["enabled"] = row
+        return [
+            *steps[:-1],
+            *(Step(kind="update", target=rival, before=on, want=off) for rival in rivals),
+            steps[-1],
+            *(
+                Step(kind="update", target=rival, before=off, want=on, back=True)
+                for rival in rivals
+            ),
+        ]
+
+    # ---- the way back
+
+    def _undo(self, row: int, undo: Undo, *, again: bool) -> list[Item]:
+        items = []
+        for lost in () if again else undo.lost:
+            hint = "give it its values by `set_secrets`"
+            outcome = Outcome(state=State.SKIPPED, cause=f"cannot be undone: {lost}", hint=hint)
+            items.append(Item(edit=row, target=undo.target, label=undo.label, outcome=outcome))
+        if not undo.steps:
+            return items
+        steps: list[Step] = []
+        keys = [undo.target]
+        for step in undo.steps:
+            drifted, kept = self._turned(step, steps)
+            if drifted:
+                outcome = Outcome(
+                    state=State.SKIPPED,
+                    cause=f"drifted since it was written: {drifted}",
+                    hint="look at it; what others wrote is left as it is",
+                )
+                item = Item(edit=row, target=undo.target, label=undo.label, outcome=outcome)
+                return [*items, item]
+            if kept is None:
+                continue
+            steps.append(kept)
+            now = self._now(kept.target)
+            keys += [kept.target, f"enabled:{now.get('triggerId')}"] if now != ABSENT else []
+            if kept.kind == "create":
+                self._names[str(kept.want["name"])] = kept.target
+            names = [str(now.get("name", "")), str(kept.want.get("name", ""))]
+            keys += [_name_key(name) for name in names if name]
+            if not kept.back:
+                self._left.setdefault(kept.target, {}).update(kept.want)
+        return [
+            *items,
+            Item(
+                edit=row,
+                target=undo.target,
+                label=undo.label,
+                keys=tuple(dict.fromkeys(keys)),
+                rank=int(self.must_wait(undo)),
+                outcome=PENDING if steps else UNCHANGED,
+                steps=tuple(steps),
+            ),
+        ]
+
+    def _turned(self, step: Step, ahead: list[Step]) -> tuple[str, Step | None]:
+        """How what `step` was to turn back has drifted; else the step, None if it needs none."""
+        hook = self._hook_of(step)
+        if step.back or (step.kind == "update" and step.target.startswith("new:")):
+            # It goes with the step that it follows.
+            goes = any(other.target == step.target for other in ahead)
+            return "", step if goes else None
+        now = self._now(hook, step.want)
+        verdict = judge(step, now, sent=False)
+        if verdict is Seen.WANTED:
+            return "", None
+        if verdict is not Seen.BEFORE:
+            return drift(step, now), None
+        if step.want.get("enabled") is True and (others := self._rivals(hook)):
+            names = ", ".join(str(self._now(other).get("name")) for other in others)
+            return f"{names} of its trigger is enabled", None
+        if step.kind == "delete":
+            return "", Step(kind="delete", target=hook, before=_whole(now), want=ABSENT)
+        return "", step
+
+    def _hook_of(self, step: Step) -> str:
+        """The id of the hook that a step of the way back is for, as far as it is known."""
+        if step.target.startswith("new:"):
+            return self._names.get(step.target.removeprefix("new:"), step.target)
+        return step.target
+
+    # ---- what edits will leave
+
+    def _now(self, hook: str, keys: Iterable[str] = ()) -> Fields:
+        """A hook as the edits so far will leave it; ABSENT if it will not be there. Where its
+        secrets are known, those among `keys` that it has not are there as False."""
+        left = self._left.get(hook, {})
+        if left.get("id", hook) is None or not (left or hook in self.hooks):
+            return ABSENT
+        known = keys if hook in self._named else ()
+        lacking = dict.fromkeys((key for key in known if key.startswith(SECRET)), False)
+        return lacking | self.hooks.get(hook, {}) | left
+
+    def _claim(self, row: int, thing: str, want: Fields, label: str) -> Outcome | None:
+        """Note what an edit wants; what is to be said of it if another edit contradicts it."""
+        left, by = self._left.setdefault(thing, {}), self._by.setdefault(thing, {})
+        for key, value in want.items():
+            against = [other for other in by if "id" in (key, other) and key != other]
+            if key in by and left[key] != value:
+                against.append(key)
+            if against:
+                return self._against(row, by[against[0]], f"{against[0]} of {label}")
+        if want.get("enabled") is True:
+            trigger = str((self.hooks.get(thing, {}) | left | want).get("triggerId"))
+            enabled = self._left.setdefault(f"enabled:{trigger}", {"id": thing})
+            rows = self._by.setdefault(f"enabled:{trigger}", {"id": row})
+            if enabled["id"] != thing:
+                what = f"which hook of {trigger} is enabled; only one may be"
+                return self._against(row, rows["id"], what)
+        name = want.get("name")
+        if name is not None and self._names.get(name, thing) != thing:
+            other = self._names[name]
+            if "name" in self._by.get(other, {}):
+                return self._against(row, self._by[other]["name"], f"which hook is {name}")
+            cause, hint = "another hook has that name", "choose another, or rename that one before"
+            return Outcome(state=State.FAILED, cause=cause, hint=hint)
+        left |= want
+        by |= dict.fromkeys(want, row)
+        return None
+
+    def _against(self, row: int, other: int, what: str) -> Outcome:
+        first, second = sorted((row, other))
+        self.contradictions.append(Contradiction(first, second, what))
+        return Outcome(
+            state=State.FAILED, cause=f"contradicts another edit: {what}", hint="correct the job"
+        )
+
+    def _clashes(self, row: int, edit: Edit, hook: str, key: str) -> Item:
+        label = str(self.hooks[hook].get("name", hook))
+        outcome = self._against(row, self._by[hook][key], f"whether {label} is there")
+        return Item(edit=row, target=hook, label=label, outcome=outcome)
+
+    def _moved(self, hook: str, old: object, new: object) -> list[str]:
+        """Note a new name, or none; the keys that keep others of either name in their order."""
+        if new is None:
+            return []
+        if self._names.get(str(old)) == hook:
+            del self._names[str(old)]
+        if new:
+            self._names[str(new)] = hook
+        return [_name_key(str(name)) for name in (old, new) if name]
+
+    def _rivals(self, hook: str) -> list[str]:
+        things = {**self.hooks, **{thing: {} for thing in self._left if thing[:4] == "new:"}}
+        return rivals(hook, {thing: self._now(thing) for thing in things})
+
+
+def undone(item: Item) -> Undo | None:
+    """The way back of what was written for an item; None where nothing was."""
+    ours = [s for s in item.steps if s.sent_at is not None and s.state in ("applied", "sent")]
+    back = {step.target for step in ours if step.back and step.state == "applied"}
+    ours = [step for step in ours if not step.back and step.target not in back]
+    if not ours:
+        return None
+    steps: list[Step] = []
+    lost: list[str] = []
+    made = next((step for step in ours if step.kind == "create"), None)
+    if made is not None:
+        steps.append(_unmade(made, [step for step in ours if step.target == made.target]))
+    for step in reversed(ours):
+        if made is not None and step.target == made.target:
+            continue
+        back_steps, gone = _turned_round(step)
+        steps += back_steps
+        lost += gone
+    target = steps[0].target if steps else str(item.target)
+    return Undo(
+        target=str(item.target) if made is None else target,
+        label=item.label,
+        steps=(*steps, *_put_back(steps)),
+        lost=tuple(lost),
+    )
+
+
+def _turned_round(step: Step) -> tuple[list[Step], list[str]]:
+    """The steps that turn one back, and what cannot be brought back."""
+    names = [key.removeprefix(SECRET) for key in step.want if key.startswith(SECRET)]
+    match step.kind:
+        case "delete":
+            thing = f"new:{step.before['name']}"
+            want = {key: step.before[key] for key in _CREATED}
+            enabled = bool(step.before["enabled"])
+            before, after = {"enabled": not enabled}, {"enabled": enabled}
+            secrets = [key.removeprefix(SECRET) for key in step.before if key.startswith(SECRET)]
+            return [
+                Step(kind="create", target=thing, before=ABSENT, want=want),
+                Step(kind="update", target=thing, before=before, want=after),
+            ], _values(secrets)
+        case "create_secrets":
+            before, after = dict.fromkeys(step.want, True), dict.fromkeys(step.want, False)
+            return [Step(kind="remove_secrets", target=step.target, before=before, want=after)], []
+        case "update_secrets" | "remove_secrets":
+            return [], _values(names)
+        case _:
+            was = {key: step.before[key] for key in step.want}
+            return [Step(kind="update", target=step.target, before=step.want, want=was)], []
+
+
+def _unmade(made: Step, steps: list[Step]) -> Step:
+    """The step that deletes a hook that `steps` made, unless it has changed since."""
+    before: Fields = {}
+    for step in steps:
+        for key, value in step.want.items():
+            before[key] = value is not False if key.startswith(SECRET) else value
+    hook = str((made.after or {}).get("id", made.target))
+    return Step(kind="delete", target=hook, before=before, want=ABSENT)
+
+
+def _put_back(steps: Iterable[Step]) -> list[Step]:
+    """For what `steps` disable so that another can be enabled: the way back if that fails."""
+    updates = [step for step in steps if step.kind == "update" and "enabled" in step.want]
+    if not any(step.want["enabled"] for step in updates):
+        return []
+    on, off = {"enabled": True}, {"enabled": False}
+    return [
+        Step(kind="update", target=step.target, before=off, want=on, back=True)
+        for step in updates
+        if not step.want["enabled"]
+    ]
+
+
+_CREATED: Final = ("name", "triggerId", "script", "dependencies")
+
+
+def _values(names: list[str]) -> list[str]:
+    return [f"the value of secret {', '.join(sorted(names))}"] if names else []
+
+
+def _undo_needs(step: Step) -> set[str]:
+    if step.kind == "delete":
+        return {"script", "dependencies", SECRET}
+    needs = step.want.keys() | step.before.keys()
+    return {SECRET if key.startswith(SECRET) else key for key in needs} - {"id"}
+
+
+def _secret_steps(hook: str, edit: Edit, now: Fields) -> list[Step]:
+    """The steps that remove secrets, set new ones and set known ones."""
+    wanted = {SECRET + name: value for name, value in edit.set_secrets.items()}
+    there = {SECRET + name for name in (*edit.set_secrets, *edit.remove_secrets)}
+    there = {key for key in there if now[key]}
+    gone = [SECRET + name for name in edit.remove_secrets if SECRET + name in there]
+    new = [key for key in wanted if key not in there]
+    count = sum(1 for key in now if key.startswith(SECRET) and now[key])
+    if count - len(gone) + len(new) > MAX_SECRETS:
+        raise ItemError(
+            f"more than {MAX_SECRETS} secrets", f"it has {count}; remove some in the same edit"
+        )
+    steps = []
+    if gone:
+        before, want = dict.fromkeys(gone, True), dict.fromkeys(gone, False)
+        steps.append(Step(kind="remove_secrets", target=hook, before=before, want=want))
+    for kind, names in (("create_secrets", new), ("update_secrets", sorted(there & wanted.keys()))):
+        if names:
+            before = dict.fromkeys(names, kind == "update_secrets")
+            values = {key: wanted[key] for key in names}
+            steps.append(Step(kind=kind, target=hook, before=before, want=values))
+    return steps
+
+
+def _guard(edit: Edit, now: Fields) -> Outcome | None:
+    for key, value in edit.expect.items():
+        if now.get(key) != value:
+            step = Step(kind="update", target="", before={key: value}, want={})
+            return Outcome(state=State.SKIPPED, cause=f"not as expected: {drift(step, now)}")
+    return None
+
+
+def _guarded(step: Step, expect: Fields) -> Step:
+    return Step(kind=step.kind, target=step.target, before=expect | step.before, want=step.want)
+
+
+def _whole(now: Fields) -> Fields:
+    """All of a hook that is kept before it is deleted."""
+    kept = ("name", "triggerId", "script", "dependencies", "enabled")
+    if missing := [key for key in kept if key not in now]:
+        raise ItemError(
+            f"the tenant does not tell the hook's {', '.join(missing)}",
+            "look at the tenant's base_url",
+        )
+    whole: Fields = {key: now[key] for key in kept}
+    whole.update((key, True) for key, value in now.items() if key.startswith(SECRET) and value)
+    return whole
+
+
+def _failed(row: int, label: str, cause: str, hint: str) -> Item:
+    outcome = Outcome(state=State.FAILED, cause=cause, hint=hint)
+    return Item(edit=row, target=None, label=label, outcome=outcome)
+
+
+def _name_key(name: str) -> str:
+    return f"name:{name.replace(' ', '+')}"
+
+
+def _fits(match: HookMatch, fields: Fields, exact: bool) -> bool:
+    name = str(fields.get("name", ""))
+    if match.name is not None and not (
+        name == match.name if exact else fnmatchcase(name, match.name)
+    ):
+        return False
+    if match.triggerId is not None and fields.get("triggerId") != match.triggerId:
+        return False
+    return match.enabled is None or fields.get("enabled") is match.enabled
+
+
+def _kept(narrowed: Narrowed | None, fields: Fields) -> bool:
+    """Whether a hook is among those that the call was narrowed to."""
+    if narrowed is None:
+        return True
+    name, trigger = str(fields.get("name", "")), fields.get("triggerId")
+
+    def named(globs: Iterable[str]) -> bool:
+        return any(fnmatchcase(name, glob) for glob in globs)
+
+    return (
+        (not narrowed.only_hooks or named(narrowed.only_hooks))
+        and (not narrowed.only_triggers or trigger in narrowed.only_triggers)
+        and not named(narrowed.skip_hooks)
+        and trigger not in narrowed.skip_triggers
+    )
