@@ -586,11 +586,13 @@ class _Attempt:
     def _applied(self, seen: Fields) -> None:
         self._step_ended(seen, applied=True)
         live, hook = self._lane.live, self._hook
-        if seen.get("id", hook) != hook:  # it was made
+        if seen == hooks.ABSENT:
+            live[hook] = seen
+        elif seen.get("id", hook) != hook:  # it was made
             hook = self._made[self._step.target] = str(seen["id"])
             live[hook] = seen
         elif hook in live:
-            live[hook] = seen if seen == hooks.ABSENT else (live[hook] or {}) | seen
+            live[hook] = (live[hook] or {}) | seen
 
     def _failed(self, error: ItemError) -> Outcome:
         self._step_ended({}, applied=False)
