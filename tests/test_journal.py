@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bulkhooks.errors import JournalError, Refused
 from bulkhooks.items import APPLIED, Item, Outcome, State, Step
-from bulkhooks.journal import Journal, StagedEdit, _rowsum
+from bulkhooks.journal import Journal, StagedEdit, Unresolved, _rowsum
 
 LONG = "module.exports = (user, context, cb) => cb(null);\n" * 20
 
@@ -48,8 +48,8 @@ def write(journal: Journal, *writes: Any) -> None:
 def resolved(journal: Journal) -> list[Item]:
     """Each placeholder of t0 becomes one pending item."""
     last = journal.last_item
-    for placeholder, edit, _ in journal.placeholders(1, 0, last, 10):
-        write(journal, *journal.resolve(1, placeholder, [item(edit, f"h{edit}")]))
+    for place, _ in journal.placeholders(1, 0, Unresolved(last), 10):
+        write(journal, *journal.resolve(1, place, [item(place.edit, f"h{place.edit}")]))
     return journal.pending(1, (-1, 0), 10)
 
 
@@ -60,7 +60,7 @@ def test_only_its_owner_may_read_a_journal(journal: Journal) -> None:
 def test_a_long_text_is_kept_once_however_many_edits_have_it(journal: Journal) -> None:
     resolved(journal)
     assert journal._rows("SELECT count(*) FROM texts")[0][0] == 1
-    assert journal.placeholders(2, 0, 99, 10)[0][2]["set"]["script"] == LONG
+    assert journal.placeholders(2, 0, Unresolved(99), 10)[0][1]["set"]["script"] == LONG
     assert journal.pending(1, (-1, 0), 1)[0].steps[0].want == {"script": LONG}
 
 
@@ -70,7 +70,9 @@ def test_edits_of_one_content_are_numbered_in_their_order(tmp_path: Path) -> Non
         journal.stage(edits, {"t0": "u"})
         names = [name for name, _, _ in journal.contents()]
         assert names == ["x", "y", "x-2", "y-2", "z", "x-3"]
-        assert len(journal.placeholders(1, 0, 99, 10)) == len(edits)  # each row is whole
+        assert len(journal.placeholders(1, 0, Unresolved(99), 10)) == len(
+            edits
+        )  # each row is whole
         assert journal.same_names() == []
 
 
@@ -115,9 +117,10 @@ def test_a_job_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_work_comes_by_rank_and_then_in_the_jobs_order(journal: Journal) -> None:
     last = journal.last_item
-    for placeholder, edit, _ in journal.placeholders(1, 0, last, 10):
+    for place, _ in journal.placeholders(1, 0, Unresolved(last), 10):
+        edit = place.edit
         items = [item(edit, f"late{edit}", rank=1), item(edit, f"soon{edit}")]
-        write(journal, *journal.resolve(1, placeholder, items))
+        write(journal, *journal.resolve(1, place, items))
     order = [found.target for found in journal.pending(1, (-1, 0), 10)]
     assert order == ["soon1", "soon2", "late1", "late2"]
     first = journal.pending(1, (-1, 0), 2)
@@ -196,7 +199,7 @@ def test_a_row_that_is_not_whole_is_never_used(journal: Journal, sql: str, found
 def test_a_damaged_edit_is_never_resolved(journal: Journal) -> None:
     write(journal, ("UPDATE edits SET body = replace(body, 'false', 'true')", ()))
     with pytest.raises(JournalError, match="damaged at edit"):
-        journal.placeholders(1, 0, 99, 10)
+        journal.placeholders(1, 0, Unresolved(99), 10)
 
 
 def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
@@ -227,7 +230,7 @@ def test_a_truncated_journal_is_told(tmp_path: Path) -> None:
         journal.stage([staged(f"e{n}", "t0") for n in range(2000)], {"t0": "u"})
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(JournalError, match="damaged"), Journal.open(path) as journal:
-        journal.placeholders(1, 0, 10**9, 10**6)
+        journal.placeholders(1, 0, Unresolved(10**9), 10**6)
 
 
 def test_a_closed_journal_is_one_file(tmp_path: Path) -> None:
