@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any, Final, NoReturn, Protocol
 
 import aiohttp
@@ -149,6 +150,12 @@ class ManagementClient:
         self._token = ""
         self._token_ends = 0.0
         self._token_lock = asyncio.Lock()
+
+    def until(self, stop: Stop) -> ManagementClient:
+        """The same client, ended by another stop."""
+        other = copy(self)
+        other._stop = stop
+        return other
 
     async def read(self, call: Call) -> Any:
         """The parsed answer to a call that changes nothing; tried up to 5 times.

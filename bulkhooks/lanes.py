@@ -71,6 +71,7 @@ class Lane:
     ) -> None:
         self.row, self.tenant, self.settle = row, tenant, settle
         self.stop = Stop()
+        self._over = Stop()
         self.limiter = Limiter(limits)
         self.concurrency = limits.concurrency or _CONCURRENCY
         self.client = ManagementClient(tenant, self.limiter, network, self.stop, self.concurrency)
@@ -107,6 +108,12 @@ class Lane:
         """End the lane: what is in flight goes on, nothing else is sent."""
         self.trouble = self.trouble or trouble
         self.stop.ask()
+        self._over.ask()
+
+    def finishing(self) -> ManagementClient:
+        """The client for an item that is half done. A stop lets it go on, for that one hook is off
+        and the other not on yet is no state to leave a tenant in."""
+        return self.client.until(self._over)
 
     def count(self, journal: Journal) -> None:
         """Have the journal keep what was sent since this was last called, and what was learned."""
@@ -364,8 +371,9 @@ class _Worker:
             if step.state == "applied":
                 outcome = UNCHANGED if step.sent_at is None else APPLIED
             else:
+                client = self.lane.finishing() if done else self.lane.client
                 held_back = None if done else self._held_back(item)
-                outcome = held_back or await _Attempt(self, item, step, made).outcome()
+                outcome = held_back or await _Attempt(self, item, step, made, client).outcome()
             if outcome.state is not State.UNCHANGED:
                 ended = outcome
             if ended.state not in _OK:
@@ -399,7 +407,8 @@ class _Worker:
             return None
         for target, step in last.items():
             try:
-                seen = await hooks.look(step, made.get(target, target), self.lane.client.read)
+                hook = made.get(target, target)
+                seen = await hooks.look(step, hook, self.lane.finishing().read)
             except ItemError as error:
                 return _in_doubt(error.cause)
             if not hooks.shows(step, seen):
@@ -419,7 +428,7 @@ class _Worker:
         pending = msgspec.structs.replace(ended, state=State.PENDING)
         await self.journal.commit(self.journal.ended(item, pending))
         for step in way:
-            back = await _Attempt(self, item, step, made).outcome()
+            back = await _Attempt(self, item, step, made, self.lane.finishing()).outcome()
             if back.state not in _OK:
                 cause = f"{ended.cause}; and not put back: {back.cause}"
                 state = State.UNCERTAIN if back.state is State.UNCERTAIN else State.FAILED
@@ -431,11 +440,18 @@ class _Worker:
 class _Attempt:
     """One step's way from pending to its end."""
 
-    def __init__(self, worker: _Worker, item: Item, step: Step, made: dict[str, str]) -> None:
+    def __init__(
+        self,
+        worker: _Worker,
+        item: Item,
+        step: Step,
+        made: dict[str, str],
+        client: ManagementClient,
+    ) -> None:
         self._journal, self._lane, self._wall = worker.journal, worker.lane, worker.wall
         self._hand_over = worker.hand_over
         self._item, self._step = item, step
-        self._made = made
+        self._made, self._client = made, client
         self._hook = made.get(step.target, step.target)
         self._seen: Fields | None = None  #: what was last read of it in doubt
         self._sent_at = step.sent_at
@@ -505,7 +521,7 @@ class _Attempt:
             return ""
         live = self._lane.live
         if self._step.back:  # something else may be on now; a service may switch that off silently
-            live = dict(await self._lane.list_hooks())
+            live = dict(await hooks.list_all(self._client.read))
         found = hooks.rivals(self._hook, live)
         return str((live[found[0]] or {}).get("name", found[0])) if found else ""
 
@@ -532,7 +548,7 @@ class _Attempt:
             ):
                 return verdict, seen
         begun = loop_time()
-        seen = await hooks.look(self._step, self._hook, lane.client.read)
+        seen = await hooks.look(self._step, self._hook, self._client.read)
         verdict = hooks.judge(self._step, seen, sent=sent)
         if verdict is not Seen.WANTED and begun < believed_from:
             self._hand_over()
@@ -541,7 +557,7 @@ class _Attempt:
                 await lane.stop.sleep(max(0.0, believed_from - loop_time()))
             finally:
                 del lane.doubts[self._hook]
-            seen = await hooks.look(self._step, self._hook, lane.client.read)
+            seen = await hooks.look(self._step, self._hook, self._client.read)
             verdict = hooks.judge(self._step, seen, sent=sent)
         return verdict, seen
 
@@ -551,7 +567,7 @@ class _Attempt:
         if call.secret:
             call = await with_values(call)
         try:
-            answer = await self._lane.client.write(call, self._mark)
+            answer = await self._client.write(call, self._mark)
         except (Stopped, TenantError):
             # The server has refused it, or has not seen it.
             if self._sent_at is not None:
@@ -563,7 +579,7 @@ class _Attempt:
         seen = hooks.seen_in(self._step, answer)
         if hooks.silent(self._step):
             try:
-                seen = await hooks.look(self._step, self._hook, self._lane.client.read)
+                seen = await hooks.look(self._step, self._hook, self._client.read)
             except Gone:
                 raise
             except ItemError as error:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +22,7 @@ import anyio
 
 from bulkhooks import Job, Limits, Tenant
 from bulkhooks.auth0 import Reply
-from bulkhooks.errors import Unsure
+from bulkhooks.errors import Refused, Unsure
 from bulkhooks.gates import Gate
 from bulkhooks.hooks import Trigger
 from bulkhooks.items import State
@@ -174,6 +175,7 @@ async def work(
     core: Core,
     *,
     plan: Job | Undoing | None = None,
+    failed: bool = False,
     settle: float = 0.0,
     watch: Callable[[Lanes], Coroutine[Any, Any, None]] | None = None,
 ) -> dict[State, int]:
@@ -195,7 +197,7 @@ async def work(
         ) as lanes:
             if plan:
                 await lanes.survey()
-            await lanes.reopen(failed=False)
+            await lanes.reopen(failed=failed)
             async with anyio.create_task_group() as tasks:
                 if watch:
                     tasks.start_soon(watch, lanes)
@@ -214,3 +216,16 @@ def state_of(sandbox: Sandbox) -> list[Any]:
         }
         for name in NAMES
     ]
+
+
+def killed(journal: Path, core: Core, **what: Any) -> bool:
+    """Work until the end or until the process is killed; whether it was."""
+    try:
+        anyio.run(partial(work, journal, core, **what))
+    except BaseExceptionGroup as group:
+        if not group.subgroup(Killed):
+            raise
+        return True
+    except Refused:
+        pass  # there was nothing to undo
+    return False

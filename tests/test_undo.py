@@ -12,23 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhooks.errors import Refused
 from bulkhooks.items import State
 from bulkhooks.journal import Journal, Unresolved
-from engine import NAMES, Core, Killed, Undoing, random_job, state_of, two_tenants, work
-
-
-def killed(journal: Path, core: Core, **what: Any) -> bool:
-    """Work until the end or until the process is killed; whether it was."""
-    try:
-        anyio.run(lambda: work(journal, core, **what))
-    except BaseExceptionGroup as group:
-        if not group.subgroup(Killed):
-            raise
-        return True
-    except Refused:
-        pass  # there was nothing to undo
-    return False
+from engine import NAMES, Core, Undoing, killed, random_job, state_of, two_tenants, work
 
 
 def planned(journal: Path) -> bool:
