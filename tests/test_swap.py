@@ -141,12 +141,13 @@ def test_a_stop_lets_a_swap_that_has_begun_end(tmp_path: Path) -> None:
 def test_killed_at_any_request_of_it_apply_ends_with_exactly_one_on(
     mode: SecondEnable, refuse: int
 ) -> None:
-    for at in range(1, 12):
+    for at in range(1, 9):
         for after in (False, True):
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 core = meddled(folder, mode, refuse=refuse)
                 core.copy, core.at, core.after = folder / "copy", at, after
+                begun = True
                 if killed(folder / "j", core, plan=SWAP):
                     core.at = 0
                     with Journal.open(folder / "copy") as kept:
