@@ -546,7 +546,7 @@ class Journal:
         sql = "SELECT coalesce(max(sent_at), 0) FROM steps WHERE state = 'sent'"
         return float(self._rows(sql)[0][0])
 
-    def changes(self) -> dict[str, int]:
+    def planned_writes(self) -> dict[str, int]:
         """How many items of each tenant were planned to write something, by the tenant's name."""
         return dict(self._rows(_CHANGES))
 

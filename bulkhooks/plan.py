@@ -202,7 +202,7 @@ def protected(journal: Journal, tenants: Mapping[str, Tenant]) -> list[str]:
 def guard(journal: Journal) -> None:
     """Raises Refused when a journal's plan asks for more than its guards allow."""
     guards = Guards(**orjson.loads(journal.meta("guards", "{}")))
-    changes, deletes = journal.changes(), journal.deletes()
+    changes, deletes = journal.planned_writes(), journal.deletes()
     wrong = []
     if guards.max_changes is not None and sum(changes.values()) > guards.max_changes:
         wrong.append(f"{sum(changes.values())} changes; --max-changes is {guards.max_changes}")
