@@ -207,7 +207,9 @@ def guard(journal: Journal) -> None:
     if guards.max_changes is not None and sum(changes.values()) > guards.max_changes:
         wrong.append(f"{sum(changes.values())} changes; --max-changes is {guards.max_changes}")
     most = guards.max_per_tenant
-    over = [f"{name} ({count})" for name, count in changes.items() if most and count > most]
+    over = [
+        f"{name} ({count})" for name, count in changes.items() if most is not None and count > most
+    ]
     if over:
         wrong.append(f"more than --max-per-tenant {most} on {_listed(over)}")
     if deletes > guards.max_deletes:

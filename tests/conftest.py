@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from bulkhooks.sandbox import Sandbox
+from world import NAMES, Make, World, served
 
 
 @pytest.fixture
@@ -18,3 +24,14 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    with ExitStack() as stack:
+
+        def world(names: tuple[str, ...] = NAMES, **more: Any) -> World:
+            sandbox = Sandbox(names, **more)
+            return World(tmp_path, sandbox, stack.enter_context(served(sandbox)), names)
+
+        yield world

@@ -10,31 +10,16 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
 from bulkhooks.buckets import Bucket
-from bulkhooks.sandbox import Request, Sandbox
-from world import World, served
+from bulkhooks.sandbox import Request
+from world import NAMES, Make, World
 
-Make: TypeAlias = Callable[..., World]
-NAMES = ("t0", "t1", "t2", "t3", "t4")
 WANTED = {"axios": "9.9.9"}
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    with ExitStack() as stack:
-
-        def world(names: tuple[str, ...] = NAMES, **more: Any) -> World:
-            sandbox = Sandbox(names, **more)
-            return World(tmp_path, sandbox, stack.enter_context(served(sandbox)), names)
-
-        yield world
 
 
 def dependencies_job(world: World, wanted: Any = WANTED) -> None:

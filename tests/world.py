@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bulkhooks.sandbox import Sandbox, serve
 
@@ -47,7 +47,9 @@ class World:
 
     def __init__(self, folder: Path, sandbox: Sandbox, url: str, names: Iterable[str]) -> None:
         self.folder, self.sandbox = folder, sandbox
-        self.tenants = {name: {"base_url": f"{url}/{name}", "token": "env:TOKEN"} for name in names}
+        self.tenants: dict[str, dict[str, Any]] = {
+            name: {"base_url": f"{url}/{name}", "token": "env:TOKEN"} for name in names
+        }
         self.env = os.environ | {"TOKEN": "sandbox", "BAD_TOKEN": "wrong", "NO_COLOR": "1"}
         self.write_tenants()
 
@@ -116,4 +118,7 @@ class World:
         raise AssertionError("it never came true")
 
 
+#: Makes a world of so many tenants; the rest is said to the sandbox.
+Make: TypeAlias = Callable[..., World]
+NAMES = ("t0", "t1", "t2", "t3", "t4")
 STATES = ("applied", "unchanged", "failed", "skipped", "uncertain", "pending")
