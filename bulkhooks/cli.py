@@ -59,6 +59,13 @@ class Refill(StrEnum):
     WINDOW = "window"
 
 
+class Written(StrEnum):
+    """The files that people write."""
+
+    JOB = "job"
+    TENANTS = "tenants"
+
+
 app = typer.Typer(
     help="Bulk updates of Auth0 hooks across many tenants: planned, paced, journaled, resumable.",
     no_args_is_help=True,
@@ -307,6 +314,16 @@ def sandbox(
                     return
 
     _run(serving())
+
+
+@app.command()
+def schema(
+    file: Annotated[Written, typer.Argument(metavar="job|tenants", help="The kind of file.")],
+) -> None:
+    """The JSON Schema of job or tenants files, by which editors complete and check them."""
+    from .schema import JobFile, TenantsFile, json_schema
+
+    _print_json(json_schema(JobFile if file is Written.JOB else TenantsFile))
 
 
 # ---- what the commands share

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from hashlib import blake2b
@@ -11,48 +11,35 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, get_args
 
 import orjson
+from msgspec import Struct
 
-from .hooks import ID, NAME, Edit, HookMatch, Trigger
+from . import schema
+from .hooks import Edit, HookMatch, Trigger
 from .items import Fields
 from .references import MASKS, Reference
+from .schema import Shape, longest, matcher, rule
 from .source import Findings, dotted, read_file, shown
 from .tenants import Tenant
 
 #: Bytes in a hook's script, at most. Auth0 documents no limit for hooks; for Actions it is 100 kB.
 MAX_SCRIPT: Final = 1_000_000
 
-#: npm's rule for package names; names from before the rule may have capitals.
-_PACKAGE: Final = re.compile(r"(@[A-Za-z0-9~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~-][A-Za-z0-9._~-]*\Z")
-#: The API documents no rule for the names of secrets.
-_SECRET: Final = re.compile(r"[!-~]{1,128}\Z")
-#: Secrets that a hook may have.
-_MAX_SECRETS: Final = 20
 _GLOB: Final = re.compile(r"[*?\[]")
-#: What a glob can hold and still match a hook's name.
-_HOOK_GLOB: Final = re.compile(r"[a-zA-Z0-9 \-*?\[\]!]+\Z")
-_NAME_RULE: Final = "letters, digits, spaces and hyphens, a letter or digit first and last"
-_TRIGGERS: Final[tuple[str, ...]] = get_args(Trigger)
 #: Tenants that a complaint names.
 _NAMED: Final = 3
 
-_EDIT: Final = dict.fromkeys(
-    (
-        *("tenant", "tenants", "hook", "hooks", "set", "create", "delete"),
-        *("set_secrets", "remove_secrets", "expect", "id", "note", "allow_empty"),
-    )
-).keys()
-_SELECT: Final = dict.fromkeys(("names", "tags", "not")).keys()
-_TAGS: Final = dict.fromkeys(("tags",)).keys()
-#: What an edit can do, and what does not go with it.
-_ACTS: Final = {
-    "set": (),
-    "create": ("hook", "hooks", "set", "delete", "remove_secrets", "expect"),
-    "delete": ("set", "set_secrets", "remove_secrets"),
-    "set_secrets": (),
-    "remove_secrets": (),
-}
-
-
+_EDIT: Final = Shape(schema.JobEdit)
+_SELECT: Final = Shape(schema.TenantSelector)
+_TAGGED: Final = Shape(schema.Tagged)
+_TRIGGERS: Final[tuple[str, ...]] = get_args(Trigger)
+_is_id = matcher(schema.HookId)
+_is_name = matcher(schema.HookName)
+_is_glob = matcher(schema.HookGlob)
+_is_secret = matcher(schema.SecretName)
+_is_package = matcher(schema.Package)
+_is_version = matcher(schema.Version)
+_is_edit_id = matcher(schema.EditId)
+_Select: TypeAlias = Callable[[str, object], tuple[str, ...]]
 #: What most edits have, and nothing else.
 _USUAL: Final = {"tenant", "tenants", "hook", "hooks", "set", "expect"}
 
@@ -89,10 +76,9 @@ class EditCheck:
         """The edit that `raw` is; None, with complaints, if it is none."""
         found = self._found
         before = found.count
-        written = found.mapping("", raw, _EDIT)
+        written = _EDIT.of(found, "", raw)
         if not written:
             return None
-        self._check_keys(written)
         tenants = self._tenants_of(written)
         match = self._match(written)
         fields = self._fields("set", written["set"], _SET) if "set" in written else {}
@@ -111,14 +97,6 @@ class EditCheck:
             **rest,
         )
 
-    def _check_keys(self, edit: Mapping[str, object]) -> None:
-        """What an edit must do, and what does not go together."""
-        if _ACTS.keys().isdisjoint(edit):
-            self._found.add("", f"says nothing to do: needs {_listed(_ACTS, 'or')}")
-        for act, others in _ACTS.items():
-            if others and act in edit and (wrong := [other for other in others if other in edit]):
-                self._found.add(act, f"does not go with {_listed(wrong, 'and')}")
-
     def _rest(self, edit: Mapping[str, object]) -> dict[str, Any]:
         """What few edits have."""
         found, rest = self._found, dict[str, Any]()
@@ -135,34 +113,26 @@ class EditCheck:
             rest["remove_secrets"] = self._remove_secrets(edit["remove_secrets"], also_set)
         if "id" in edit:
             rest["id"] = ident = found.text("id", edit["id"])
-            if ident is not None and not (len(ident) <= 200 and ident.isprintable()):
-                found.add("id", "must be one line of at most 200 characters")
+            if ident is not None and not (_is_edit_id(ident) and ident.isprintable()):
+                found.add("id", f"must be {rule(schema.EditId)}")
         if "note" in edit:
             rest["note"] = found.text("note", edit["note"])
         if "allow_empty" in edit:
             rest["allow_empty"] = found.boolean("allow_empty", edit["allow_empty"])
         return rest
 
-    def _only(self, edit: Mapping[str, object], one: str, many: str) -> str | None:
-        """Which of two keys is there."""
-        if (one in edit) == (many in edit):
-            self._found.add("", f"needs exactly one of `{one}` and `{many}`")
-            return None
-        return one if one in edit else many
-
     # ---- which tenants
 
     def _tenants_of(self, edit: Mapping[str, object]) -> tuple[str, ...]:
-        key = self._only(edit, "tenant", "tenants")
-        if key is None:
-            return ()
-        value = edit[key]
-        if key == "tenants":
-            names = self._selected(value) if isinstance(value, dict) else self._any_of(key, value)
-        else:
-            names = self._one_tenant(value)
+        names: tuple[str, ...] = ()
+        if "tenant" in edit:
+            names = self._one_tenant(edit["tenant"])
+        elif isinstance(value := edit.get("tenants", ""), dict):
+            names = self._selected(value)
+        elif "tenants" in edit:
+            names = self._any_of("tenants", value)
         if self._barred and not self._barred.isdisjoint(names):
-            self._complain_of_barred(key, names)
+            self._complain_of_barred("tenant" if "tenant" in edit else "tenants", names)
         return names
 
     def _one_tenant(self, value: object) -> tuple[str, ...]:
@@ -184,7 +154,7 @@ class EditCheck:
         """The tenants of a mapping: all that it gives must hold."""
         found = self._found
         before = found.count
-        raw = found.mapping("tenants", value, _SELECT)
+        raw = _SELECT.of(found, "tenants", value)
         if not raw:
             return ()
         names = set(self._tenants)
@@ -231,8 +201,8 @@ class EditCheck:
         return tuple(known for known in self._tenants if fnmatchcase(known, name))
 
     def _tags_mapping(self, key: str, value: object) -> tuple[str, ...]:
-        raw = self._found.mapping(key, value, _TAGS)
-        return self._tagged(f"{key}.tags", raw["tags"]) if raw else ()
+        raw = _TAGGED.of(self._found, key, value)
+        return self._tagged(f"{key}.tags", raw["tags"]) if "tags" in raw else ()
 
     def _tagged(self, key: str, value: object) -> tuple[str, ...]:
         """The tenants that have all of the tags."""
@@ -259,41 +229,24 @@ class EditCheck:
     # ---- which hooks, and what is to become of them
 
     def _match(self, edit: Mapping[str, object]) -> HookMatch:
-        found = self._found
-        if "create" in edit:
+        if "hooks" in edit:
+            return HookMatch(**self._fields("hooks", edit["hooks"], _MANY))
+        if "hook" not in edit:
             return HookMatch()
-        key = self._only(edit, "hook", "hooks")
-        if key is None:
-            return HookMatch()
-        value = edit[key]
-        if key == "hook" and not isinstance(value, dict):
-            _hook_id(found, key, value)
-            return HookMatch(id=value if isinstance(value, str) else None)
-        if key == "hooks":
-            return HookMatch(**self._fields(key, value, _MANY))
-        raw = self._fields(key, value, _ONE)
-        if raw and not ("id" in raw or "name" in raw):
-            found.add(key, "needs `name` or `id`; to change every match, write `hooks`")
-        return HookMatch(**raw)
+        value = edit["hook"]
+        if isinstance(value, dict):
+            return HookMatch(**self._fields("hook", value, _ONE))
+        _hook_id(self._found, "hook", value)
+        return HookMatch(id=value if isinstance(value, str) else None)
 
-    def _fields(self, key: str, value: object, checks: Mapping[str, _FieldCheck]) -> Fields:
+    def _fields(self, key: str, value: object, shape: _Fields) -> Fields:
         """A mapping of fields, each checked; a script file's text is in the script's place."""
         found = self._found
-        fields = dict(found.mapping(key, value, checks.keys()))
+        fields = dict(shape.of(found, key, value))
         for name, inner in fields.items():
-            checks[name](found, f"{key}.{name}", inner)
-        if checks is _CREATE and fields:
-            for name in ("name", "triggerId"):
-                if name not in fields:
-                    found.add(key, f"needs `{name}`")
-            if "script" not in fields and "script_file" not in fields:
-                found.add(key, "needs `script` or `script_file`")
-        if "script_file" not in fields:
-            return fields
-        written = fields.pop("script_file")
-        if "script" in fields:
-            found.add(key, "needs at most one of `script` and `script_file`")
-        elif isinstance(written, str) and written:
+            shape.checks[name](found, f"{key}.{name}", inner)
+        written = fields.pop("script_file", None)
+        if isinstance(written, str) and written and "script" not in fields:
             fields["script"], wrong = self._script(written)
             if wrong:
                 found.add(f"{key}.script_file", f"{shown(written)} {wrong}")
@@ -319,11 +272,9 @@ class EditCheck:
 
     def _set_secrets(self, value: object) -> dict[str, str]:
         """References by the names of secrets. No complaint shows a value: it may be the secret."""
-        found = self._found
-        if not isinstance(value, dict) or not 1 <= len(value) <= _MAX_SECRETS:
-            found.add(
-                "set_secrets", f"must be a mapping of 1 to {_MAX_SECRETS} names to references"
-            )
+        found, most = self._found, longest(schema.Secrets)
+        if not isinstance(value, dict) or not 1 <= len(value) <= most:
+            found.add("set_secrets", f"must be a mapping of 1 to {most} names to references")
             return {}
         references = {}
         for name, written in value.items():
@@ -357,11 +308,6 @@ class EditCheck:
         return tuple(names)
 
 
-def _listed(names: Iterable[str], word: str) -> str:
-    *most, last = (f"`{name}`" for name in names)
-    return f"{', '.join(most)} {word} {last}" if most else last
-
-
 def _digest(written: Mapping[str, object]) -> str:
     content = {key: value for key, value in written.items() if key not in ("id", "note")}
     return blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
@@ -369,27 +315,26 @@ def _digest(written: Mapping[str, object]) -> str:
 
 def _hook_id(found: Findings, key: str, value: object) -> None:
     text = found.text(key, value)
-    if text is not None and not ID.match(text):
-        what = f"{shown(text)} is no hook id: letters, digits and hyphens"
+    if text is not None and not _is_id(text):
+        what = f"{shown(text)} is no hook id: {rule(schema.HookId)}"
         found.add(key, f"{what}; by name it is {{name: ...}}" if key == "hook" else what)
 
 
 def _hook_name(found: Findings, key: str, value: object) -> None:
     text = found.text(key, value)
-    if text is not None and not NAME.match(text):
-        found.add(key, f"{shown(text)} is no hook name: {_NAME_RULE}")
+    if text is not None and not _is_name(text):
+        found.add(key, f"{shown(text)} is no hook name: {rule(schema.HookName)}")
 
 
 def _hook_glob(found: Findings, key: str, value: object) -> None:
     text = found.text(key, value)
-    if text is not None and not _HOOK_GLOB.match(text):
-        found.add(key, f"{shown(text)} matches no hook name: {_NAME_RULE}")
+    if text is not None and not _is_glob(text):
+        found.add(key, f"{shown(text)} matches no hook name: {rule(schema.HookName)}")
 
 
 def _secret_name(found: Findings, key: str, name: str) -> None:
-    if not _SECRET.match(name):
-        what = "1 to 128 visible characters of ASCII, no spaces"
-        found.add(key, f"{shown(name)} cannot name a secret: {what}")
+    if not _is_secret(name):
+        found.add(key, f"{shown(name)} cannot name a secret: {rule(schema.SecretName)}")
 
 
 def _trigger(found: Findings, key: str, value: object) -> None:
@@ -404,32 +349,35 @@ def _dependencies(found: Findings, key: str, value: object) -> None:
         return
     for name, version in value.items():
         at = dotted(key, name)
-        if len(name) > 214 or not _PACKAGE.match(name):
+        if not _is_package(name):
             found.add(at, f"{shown(name)} is no npm package name")
         text = found.text(at, version)
-        if text is not None and not (len(text) <= 200 and text.isprintable()):
+        if text is not None and not (_is_version(text) and text.isprintable()):
             found.add(at, f"{shown(text)} is no version")
 
 
-_Select: TypeAlias = Callable[[str, object], tuple[str, ...]]
-_FieldCheck: TypeAlias = Callable[[Findings, str, object], object]
-_MANY: Final[Mapping[str, _FieldCheck]] = {
-    "id": _hook_id,
-    "name": _hook_glob,
-    "triggerId": _trigger,
-    "enabled": Findings.boolean,
+_CHECKS: Final[Mapping[Any, Callable[[Findings, str, object], object]]] = {
+    schema.HookId: _hook_id,
+    schema.HookName: _hook_name,
+    schema.HookGlob: _hook_glob,
+    schema.Trigger: _trigger,
+    schema.Enabled: Findings.boolean,
+    schema.Script: Findings.text,
+    schema.ScriptFile: Findings.text,
+    schema.Dependencies: _dependencies,
 }
-_ONE: Final[Mapping[str, _FieldCheck]] = {
-    "id": _hook_id,
-    "name": _hook_name,
-    "triggerId": _trigger,
-}
-_SET: Final[Mapping[str, _FieldCheck]] = {
-    "name": _hook_name,
-    "script": Findings.text,
-    "script_file": Findings.text,
-    "enabled": Findings.boolean,
-    "dependencies": _dependencies,
-}
-_CREATE: Final[Mapping[str, _FieldCheck]] = {**_SET, "triggerId": _trigger}
-_EXPECT: Final[Mapping[str, _FieldCheck]] = {**_SET, "triggerId": _trigger}
+
+
+class _Fields(Shape):
+    """A mapping of a hook's fields."""
+
+    def __init__(self, model: type[Struct]) -> None:
+        super().__init__(model)
+        self.checks = {name: _CHECKS[kind] for name, kind in self.kinds.items()}
+
+
+_ONE: Final = _Fields(schema.OneHook)
+_MANY: Final = _Fields(schema.HookSelector)
+_SET: Final = _Fields(schema.SetFields)
+_CREATE: Final = _Fields(schema.NewHook)
+_EXPECT: Final = _Fields(schema.ExpectedFields)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Final, TypeAlias
 
 import orjson
 
+from . import schema
 from .edits import EditCheck
 from .errors import BadInput, Complaint
 from .hooks import Edit
 from .pacing import Limits
+from .schema import Shape, matcher, rule
 from .source import (
     Findings,
     Lines,
@@ -34,8 +35,8 @@ MAX_DOCUMENT: Final = 1_000_000
 #: way they are put is added to the findings on the way.
 _Rows: TypeAlias = Callable[[Findings], Iterator[tuple[int, str, object]]]
 
-_JOB_NAME: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}\Z")
-_JOB: Final = dict.fromkeys(("name", "note", "only_tags", "edits", "limits")).keys()
+_job_name = matcher(schema.JobName)
+_JOB: Final = Shape(schema.JobFile)
 #: Fields of `set` that have a column.
 _SET: Final = frozenset({"enabled", "name", "script_file", "script"})
 _COLUMNS: Final = dict.fromkeys(
@@ -147,7 +148,7 @@ def _document_job(path: Path) -> Job:
     if not isinstance(document.value, dict):
         what = "must be a mapping with `edits`; a bare list of edits is written as .jsonl or .csv"
         raise BadInput([*document.complaints, *refused(document.file, 1, what).complaints])
-    raw = found.mapping("", document.value, _JOB)
+    raw = _JOB.of(found, "", document.value)
     name = note = None
     if "name" in raw:
         name = _check_job_name(found, "name", raw["name"])
@@ -160,7 +161,7 @@ def _document_job(path: Path) -> Job:
         only_tags = tags_in(found, "only_tags", raw["only_tags"])
         if raw["only_tags"] == []:
             found.add("only_tags", "is an empty list")
-    if not isinstance(raw.get("edits"), list):
+    if not isinstance(raw.get("edits", []), list):
         found.add("edits", "must be a list of edits")
     return Job(
         name=name or path.stem,
@@ -195,9 +196,8 @@ def _list_job(path: Path, rows: _Rows) -> Job:
 
 def _check_job_name(found: Findings, key: str, value: object) -> str | None:
     name = found.text(key, value)
-    if name is not None and not _JOB_NAME.match(name):
-        rule = "letters, digits, `.`, `_` and `-`, 100 at most, no dot first"
-        found.add(key, f"{shown(name)} cannot name a job: must be {rule}")
+    if name is not None and not _job_name(name):
+        found.add(key, f"{shown(name)} cannot name a job: must be {rule(schema.JobName)}")
     return name
 
 

@@ -27,7 +27,7 @@ _MAX_TEXT: Final = 100_000
 _CMD_TIMEOUT: Final = 30.0
 _KINDS: Final[dict[str, Kind]] = {kind: kind for kind in get_args(Kind)}
 _FORMS: Final = {"env": "env:NAME", "file": "file:PATH", "cmd": "cmd:COMMAND"}
-_ENV: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_ENV: Final = "[A-Za-z_][A-Za-z0-9_]*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Reference:
             raise ValueError(f"must be a reference: {', '.join(forms[:-1])} or {forms[-1]}")
         if not rest.strip() or not rest.isprintable():
             raise ValueError(f"must have one line of text after {kind}:")
-        if kind == "env" and not _ENV.match(rest):
+        if kind == "env" and not re.fullmatch(_ENV, rest):
             raise ValueError("must have a variable's name after env: letters, digits and `_`")
         if kind == "cmd" and not _splits(rest):
             raise ValueError("has a quote that does not end, or no command")
@@ -126,6 +126,12 @@ class Reference:
         if status:
             raise NoValue("no value", f"its cmd: ended with status {status}")
         return text
+
+
+def pattern_of(*kinds: str) -> str:
+    """What references of these kinds look like, as nearly as a pattern can tell."""
+    forms = [f"{kind}:{_ENV if kind == 'env' else '.*[^ ].*'}" for kind in kinds]
+    return f"^({'|'.join(forms)})$"
 
 
 def secret_value(reference: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -11,34 +9,25 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+from . import schema
 from .pacing import Limits
 from .references import Reference
+from .schema import Shape, matcher, rule, within
 from .source import Findings, dotted, number, read_document, shown
 
 #: Bytes in a tenants file, at most: a few tens of thousands of tenants.
 _MAX_FILE: Final = 10_000_000
 
-#: Names stand in URLs, globs and file names.
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
-_NAME_RULE: Final = "letters, digits, `.`, `_` and `-`, the first a letter or digit, 100 at most"
-_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_DOMAIN: Final = re.compile(rf"(?=.{{4,253}}\Z){_LABEL}(\.{_LABEL})+\Z")
-_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/*\Z", re.IGNORECASE)
-_SHARE: Final = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%\Z")
-_RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*/\s*(s|m|min)\Z")
-_RULES: Final = {
-    "reserve": 'must be a share of the limit like "20%" or a number of requests, 0 or more',
-    "max_rate": 'must be more than 0: "10/s", "100/m" or a number a second',
-    "concurrency": "must be a whole number from 1 to 64",
-}
-_FILE: Final = {"defaults": None, "tenants": None}
-_DEFAULTS: Final = {"limits": None}
-_TENANT: Final = dict.fromkeys(
-    (
-        *("domain", "base_url", "tags", "token", "client_id", "client_secret", "audience"),
-        *("limits", "protected"),
-    )
-)
+_tenant_name = matcher(schema.TenantName)
+_tag = matcher(schema.Tag)
+_domain = matcher(schema.Domain)
+_url_text = matcher(schema.BaseUrl)
+_share = matcher(schema.Share)
+_rate = matcher(schema.Rate)
+_FILE: Final = Shape(schema.TenantsFile)
+_DEFAULTS: Final = Shape(schema.DefaultsEntry)
+_TENANT: Final = Shape(schema.TenantEntry)
+_LIMITS: Final = Shape(schema.LimitsEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +94,22 @@ def load_tenants(path: Path) -> dict[str, Tenant]:
     document = read_document(path, limit=_MAX_FILE)
     found = Findings(document.file, document.lines)
     found.take(*document.complaints)
-    raw = found.mapping("", document.value, _FILE.keys())
+    raw = _FILE.of(found, "", document.value)
     default_limits = Limits()
     if "defaults" in raw:
-        defaults = found.mapping("defaults", raw["defaults"], _DEFAULTS.keys())
+        defaults = _DEFAULTS.of(found, "defaults", raw["defaults"])
         default_limits = limits_in(found, "defaults", defaults)
     tenants: dict[str, Tenant] = {}
     homes: dict[str, str] = {}
-    every = raw.get("tenants")
-    if not isinstance(every, dict) or not every:
+    every = raw.get("tenants", {})
+    if not isinstance(every, dict) or ("tenants" in raw and not every):
         found.add("tenants", "must be a mapping of names to tenants, with at least one")
         every = {}
     for name, value in every.items():
         key = f"tenants.{name}"
-        if not _NAME.match(name):
-            found.add(key, f"bad tenant name {shown(name)}: must be {_NAME_RULE}")
+        if not _tenant_name(name):
+            what = f"bad tenant name {shown(name)}: must be {rule(schema.TenantName)}"
+            found.add(key, what)
         tenant = _tenant(found, key, name, value, default_limits, path.parent)
         if tenant is None:
             continue
@@ -136,7 +126,7 @@ def limits_in(found: Findings, key: str, holder: Mapping[str, object]) -> Limits
     if "limits" not in holder:
         return Limits()
     key = dotted(key, "limits")
-    raw = found.mapping(key, holder["limits"], _RULES.keys())
+    raw = _LIMITS.of(found, key, holder["limits"])
     reserve = max_rate = concurrency = None
     if "reserve" in raw:
         reserve = _reserve(raw["reserve"])
@@ -146,37 +136,37 @@ def limits_in(found: Findings, key: str, holder: Mapping[str, object]) -> Limits
         _check(found, key, "max_rate", max_rate, raw)
     if "concurrency" in raw:
         count = number(raw["concurrency"])
-        concurrency = count if isinstance(count, int) and 1 <= count <= 64 else None
+        if isinstance(count, int) and within(schema.Concurrency, count):
+            concurrency = count
         _check(found, key, "concurrency", concurrency, raw)
     return Limits(reserve=reserve, max_rate=max_rate, concurrency=concurrency)
 
 
 def _check(found: Findings, key: str, name: str, value: object, raw: Mapping[str, object]) -> None:
     if value is None:
-        found.add(f"{key}.{name}", f"{_RULES[name]}, not {shown(raw[name])}")
+        found.add(f"{key}.{name}", f"must be {rule(_LIMITS.kinds[name])}, not {shown(raw[name])}")
 
 
 def _reserve(value: object) -> float | int | None:
     if isinstance(value, str):
-        share = _SHARE.match(value)
+        share = _share(value)
         return None if share is None else float(share[1]) / 100
     count = number(value)
-    return count if isinstance(count, int) and count >= 0 else None
+    return count if isinstance(count, int) and within(schema.Requests, count) else None
 
 
 def _max_rate(value: object) -> float | None:
     if isinstance(value, str):
-        written = _RATE.match(value)
-        rate = None if written is None else float(written[1]) / (1 if written[2] == "s" else 60)
-    else:
-        rate = number(value)
-    return float(rate) if rate and 0 < rate < math.inf else None
+        written = _rate(value)
+        return written and float(written[1]) / (1 if written[2] == "s" else 60)
+    rate = number(value)
+    return None if rate is None or not within(schema.PerSecond, rate) else float(rate)
 
 
 def _tenant(
     found: Findings, key: str, name: str, value: object, default_limits: Limits, folder: Path
 ) -> Tenant | None:
-    raw = found.mapping(key, value, _TENANT.keys())
+    raw = _TENANT.of(found, key, value)
     if not raw:
         return None
     base_url = _base_url(found, key, raw)
@@ -198,16 +188,13 @@ def _tenant(
 
 
 def _base_url(found: Findings, key: str, raw: Mapping[str, object]) -> str | None:
-    if ("domain" in raw) == ("base_url" in raw):
-        found.add(key, "needs exactly one of `domain` and `base_url`")
-        return None
     if "domain" in raw:
         domain = found.text(f"{key}.domain", raw["domain"])
-        if domain is not None and not _DOMAIN.match(domain):
-            found.add(f"{key}.domain", "must be a host name alone, like acme.eu.auth0.com")
+        if domain is not None and not _domain(domain):
+            found.add(f"{key}.domain", f"must be {rule(schema.Domain)}")
             domain = None
         return None if domain is None else f"https://{domain.lower()}"
-    text = found.text(f"{key}.base_url", raw["base_url"])
+    text = found.text(f"{key}.base_url", raw["base_url"]) if "base_url" in raw else None
     if text is None:
         return None
     # The URL is not shown: a password may stand in it.
@@ -229,8 +216,8 @@ def _url(text: str) -> str:
         return "must not hold a user name or password"
     if "?" in text or "#" in text:
         return "must not hold `?` or `#`"
-    if not host or port == 0 or not _URL.match(text):
-        return "must be a URL like https://acme.eu.auth0.com"
+    if not host or port == 0 or not _url_text(text):
+        return f"must be {rule(schema.BaseUrl)}"
     if {".", ".."} & set(parts.path.split("/")):
         return "must not hold `.` or `..` as a part of its path"
     if parts.path.rstrip("/").endswith("/api/v2"):
@@ -258,8 +245,8 @@ def tags_in(found: Findings, key: str, value: object) -> tuple[str, ...]:
     tags = []
     for index, item in enumerate(value):
         tag = found.text(f"{key}[{index}]", item)
-        if tag is not None and not _NAME.match(tag):
-            found.add(f"{key}[{index}]", f"bad tag {shown(tag)}: must be {_NAME_RULE}")
+        if tag is not None and not _tag(tag):
+            found.add(f"{key}[{index}]", f"bad tag {shown(tag)}: must be {rule(schema.Tag)}")
         elif tag is not None:
             tags.append(tag)
     return tuple(tags)
@@ -276,20 +263,13 @@ def _credential(
     audience = None
     if "audience" in raw:
         audience = found.text(f"{key}.audience", raw["audience"])
-    match sorted(references):
-        case ["token"]:
-            if "audience" in raw:
-                found.add(f"{key}.audience", "is for client_id and client_secret, not for a token")
-            token = references["token"]
-            return None if token is None else StaticToken(token=token)
-        case ["client_id", "client_secret"]:
-            client_id, secret = references["client_id"], references["client_secret"]
-            if client_id is None or secret is None:
-                return None
-            return ClientSecret(client_id=client_id, client_secret=secret, audience=audience)
-        case _:
-            found.add(key, "needs either `token`, or `client_id` and `client_secret`")
-            return None
+    if "token" in references:
+        token = references["token"]
+        return None if token is None else StaticToken(token=token)
+    client_id, secret = references.get("client_id"), references.get("client_secret")
+    if client_id is None or secret is None:
+        return None
+    return ClientSecret(client_id=client_id, client_secret=secret, audience=audience)
 
 
 def _reference(found: Findings, key: str, value: object, folder: Path) -> Reference | None:

@@ -347,10 +347,10 @@ def test_the_digest_does_not_change_from_version_to_version() -> None:
         ({"set": {"enbled": True}}, "set.enbled", "unknown key `enbled`; did you mean `enabled`?"),
         ({"delte": True}, "delte", "unknown key `delte`; did you mean `delete`?"),
         ({"set": {"\x1b[31m": 1}}, "set.?[31m", "unknown key `?[31m`"),
-        ({"tenant": None}, "", "exactly one of `tenant` and `tenants`"),
-        ({"tenants": "dev"}, "", "exactly one of `tenant` and `tenants`"),
-        ({"hook": None}, "", "exactly one of `hook` and `hooks`"),
-        ({"hooks": {"name": "a"}}, "", "exactly one of `hook` and `hooks`"),
+        ({"tenant": None}, "", "needs `tenant` or `tenants`"),
+        ({"tenants": "dev"}, "tenant", "does not go with `tenants`"),
+        ({"hook": None}, "", "needs `hook`, `hooks` or `create`"),
+        ({"hooks": {"name": "a"}}, "hook", "does not go with `hooks`"),
         ({"set": None}, "", "needs `set`"),
         ({"set": {}}, "set", "is empty"),
         ({"set": []}, "set", "must be a mapping, not a list"),
@@ -389,7 +389,7 @@ def test_the_digest_does_not_change_from_version_to_version() -> None:
         ({"hook": "check email"}, "hook", "{name: ...}"),
         ({"hook": True}, "hook", "must be text, not true"),
         ({"hook": {}}, "hook", "is empty"),
-        ({"hook": {"triggerId": "send-phone-message"}}, "hook", "needs `name` or `id`"),
+        ({"hook": {"triggerId": "send-phone-message"}}, "hook", "needs `id` or `name`"),
         ({"hook": {"name": "a*"}}, "hook.name", "no hook name"),
         ({"hook": {"name": "a", "enabled": True}}, "hook.enabled", "unknown key"),
         ({"hook": {"name": "a", "triggerId": "pre-user"}}, "hook.triggerId", "unknown trigger"),
@@ -406,7 +406,7 @@ def test_the_digest_does_not_change_from_version_to_version() -> None:
         ({"set": {"name": "ä"}}, "set.name", "no hook name"),
         ({"set": {"name": ""}}, "set.name", "must be text"),
         ({"set": {"script": ""}}, "set.script", "must be text"),
-        ({"set": {"script": "x", "script_file": "y"}}, "set", "at most one of"),
+        ({"set": {"script": "x", "script_file": "y"}}, "set.script", "go with `script_file`"),
         ({"set": {"triggerId": "send-phone-message"}}, "set.triggerId", "unknown key"),
         ({"set": {"dependencies": ["a"]}}, "set.dependencies", "must be a mapping"),
         ({"set": {"dependencies": {"a": 1.1}}}, "set.dependencies.a", "must be text, not `1.1`"),
@@ -416,7 +416,7 @@ def test_the_digest_does_not_change_from_version_to_version() -> None:
         ({"set": {"dependencies": {"a b": "1"}}}, "set.dependencies.a b", "no npm package name"),
         ({"expect": {}}, "expect", "is empty"),
         ({"expect": {"secrets": ["x"]}}, "expect.secrets", "unknown key"),
-        ({"expect": {"script": "x", "script_file": "y"}}, "expect", "at most one of"),
+        ({"expect": {"script": "x", "script_file": "y"}}, "expect.script", "go with `script_file`"),
         ({"expect": {"enabled": "no"}}, "expect.enabled", "true or false"),
         ({"expect": None, "expects": {}}, "expects", "did you mean `expect`?"),
         ({"id": 5}, "id", "must be text"),
@@ -436,7 +436,11 @@ def test_a_wrong_edit_is_complained_of(changed: dict[str, object], key: str, wha
     [
         ({"create": NEW}, "create", "does not go with `set`"),
         ({"set": None, "hook": HOOK, "create": NEW}, "create", "does not go with `hook`"),
-        ({"set": None, "hooks": {}, "create": NEW}, "create", "does not go with `hooks`"),
+        (
+            {"set": None, "hooks": {"name": "a"}, "create": NEW},
+            "create",
+            "does not go with `hooks`",
+        ),
         ({"set": None, "create": NEW, "expect": {"name": "a"}}, "create", "go with `expect`"),
         ({"set": None, "create": NEW, "remove_secrets": ["A"]}, "create", "`remove_secrets`"),
         ({"set": None, "create": {}}, "create", "is empty"),
@@ -444,7 +448,7 @@ def test_a_wrong_edit_is_complained_of(changed: dict[str, object], key: str, wha
         ({"set": None, "create": {"name": "a", "script": "x"}}, "create", "needs `triggerId`"),
         ({"set": None, "create": {**NEW, "triggerId": "x"}}, "create.triggerId", "unknown trig"),
         ({"set": None, "create": {**NEW, "name": "-"}}, "create.name", "no hook name"),
-        ({"set": None, "create": {**NEW, "script_file": "x"}}, "create", "at most one of"),
+        ({"set": None, "create": {**NEW, "script_file": "x"}}, "create.script", "`script_file`"),
         (
             {"set": None, "create": {"name": "a", "triggerId": "send-phone-message"}},
             "create",
@@ -458,7 +462,7 @@ def test_a_wrong_edit_is_complained_of(changed: dict[str, object], key: str, wha
         ),
         ({"set": None, "hook": HOOK, "delete": False}, "delete", "must be true, not false"),
         ({"set": None, "hook": HOOK, "delete": "true"}, "delete", "must be true, not `true`"),
-        ({"set": None, "delete": True}, "", "exactly one of `hook` and `hooks`"),
+        ({"set": None, "delete": True}, "", "needs `hook`, `hooks` or `create`"),
         ({"hook": HOOK, "remove_secrets": "A"}, "remove_secrets", "must be a list of names"),
         ({"hook": HOOK, "remove_secrets": []}, "remove_secrets", "must be a list of names"),
         ({"hook": HOOK, "remove_secrets": [7]}, "remove_secrets[0]", "must be text, not `7`"),
@@ -559,7 +563,7 @@ edits:
 8: edits[0].set.enabled: must be true or false, not `yes`; write true
 10: edits[0].set.dependencies.axios: YAML reads this as a number; write it in quotes, "1.10"
 11: edits[0].set.dependencies.qs: YAML reads this as a date; write it in quotes, "2024-05-01"
-12: edits[1]: needs exactly one of `hook` and `hooks`
+12: edits[1]: needs `hook`, `hooks` or `create`
 13: edits[1].tenant: is given twice
 14: edits[1].hok: unknown key `hok`; did you mean `hook`?
 15: edits[1].set.enabled: must be true without quotes
@@ -660,12 +664,12 @@ def test_a_colon_in_a_text_is_not_taken_for_a_key(tmp_path: Path) -> None:
         (f"tenant,hook,enabled\n\ndev,{HOOK},yes", 3, "must be true or false, not `yes`"),
         (f"tenant,hook,enabled\ndev,{HOOK}", 2, "has 2 cells; the header has 3"),
         (f"tenant,hook,enabled\ndev,{HOOK},true,", 2, "has 4 cells; the header has 3"),
-        (f"tenant,hook,enabled\ndev,{HOOK},", 2, "says nothing to do"),
-        (f"tenant,hook,enabled\n,{HOOK},true", 2, "exactly one of `tenant` and `tenants`"),
+        (f"tenant,hook,enabled\ndev,{HOOK},", 2, "needs `set`, `create`"),
+        (f"tenant,hook,enabled\n,{HOOK},true", 2, "needs `tenant` or `tenants`"),
         ('tenant,hook,name\ndev,a,"x\ny" z\n', 2, "is not CSV"),
         ('tenant,hook,name\ndev,a,b\ndev,a,"x\n\n', 3, "is not CSV"),
         (b"tenant,hook,name\ndev,a,\xff", 2, "is not UTF-8"),
-        ("tenant,hook,note\ndev,a,b", 2, "says nothing to do"),
+        ("tenant,hook,note\ndev,a,b", 2, "needs `set`, `create`"),
         (f"tenant,hook,script\ndev,a,{'x' * 200_000}", 2, "is not CSV: field larger"),
     ],
 )
@@ -695,7 +699,7 @@ def test_a_csv_is_read_on_after_a_bad_row(tmp_path: Path) -> None:
         ("job.yaml", "edits: [", "is not YAML"),
         ("job.yaml", "edits: []", "has no edits"),
         ("job.yaml", "edits:", "must be a list of edits"),
-        ("job.yaml", "note: x", "must be a list of edits"),
+        ("job.yaml", "note: x", "needs `edits`"),
         ("job.jsonl", "\n \n", "has no edits"),
         ("job.csv", "", "has no edits"),
         ("job.csv", "tenant,hook,enabled\n", "has no edits"),
@@ -846,6 +850,7 @@ def test_a_document_is_not_changed_by_who_reads_it(tmp_path: Path) -> None:
 
 SAMPLES = {
     ".yaml": (JOBS / "script-edit.yaml").read_text(),
+    ".yml": (JOBS / "rotate-secrets.yaml").read_text(),
     ".json": json.dumps({"name": "x", "edits": [written(note="a\tb"), written(id="x")]}, indent=1),
     ".jsonl": (JOBS / "toggles.jsonl").read_text(),
     ".csv": (JOBS / "renames.csv").read_text(),

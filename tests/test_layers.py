@@ -15,6 +15,7 @@ LAYERS = (
     ("errors", "items", "buckets"),
     ("sandbox", "hooks", "pacing", "gates", "locks", "source"),
     ("references",),
+    ("schema",),
     ("tenants", "journal", "listing"),
     ("edits", "auth0"),
     ("jobfile",),

@@ -80,7 +80,8 @@ def test_a_tenants_file_may_be_json(tmp_path: Path) -> None:
 
 def test_the_sample_is_right() -> None:
     tenants = load_tenants(JOBS / "tenants.yaml")
-    assert len(tenants) == 8
+    assert len(tenants) == 9
+    assert [name for name, tenant in tenants.items() if tenant.protected] == ["payments"]
     assert tenants["local"].base_url == "http://127.0.0.1:9100/local"
 
 
@@ -138,8 +139,12 @@ def test_bad_limits_are_complained_of(tmp_path: Path, limits: str, key: str, wha
 @pytest.mark.parametrize(
     ("tenant", "key", "what"),
     [
-        ("{token: env:T}", "", "exactly one of `domain` and `base_url`"),
-        ("{domain: a.example, base_url: 'https://b.example', token: env:T}", "", "exactly one"),
+        ("{token: env:T}", "", "needs `domain` or `base_url`"),
+        (
+            "{domain: a.example, base_url: 'https://b.example', token: env:T}",
+            ".domain",
+            "does not go with `base_url`",
+        ),
         ("{domain: 'https://a.example', token: env:T}", ".domain", "host name alone"),
         ("{domain: a.example/x, token: env:T}", ".domain", "host name alone"),
         ("{domain: acme, token: env:T}", ".domain", "host name alone"),
@@ -158,10 +163,18 @@ def test_bad_limits_are_complained_of(tmp_path: Path, limits: str, key: str, wha
         ("{base_url: 'https://', token: env:T}", ".base_url", "must be a URL"),
         ("{base_url: 'ftp://a.example', token: env:T}", ".base_url", "must be a URL"),
         (r"{base_url: 'http://localhost\a.example', token: env:T}", ".base_url", "must be a URL"),
-        ("{domain: a.example}", "", "needs either `token`"),
-        ("{domain: a.example, client_id: env:A}", "", "needs either `token`"),
-        ("{domain: a.example, client_id: env:A, token: env:B}", "", "needs either `token`"),
-        ("{domain: a.example, token: env:T, audience: x}", ".audience", "not for a token"),
+        ("{domain: a.example}", "", "needs `token` or `client_id` and `client_secret`"),
+        ("{domain: a.example, client_id: env:A}", "", "needs `token` or `client_id` and"),
+        (
+            "{domain: a.example, client_id: env:A, token: env:B}",
+            ".token",
+            "does not go with `client_id`",
+        ),
+        (
+            "{domain: a.example, token: env:T, audience: x}",
+            ".token",
+            "does not go with `audience`",
+        ),
         ("{domain: a.example, token: env:T, tags: prod}", ".tags", "must be a list"),
         ("{domain: a.example, token: env:T, tags: [eu, 2024]}", ".tags[1]", "in quotes"),
         ("{domain: a.example, token: env:T, tags: ['a b']}", ".tags[0]", "bad tag"),

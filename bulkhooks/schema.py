@@ -1,0 +1,538 @@
+"""The shape of job and tenants files: models that their checks and their JSON Schema share.
+
+A rule that a schema can say stands here and nowhere else: keys, patterns, lengths, ranges, and
+what goes together. What takes more than the file itself to tell (whether a tenant is known, a
+script file there) is said where it is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from itertools import starmap
+from typing import Annotated, Any, Final, TypeAlias, get_args
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from . import hooks
+from .references import pattern_of
+from .source import Findings, dotted
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def _text(
+    pattern: str = "", rule: str = "", about: str = "", longest: int | None = None, *examples: str
+) -> Meta:
+    """A kind of text: `rule` says in words what `pattern` and length demand."""
+    return Meta(
+        pattern=pattern or None,
+        min_length=None if pattern else 1,
+        max_length=longest,
+        description=f"{about}: {rule}" if about and rule else about or rule,
+        examples=list(examples) or None,
+        extra={"rule": rule},
+    )
+
+
+def _portable(pattern: re.Pattern[str]) -> str:
+    """A pattern of ours as every dialect writes it."""
+    return pattern.pattern.replace(r"\Z", "$")
+
+
+# ---- kinds of values
+
+_WORD = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+_WORD_RULE = "letters, digits, `.`, `_` and `-`, the first a letter or digit, 100 at most"
+_NAME_RULE = "letters, digits, spaces and hyphens, a letter or digit first and last"
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+
+JobName: TypeAlias = Annotated[
+    str,
+    _text(
+        r"^(?!\.)[A-Za-z0-9._-]{1,100}$",
+        "letters, digits, `.`, `_` and `-`, 100 at most, no dot first",
+        "Names the journal",
+    ),
+]
+Note: TypeAlias = Annotated[str, _text(about="Kept in the journal, and shown with every result")]
+EditId: TypeAlias = Annotated[
+    str,
+    _text(
+        rule="one line of at most 200 characters",
+        about="Names the edit in every result",
+        longest=200,
+    ),
+]
+AllowEmpty: TypeAlias = Annotated[bool, Meta(description="It is no error if no hook matches")]
+
+#: Tenant names stand in URLs, globs and file names.
+TenantName: TypeAlias = Annotated[str, _text(_WORD, _WORD_RULE, "A tenant's name")]
+TenantGlob: TypeAlias = Annotated[
+    str, _text("", "", "A tenant's name, or a glob with *, ? or [...]", None, "prod-*")
+]
+Tag: TypeAlias = Annotated[str, _text(_WORD, _WORD_RULE, "A tag of tenants")]
+Tags: TypeAlias = Annotated[
+    list[Tag],
+    Meta(min_length=1, description="All of these tags", examples=[["prod", "eu"]]),
+]
+
+HookId: TypeAlias = Annotated[
+    str, _text(_portable(hooks.ID), "letters, digits and hyphens", "A hook's id")
+]
+HookName: TypeAlias = Annotated[str, _text(_portable(hooks.NAME), _NAME_RULE, "A hook's name")]
+#: What a glob can hold and still match a hook's name.
+HookGlob: TypeAlias = Annotated[
+    str,
+    _text(r"^[a-zA-Z0-9 \-*?\[\]!]+$", _NAME_RULE, "A glob over hooks' names", None, "fraud-*"),
+]
+Trigger: TypeAlias = Annotated[hooks.Trigger, Meta(description="What makes a hook run")]
+Enabled: TypeAlias = Annotated[
+    bool, Meta(description="Of the hooks of one trigger, only one may be enabled")
+]
+Script: TypeAlias = Annotated[str, _text(about="The hook's code")]
+ScriptFile: TypeAlias = Annotated[
+    str, _text("", "", "The hook's code in a file beside the job", None, "hooks/check-email.js")
+]
+#: npm's rule for package names; names from before the rule may have capitals.
+Package: TypeAlias = Annotated[
+    str,
+    _text(
+        r"^(@[A-Za-z0-9~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~-][A-Za-z0-9._~-]*$",
+        "no npm package name",
+        longest=214,
+    ),
+]
+Version: TypeAlias = Annotated[str, _text(about="A version, in quotes", longest=200)]
+Dependencies: TypeAlias = Annotated[
+    dict[Package, Version],
+    Meta(description="npm packages and versions: the whole map, for the API replaces it"),
+]
+#: The API documents no rule for the names of secrets.
+SecretName: TypeAlias = Annotated[
+    str,
+    _text(r"^[!-~]{1,128}$", "1 to 128 visible characters of ASCII, no spaces", "A secret's name"),
+]
+SecretReference: TypeAlias = Annotated[
+    str,
+    _text(
+        pattern_of("env", "file"),
+        "",
+        "Where the value is found when it is sent",
+        None,
+        "env:AUDIT_KEY",
+        "file:keys/audit.pem",
+    ),
+]
+#: The API takes 20 secrets a hook.
+Secrets: TypeAlias = Annotated[
+    dict[SecretName, SecretReference],
+    Meta(min_length=1, max_length=20, description="Secrets to set, whether they are new or not"),
+]
+
+Share: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%$")]
+Requests: TypeAlias = Annotated[int, Meta(ge=0)]
+Reserve: TypeAlias = Annotated[
+    Share | Requests,
+    Meta(
+        description="What is left of the bucket for others",
+        examples=["20%"],
+        extra={"rule": 'a share of the limit like "20%" or a number of requests, 0 or more'},
+    ),
+]
+Rate: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^(?=[0-9.]*[1-9])([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*/\s*(s|m|min)$"),
+]
+PerSecond: TypeAlias = Annotated[float, Meta(gt=0)]
+MaxRate: TypeAlias = Annotated[
+    Rate | PerSecond,
+    Meta(
+        description="Requests that may be sent at most",
+        examples=["10/s", "100/m"],
+        extra={"rule": 'more than 0: "10/s", "100/m" or a number a second'},
+    ),
+]
+Concurrency: TypeAlias = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=64,
+        description="Requests in flight at once",
+        extra={"rule": "a whole number from 1 to 64"},
+    ),
+]
+
+Domain: TypeAlias = Annotated[
+    str,
+    _text(
+        rf"^(?=.{{4,253}}$){_LABEL}(\.{_LABEL})+$",
+        "a host name alone, like acme.eu.auth0.com",
+        "Where the tenant is",
+        None,
+        "acme.eu.auth0.com",
+    ),
+]
+BaseUrl: TypeAlias = Annotated[
+    str,
+    _text(
+        r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/*$",
+        "a URL like https://acme.eu.auth0.com",
+        "In place of domain, without /api/v2",
+    ),
+]
+TenantTags: TypeAlias = Annotated[
+    list[Tag], Meta(description="Tags that jobs select by", examples=[["prod", "eu"]])
+]
+Credential: TypeAlias = Annotated[
+    str,
+    _text(
+        pattern_of("env", "file", "cmd"),
+        "",
+        "Where it is found when the tenant is called",
+        None,
+        "env:ACME_CLIENT_SECRET",
+        "file:keys/acme.secret",
+        "cmd:pass show auth0/acme",
+    ),
+]
+Audience: TypeAlias = Annotated[
+    str, _text(about="Of the token; made from the base URL unless given")
+]
+Protected: TypeAlias = Annotated[
+    bool, Meta(description="Nothing is written here unless the command names it: --only NAME")
+]
+
+
+# ---- mappings
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    """What people write is a mapping of known keys."""
+
+
+class LimitsEntry(_File):
+    """How much of a tenant's rate limit may be used."""
+
+    reserve: Reserve | UnsetType = UNSET
+    max_rate: MaxRate | UnsetType = UNSET
+    concurrency: Concurrency | UnsetType = UNSET
+
+
+class Tagged(_File):
+    """Tenants by their tags."""
+
+    tags: Tags
+
+
+TenantNames: TypeAlias = TenantGlob | Annotated[list[TenantGlob], Meta(min_length=1)]
+OtherTenants: TypeAlias = (
+    TenantGlob | Annotated[list[TenantGlob | Tagged], Meta(min_length=1)] | Tagged
+)
+
+
+class TenantSelector(_File):
+    """Tenants for which all that is given holds."""
+
+    names: (
+        Annotated[TenantNames, Meta(description="A name, a glob, or a list of these")] | UnsetType
+    ) = UNSET
+    tags: Tags | UnsetType = UNSET
+    not_: (
+        Annotated[
+            OtherTenants,
+            Meta(
+                description="But none of these: a name, a glob, {tags: [...]}, or a list of these"
+            ),
+        ]
+        | UnsetType
+    ) = msgspec.field(default=UNSET, name="not")
+
+
+Tenants: TypeAlias = Annotated[
+    TenantGlob | Annotated[list[TenantGlob], Meta(min_length=1)] | TenantSelector,
+    Meta(description="A name, a glob, a list of these, or {names: ..., tags: [...], not: ...}"),
+]
+
+
+class OneHook(_File):
+    """One hook by its id or exact name."""
+
+    id: HookId | UnsetType = UNSET
+    name: HookName | UnsetType = UNSET
+    triggerId: Trigger | UnsetType = UNSET
+
+
+class HookSelector(_File):
+    """Every hook for which all that is given holds."""
+
+    id: HookId | UnsetType = UNSET
+    name: HookGlob | UnsetType = UNSET
+    triggerId: Trigger | UnsetType = UNSET
+    enabled: Enabled | UnsetType = UNSET
+
+
+Hook: TypeAlias = Annotated[
+    HookId | OneHook, Meta(description="Exactly one hook, by id or {name: ..., triggerId: ...}")
+]
+
+
+class SetFields(_File):
+    """What to change; fields that are not given stay as they are."""
+
+    name: HookName | UnsetType = UNSET
+    script: Script | UnsetType = UNSET
+    script_file: ScriptFile | UnsetType = UNSET
+    enabled: Enabled | UnsetType = UNSET
+    dependencies: Dependencies | UnsetType = UNSET
+
+
+class NewHook(_File):
+    """A hook to be created."""
+
+    name: HookName
+    triggerId: Trigger
+    script: Script | UnsetType = UNSET
+    script_file: ScriptFile | UnsetType = UNSET
+    enabled: Enabled | UnsetType = UNSET
+    dependencies: Dependencies | UnsetType = UNSET
+
+
+class ExpectedFields(_File):
+    """A guard: where it does not hold, the hook is skipped."""
+
+    name: HookName | UnsetType = UNSET
+    triggerId: Trigger | UnsetType = UNSET
+    script: Script | UnsetType = UNSET
+    script_file: ScriptFile | UnsetType = UNSET
+    enabled: Enabled | UnsetType = UNSET
+    dependencies: Dependencies | UnsetType = UNSET
+
+
+class JobEdit(_File):
+    """One change on the hooks of some tenants."""
+
+    tenant: TenantName | UnsetType = UNSET
+    tenants: Tenants | UnsetType = UNSET
+    hook: Hook | UnsetType = UNSET
+    hooks: HookSelector | UnsetType = UNSET
+    set: SetFields | UnsetType = UNSET
+    create: NewHook | UnsetType = UNSET
+    delete: (
+        Annotated[bool, Meta(description="Needs --max-deletes", extra_json_schema={"const": True})]
+        | UnsetType
+    ) = UNSET
+    set_secrets: Secrets | UnsetType = UNSET
+    remove_secrets: (
+        Annotated[list[SecretName], Meta(min_length=1, description="Secrets to remove, by name")]
+        | UnsetType
+    ) = UNSET
+    expect: ExpectedFields | UnsetType = UNSET
+    id: EditId | UnsetType = UNSET
+    note: Note | UnsetType = UNSET
+    allow_empty: AllowEmpty | UnsetType = UNSET
+
+
+class JobFile(_File, kw_only=True):
+    """A job of bulkhooks: edits of Auth0 hooks across tenants."""
+
+    name: JobName | UnsetType = UNSET
+    note: Note | UnsetType = UNSET
+    edits: Annotated[list[JobEdit], Meta(min_length=1, description="What to change, in order")]
+    only_tags: (
+        Annotated[
+            list[Tag],
+            Meta(
+                min_length=1,
+                description="A guard: every tenant that an edit reaches must have one of these",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    limits: LimitsEntry | UnsetType = UNSET
+
+
+class TenantEntry(_File):
+    """One Auth0 tenant, and how to log in there."""
+
+    domain: Domain | UnsetType = UNSET
+    base_url: BaseUrl | UnsetType = UNSET
+    tags: TenantTags | UnsetType = UNSET
+    client_id: Credential | UnsetType = UNSET
+    client_secret: Credential | UnsetType = UNSET
+    audience: Audience | UnsetType = UNSET
+    token: Credential | UnsetType = UNSET
+    limits: LimitsEntry | UnsetType = UNSET
+    protected: Protected | UnsetType = UNSET
+
+
+class DefaultsEntry(_File):
+    """What holds for every tenant that says nothing else."""
+
+    limits: LimitsEntry | UnsetType = UNSET
+
+
+class TenantsFile(_File):
+    """The tenants that jobs of bulkhooks may name."""
+
+    tenants: Annotated[
+        dict[TenantName, TenantEntry], Meta(min_length=1, description="Tenants by our names")
+    ]
+    defaults: DefaultsEntry | UnsetType = UNSET
+
+
+# ---- what goes together
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """Which keys of a mapping go together."""
+
+    #: Of each of these groups it needs a member; a member is a key, or several.
+    needs: tuple[tuple[str | tuple[str, ...], ...], ...] = ()
+    #: Keys, and those that cannot stand beside them.
+    apart: Mapping[str, tuple[str, ...]] = {}
+
+
+_SCRIPT: Final = {"script": ("script_file",)}
+_RULES: Final[Mapping[type[Struct], Rules]] = {
+    OneHook: Rules(needs=(("id", "name"),)),
+    SetFields: Rules(apart=_SCRIPT),
+    NewHook: Rules(needs=(("script", "script_file"),), apart=_SCRIPT),
+    ExpectedFields: Rules(apart=_SCRIPT),
+    JobEdit: Rules(
+        needs=(
+            ("tenant", "tenants"),
+            ("hook", "hooks", "create"),
+            ("set", "create", "delete", "set_secrets", "remove_secrets"),
+        ),
+        apart={
+            "tenant": ("tenants",),
+            "hook": ("hooks",),
+            "create": ("hook", "hooks", "set", "delete", "remove_secrets", "expect"),
+            "delete": ("set", "set_secrets", "remove_secrets"),
+        },
+    ),
+    TenantEntry: Rules(
+        needs=(("domain", "base_url"), ("token", ("client_id", "client_secret"))),
+        apart={
+            "domain": ("base_url",),
+            "token": ("client_id", "client_secret", "audience"),
+        },
+    ),
+}
+
+
+class Shape:
+    """What a mapping may hold, by its model."""
+
+    def __init__(self, model: type[Struct]) -> None:
+        fields = msgspec.structs.fields(model)
+        #: The kind of value of every key.
+        self.kinds: Mapping[str, Any] = {each.encode_name: _kind(each.type) for each in fields}
+        self.keys = self.kinds.keys()
+        rules = _RULES.get(model, Rules())
+        required = [(each.encode_name,) for each in fields if each.required]
+        self._needs = [(frozenset(group), group) for group in (*required, *rules.needs)]
+        self._apart = [(name, frozenset(others)) for name, others in rules.apart.items()]
+
+    def of(self, found: Findings, key: str, value: object) -> dict[str, object]:
+        """The known keys of the mapping that `value` is; what is wrong with them is complained of.
+
+        The values themselves are still to be checked.
+        """
+        raw = found.mapping(key, value, self.keys)
+        if not raw:
+            return raw
+        for names, group in self._needs:
+            if names.isdisjoint(raw) and not any(
+                isinstance(member, tuple) and raw.keys() >= {*member} for member in group
+            ):
+                found.add(key, f"needs {_listed(map(_shown, group), 'or')}")
+        for name, others in self._apart:
+            if name in raw and not others.isdisjoint(raw):
+                wrong = [each for each in raw if each in others]
+                found.add(dotted(key, name), f"does not go with {_shown(wrong)}")
+        return raw
+
+
+def _shown(member: str | Iterable[str]) -> str:
+    return f"`{member}`" if isinstance(member, str) else _listed(map(_shown, member), "and")
+
+
+def _listed(words: Iterable[str], last: str) -> str:
+    *most, final = words
+    return f"{', '.join(most)} {last} {final}" if most else final
+
+
+def _kind(annotation: Any) -> Any:
+    given = [each for each in get_args(annotation) if each is not UnsetType]
+    optional = UnsetType in get_args(annotation)
+    return given[0] if optional and len(given) == 1 else annotation
+
+
+# ---- single values
+
+
+def matcher(kind: Any) -> Callable[[str], re.Match[str] | None]:
+    """The test of a text of this kind."""
+    meta = _meta(kind)
+    # Python's `$` would let a line break pass at the end.
+    match = re.compile((meta.pattern or "").replace("$", r"\Z"), re.DOTALL).match
+    shortest, longest = meta.min_length or 0, meta.max_length
+    if longest is None and not shortest:
+        return match
+    most = longest or float("inf")
+    return lambda text: match(text) if shortest <= len(text) <= most else None
+
+
+def within(kind: Any, number: float) -> bool:
+    """Whether a number is in this kind's range."""
+    meta = _meta(kind)
+    return (
+        (meta.ge is None or number >= meta.ge)
+        and (meta.gt is None or number > meta.gt)
+        and (meta.le is None or number <= meta.le)
+    )
+
+
+def longest(kind: Any) -> int:
+    """How many characters, members or items this kind may have."""
+    return int(_meta(kind).max_length or 0)
+
+
+def rule(kind: Any) -> str:
+    """What this kind demands, in words."""
+    return str((_meta(kind).extra or {})["rule"])
+
+
+def _meta(kind: Any) -> Meta:
+    (meta,) = kind.__metadata__
+    assert isinstance(meta, Meta)
+    return meta
+
+
+# ---- JSON Schema
+
+
+def json_schema(model: type[Struct]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a model."""
+    (top,), parts = msgspec.json.schema_components([model])
+    models = {each.__name__: each for each in _File.__subclasses__()}
+    for name, part in parts.items():
+        rules = _RULES.get(models[name], Rules())
+        if not part["required"]:  # `Shape.of` takes no empty mapping
+            part["minProperties"] = 1
+        if together := [*map(_one_of_needs, rules.needs), *starmap(_if_then, rules.apart.items())]:
+            part["allOf"] = together
+    return {"$schema": _DIALECT, **top, "$defs": parts}
+
+
+def _one_of_needs(group: tuple[str | tuple[str, ...], ...]) -> dict[str, Any]:
+    members = ([member] if isinstance(member, str) else [*member] for member in group)
+    return {"anyOf": [{"required": names} for names in members]}
+
+
+def _if_then(name: str, others: tuple[str, ...]) -> dict[str, Any]:
+    # Editors tell the key that is not allowed here; of `not` they could tell none.
+    return {"if": {"required": [name]}, "then": {"properties": dict.fromkeys(others, False)}}

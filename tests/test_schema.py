@@ -1,0 +1,261 @@
+"""The JSON Schema of job and tenants files, and that it says what the checks say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
+from bulkhooks.cli import app
+from bulkhooks.errors import BadInput
+from bulkhooks.jobfile import load_job
+from bulkhooks.schema import JobFile, TenantsFile, json_schema
+from bulkhooks.tenants import Tenant, load_tenants
+
+ROOT = Path(__file__).parents[1]
+SCHEMAS = {"job": json_schema(JobFile), "tenants": json_schema(TenantsFile)}
+CHECKS = {name: Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
+SAMPLES = sorted((ROOT / "jobs").glob("*.yaml"))
+
+HOOK: Final = "01GEPVQNVSHW1ZVB7WVPRYKX18"
+TRIGGER: Final = "post-user-registration"
+NEW: Final = {"name": "audit", "triggerId": TRIGGER, "script": "x"}
+PACKAGES: Final = {"axios": "1.7.9", "@a/b": "^1", "JSONStream": "latest"}
+
+# Values that are right but for what no schema can say, and values that are not; by key.
+GOOD: Final[dict[str, list[Any]]] = {
+    "tenant": ["dev"],
+    "tenants": [
+        *("dev", "prod-*", ["dev", "prod-?"], {"tags": ["eu"]}, {"names": "prod-*"}),
+        {"names": ["dev", "prod-a"], "tags": ["eu"], "not": ["prod-*", {"tags": ["us"]}]},
+        {"not": {"tags": ["us"]}},
+    ],
+    "hook": [HOOK, {"name": "a b-c"}, {"id": HOOK}, {"name": "a", "triggerId": TRIGGER}],
+    "hooks": [{"name": "[!a]*"}, {"enabled": False}, {"id": HOOK, "triggerId": TRIGGER}],
+    "set": [
+        *({"enabled": True}, {"name": "a", "script": " "}, {"script_file": "a.js"}),
+        *({"dependencies": {}}, {"dependencies": PACKAGES}),
+    ],
+    "create": [NEW, {**NEW, "enabled": True, "dependencies": PACKAGES}],
+    "delete": [True],
+    "set_secrets": [{"A": "env:A"}, {"a.b": "file:a b", "~": "file:/x"}],
+    "remove_secrets": [["OLD"], ["OLD", "OLD", "!"]],
+    "expect": [{**NEW, "enabled": False, "dependencies": {}}, {"script_file": "a.js"}],
+    "id": ["x", "a" * 200],
+    "note": ["why\nso"],
+    "allow_empty": [True, False],
+}
+BAD: Final[dict[str, list[Any]]] = {
+    "tenant": ["", "prod-*", 5, None, ["dev"]],
+    "tenants": [
+        *("", [], {}, 5, None, [5], [["dev"]], {"tag": ["eu"]}, {"tags": []}, {"tags": "eu"}),
+        *({"names": []}, {"not": {}}, {"not": {"names": "dev"}}, {"not": [{}]}, {"not": []}),
+        *([{"tags": ["eu"]}], {"names": {"tags": ["eu"]}}),
+    ],
+    "hook": [
+        *("a b", "", 5, None, {}, {"triggerId": TRIGGER}, {"name": "a*"}, {"name": "-a"}),
+        *({"name": "a", "enabled": True}, {"name": "a", "triggerId": "x"}, {"name": ""}),
+    ],
+    "hooks": [{}, "a*", {"name": "a_*"}, {"id": "a*"}, {"enabled": "yes"}, {"enabled": 1}],
+    "set": [
+        *({}, [], {"enabled": None}, {"name": ""}, {"name": "a "}, {"script": ""}, {"script": 1}),
+        *({"script": "x", "script_file": "a.js"}, {"triggerId": TRIGGER}, {"id": HOOK}),
+        *({"dependencies": {"a b": "1"}}, {"dependencies": {"a": 1.1}}, {"dependencies": []}),
+        *({"dependencies": {"a": ""}}, {"dependencies": {"a" * 215: "1"}}),
+        {"dependencies": {"a": "1" * 201}},
+    ],
+    "create": [
+        *({}, {**NEW, "id": HOOK}, {**NEW, "script_file": "a.js"}, {**NEW, "triggerId": "x"}),
+        *({"name": "a", "script": "x"}, {"name": "a", "triggerId": TRIGGER}),
+        {"triggerId": TRIGGER, "script": "x"},
+    ],
+    "delete": [False, "true", 1, None],
+    "set_secrets": [
+        *({}, "A", ["A"], {"A": "x"}, {"A": "cmd:x"}, {"A": "env:"}, {"A": "env:a b"}),
+        *({"A": "file: "}, {"A": 5}, {"A B": "env:A"}, {"": "env:A"}, {"a" * 129: "env:A"}),
+        *({"A": "_VALUE_NOT_SHOWN_"}, {f"N{number}": "env:A" for number in range(21)}),
+    ],
+    "remove_secrets": [[], "A", [5], ["A B"], [""], ["a" * 129]],
+    "expect": [{}, {"secrets": {}}, {"enabled": "no"}, {"script": "x", "script_file": "a.js"}],
+    "id": ["", 5, "a" * 201],
+    "note": ["", 5, []],
+    "allow_empty": ["yes", 1, None],
+    "sett": [{"enabled": True}],
+}
+HEADERS: Final[dict[str, list[Any]]] = {
+    "name": ["freeze", "a.b", ".a", "a/b", "", 5, "a" * 101],
+    "note": ["x", "", 5],
+    "only_tags": [["eu", "us"], [], "eu", ["a b"], [5]],
+    "limits": [
+        *({"reserve": "20%"}, {"reserve": "12.5 %"}, {"reserve": 5}, {"reserve": "100%"}, {}),
+        *({"reserve": 0.5}, {"reserve": -1}, {"max_rate": "10/s"}, {"max_rate": "0/s"}),
+        *({"max_rate": "0.0/m"}, {"max_rate": "05/min"}, {"max_rate": 0.5}, {"max_rate": 0}),
+        *({"max_rate": "5/h"}, {"max_rate": True}, {"concurrency": 64}, {"concurrency": 65}),
+        *({"concurrency": 0}, {"concurrency": "8"}, {"rate": 5}, 5, None),
+    ],
+    "edit": [[]],
+}
+ENTRIES: Final[dict[str, list[Any]]] = {
+    "domain": ["acme.eu.auth0.com", "acme", "https://a.example", "a.example/x", "a." * 130, 5],
+    "base_url": [
+        *("https://a.example", "HTTPS://a.example:8443/x/", "ftp://a.example", "https://"),
+        *("https://me:pw@a.example", "https://a.example?x", "", None),
+    ],
+    "tags": [["prod", "eu"], [], "prod", ["a b"], [5]],
+    "token": ["env:A", "cmd:pass show x", "file:a", "literal", "env:a-b", "cmd:", 5],
+    "client_id": ["env:A", "literal"],
+    "client_secret": ["env:A", "file:k", "file: "],
+    "audience": ["https://a.example/api/v2/", "", 5],
+    "protected": [True, False, "yes", 1],
+    "limits": HEADERS["limits"],
+    "tag": [["x"]],
+}
+TARGETS: Final[list[dict[str, Any]]] = [
+    {"tenant": "dev", "hook": HOOK, "set": {"enabled": True}},
+    {"tenants": "*", "hooks": {"name": "a"}, "set_secrets": {"A": "env:A"}},
+    {"tenants": "*", "create": NEW, "set_secrets": {"A": "env:A"}},
+    {"tenant": "dev", "hook": {"name": "a"}, "delete": True},
+]
+LOGINS: Final[list[dict[str, Any]]] = [
+    {"domain": "a.example", "token": "env:A"},
+    {"base_url": "https://b.example", "client_id": "env:A", "client_secret": "env:B"},
+]
+TENANTS: Final = {
+    name: replace(Tenant.with_token(name, f"https://{name}.example", "x"), tags=frozenset(tags))
+    for name, tags in (("prod-a", ("prod", "us")), ("dev", ("dev", "eu")))
+}
+
+
+def changed(
+    starts: list[dict[str, Any]], values: dict[str, list[Any]]
+) -> st.SearchStrategy[dict[str, Any]]:
+    """One of `starts`, with some keys given another value or taken out."""
+    change = st.sampled_from(sorted(values)).flatmap(
+        lambda key: st.tuples(st.just(key), st.sampled_from([*values[key], ...]))
+    )
+    return st.builds(
+        lambda start, changes: {
+            key: value for key, value in {**start, **dict(changes)}.items() if value is not ...
+        },
+        st.sampled_from(starts),
+        st.lists(change, max_size=3),
+    )
+
+
+BOTH = {key: [*GOOD.get(key, ()), *BAD.get(key, ())] for key in {**GOOD, **BAD}}
+EDITS = changed(TARGETS, GOOD) | changed(TARGETS, BOTH)
+JOBS = changed([{}], HEADERS).flatmap(
+    lambda header: st.lists(EDITS, max_size=2).map(lambda edits: {"edits": edits, **header})
+)
+TENANT_FILES = changed(
+    [{}, {"defaults": {"limits": {"reserve": 0}}}],
+    {"defaults": [{"limits": limits} for limits in HEADERS["limits"]] + [{}, 5, {"tags": []}]},
+).flatmap(
+    lambda rest: st.dictionaries(
+        st.sampled_from(["a", "B-1", "a b", "-", "a" * 101]),
+        changed(LOGINS, ENTRIES),
+        max_size=1,
+    ).map(lambda tenants: {"tenants": tenants, **rest})
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("schema")
+    (path / "a.js").write_text("x")
+    return path
+
+
+def job_is_valid(folder: Path, document: object) -> bool:
+    path = folder / "job.json"
+    path.write_text(json.dumps(document))
+    try:
+        list(load_job(path).edits(TENANTS))
+    except BadInput:
+        return False
+    return True
+
+
+def tenants_are_valid(folder: Path, document: object) -> bool:
+    path = folder / "tenants.json"
+    path.write_text(json.dumps(document))
+    try:
+        load_tenants(path)
+    except BadInput:
+        return False
+    return True
+
+
+@settings(deadline=None, max_examples=500)
+@given(document=JOBS)
+def test_a_job_is_right_by_its_schema_if_it_is_by_its_checks(
+    folder: Path, document: object
+) -> None:
+    assert CHECKS["job"].is_valid(document) == job_is_valid(folder, document)
+
+
+@settings(deadline=None, max_examples=500)
+@given(document=TENANT_FILES)
+def test_a_tenants_file_is_right_by_its_schema_if_it_is_by_its_checks(
+    folder: Path, document: object
+) -> None:
+    assert CHECKS["tenants"].is_valid(document) == tenants_are_valid(folder, document)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "good"),
+    [
+        *((key, value, True) for key, values in GOOD.items() for value in values),
+        *((key, value, False) for key, values in BAD.items() for value in values),
+    ],
+)
+def test_every_value_is_taken_or_refused_by_both(
+    folder: Path, key: str, value: object, good: bool
+) -> None:
+    rivals = {
+        "tenants": "tenant",
+        "hooks": "hook",
+        "create": "hook",
+        "set": "delete",
+        "remove_secrets": "delete",
+    }
+    start = TARGETS[0 if key == "expect" or key in ("hook", "tenant") else 3]
+    edit = {name: each for name, each in start.items() if name != rivals.get(key)}
+    if key in ("create", "set_secrets"):
+        edit.pop("delete")
+    document = {"edits": [edit | {key: value}]}
+    assert CHECKS["job"].is_valid(document) is good
+    assert job_is_valid(folder, document) is good
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_schema_is_one_and_shipped_as_the_command_prints_it(name: str) -> None:
+    Draft202012Validator.check_schema(SCHEMAS[name])
+    printed = CliRunner().invoke(app, ["schema", name]).stdout
+    assert json.loads(printed) == SCHEMAS[name]
+    assert (ROOT / "docs" / "schema" / f"{name}.json").read_text() == printed
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_an_editor_can_say_what_every_key_is_for(name: str) -> None:
+    defs = SCHEMAS[name]["$defs"]
+    for part in defs.values():
+        assert part["description"]
+        for key, inner in part["properties"].items():
+            assert "$ref" in inner or inner["description"], key
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_the_samples_name_their_schema_and_are_right_by_it(path: Path) -> None:
+    name = "tenants" if path.stem == "tenants" else "job"
+    first, *_ = path.read_text().splitlines()
+    assert first == f"# yaml-language-server: $schema=../docs/schema/{name}.json"
+    CHECKS[name].validate(yaml.safe_load(path.read_text()))
