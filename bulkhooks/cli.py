@@ -439,9 +439,10 @@ async def _pretend(work: _Work) -> AsyncIterator[dict[str, Tenant]]:
             )
     token = StaticToken(token=Given("sandbox"))
     async with sandbox.serve(box) as url:
+        # Those that no edit reaches too: a selector may name them under `not`.
         yield {
-            name: replace(work.tenants[name], base_url=f"{url}/{name}", credential=token)
-            for name in names
+            name: replace(tenant, base_url=f"{url}/{name}", credential=token)
+            for name, tenant in work.tenants.items()
         }
 
 

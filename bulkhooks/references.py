@@ -71,7 +71,7 @@ class Reference:
         """
         value = self._checked(self._fetched().rstrip("\r\n"))
         if not value.isprintable():
-            raise NoValue("no value", f"it is more than one line of text; {self._hint()}")
+            raise self._none(f"it is more than one line of text; {self._hint()}")
         return value
 
     def text(self) -> str:
@@ -80,11 +80,16 @@ class Reference:
 
     def _checked(self, value: str) -> str:
         if not value:
-            raise NoValue("no value", self._hint())
+            raise self._none(self._hint())
         if len(value) > _MAX_TEXT:
             long = f"it is longer than {_MAX_TEXT:,} characters"
-            raise NoValue("no value", f"{long}; {self._hint()}")
+            raise self._none(f"{long}; {self._hint()}")
         return value
+
+    def _none(self, hint: str) -> NoValue:
+        # Items that lack the same value are counted together, with one hint.
+        place = "its cmd:" if self.kind == "cmd" else f"{self.kind}:{self.value}"
+        return NoValue(f"no value in {place}", hint)
 
     def _hint(self) -> str:
         # Not even a command's name is shown: `cmd:TOKEN=... tool` is soon written.
@@ -100,16 +105,16 @@ class Reference:
     def _variable(self) -> str:
         value = os.environ.get(self.value, "")
         if any("\ud800" <= char <= "\udfff" for char in value):
-            raise NoValue("no value", f"environment variable {self.value} is not UTF-8")
+            raise self._none(f"environment variable {self.value} is not UTF-8")
         return value
 
     def _content(self) -> str:
         try:
             return read_file(self.folder / self.value, _MAX_TEXT).decode()
         except UnicodeDecodeError:
-            raise NoValue("no value", f"file {self.value} is not UTF-8") from None
+            raise self._none(f"file {self.value} is not UTF-8") from None
         except ValueError as error:
-            raise NoValue("no value", f"file {self.value} {error}") from None
+            raise self._none(f"file {self.value} {error}") from None
 
     def _output(self) -> str:
         try:
@@ -117,14 +122,14 @@ class Reference:
             text = output.decode().strip()
         except subprocess.TimeoutExpired:
             hint = f"its cmd: took longer than {_CMD_TIMEOUT:.0f} s"
-            raise NoValue("no value", hint) from None
+            raise self._none(hint) from None
         except OSError as error:
             hint = f"its cmd: cannot be run: {os.strerror(error.errno or 0)}"
-            raise NoValue("no value", hint) from None
+            raise self._none(hint) from None
         except UnicodeDecodeError:
-            raise NoValue("no value", "its cmd: printed no UTF-8") from None
+            raise self._none("its cmd: printed no UTF-8") from None
         if status:
-            raise NoValue("no value", f"its cmd: ended with status {status}")
+            raise self._none(f"its cmd: ended with status {status}")
         return text
 
 
@@ -142,11 +147,11 @@ def secret_value(reference: str) -> str:
     try:
         found = Reference.parse(reference, Path("/"), ("env", "file"))
     except ValueError as error:
-        raise NoValue("no value", str(error)) from None
+        raise NoValue("no value for a secret", str(error)) from None
     value = found.text()
     if value.strip() in MASKS:
         hint = "what was found is the mask that Auth0 shows for a secret, not the secret"
-        raise NoValue("no value", f"{hint}; {found._hint()}")
+        raise found._none(f"{hint}; {found._hint()}")
     return value
 
 

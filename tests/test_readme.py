@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -118,10 +119,19 @@ def test_every_sample_job_is_valid_and_short() -> None:
         assert len(path.read_text().splitlines()) < 40
 
 
-@pytest.mark.parametrize("job", ["toggles.jsonl", "renames.csv", "script-edit.yaml"])
+@pytest.mark.parametrize("job", ["toggles.jsonl", "renames.csv", "script-edit.yaml", "swap.yaml"])
 def test_every_sample_job_can_be_rehearsed(job: str, tmp_path: Path) -> None:
     out = program("run", str(ROOT / "jobs" / job), "--sandbox", folder=tmp_path)
     assert " failed" not in out.replace("failed  ", "")
+
+
+def test_a_rehearsal_knows_the_tenants_that_a_selector_leaves_out(folder: Path) -> None:
+    """Though no edit reaches them, so that the sandbox has none of their hooks."""
+    edit = {"tenants": {"not": "acme-dev"}, "hooks": {"enabled": True}, "set": {"enabled": False}}
+    (folder / "rest.jsonl").write_text(json.dumps(edit))
+    out = program("run", "rest.jsonl", "--sandbox", folder=folder)
+    assert "prod-acme" in out
+    assert "acme-dev" not in out
 
 
 def test_the_exit_statuses_it_lists_are_the_ones_there_are() -> None:

@@ -51,6 +51,7 @@ def test_a_variable_is_read_when_asked_for(tmp_path: Path, monkeypatch: pytest.M
     token = reference("env", "ACME_TOKEN", tmp_path)
     with pytest.raises(NoValue) as caught:
         token.resolve()
+    assert caught.value.cause == "no value in env:ACME_TOKEN"
     assert caught.value.hint == "set environment variable ACME_TOKEN"
     monkeypatch.setenv("ACME_TOKEN", "marker")
     assert token.resolve() == "marker"
@@ -92,6 +93,7 @@ def test_a_command_runs_without_a_shell(tmp_path: Path, command: str, what: str 
         token.resolve()
     assert what in str(caught.value)
     assert "marker" not in str(caught.value)
+    assert caught.value.cause == "no value in its cmd:"
 
 
 def test_a_command_runs_beside_the_file_that_names_it(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_what_cannot_be_a_secret_fails_its_item(tmp_path: Path, content: bytes) 
     (tmp_path / "s").write_bytes(content)
     with pytest.raises(ItemError) as caught:
         secret_value(f"file:{tmp_path}/s")
-    assert caught.value.cause == "no value"
+    assert caught.value.cause == f"no value in file:{tmp_path}/s"
     assert "_VALUE" not in str(caught.value)
 
 
@@ -146,7 +148,7 @@ def test_a_variable_that_cannot_be_a_secret_is_named(
     monkeypatch.delenv("SECRET", raising=False)
     if value is not None:
         monkeypatch.setenv("SECRET", value)
-    with pytest.raises(NoValue, match="environment variable SECRET"):
+    with pytest.raises(NoValue, match=r"no value in env:SECRET: .*environment variable SECRET"):
         secret_value("env:SECRET")
 
 
