@@ -26,7 +26,7 @@ from .errors import Gone, ItemError, NoValue, TenantError, Unsure
 from .gates import Deadlines, Gate, Stop
 from .items import Call
 from .pacing import Limiter, Turn
-from .references import Reference, secret_value
+from .references import Reference
 from .tenants import ClientSecret, Given, StaticToken, Tenant
 
 #: Requests in flight over all tenants, token requests aside. A thousand buckets at 2 a second need
@@ -345,11 +345,11 @@ class ManagementClient:
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
-async def with_values(call: Call) -> Call:
+async def with_values(call: Call, value_of: Callable[[str], str]) -> Call:
     """A call that sets secrets, with the values that its body refers to. Raises ItemError."""
     assert isinstance(call.body, dict)
     values = {
-        name: await anyio.to_thread.run_sync(secret_value, reference)
+        name: await anyio.to_thread.run_sync(value_of, reference)
         for name, reference in call.body.items()
     }
     return msgspec.structs.replace(call, body=values)

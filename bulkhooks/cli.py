@@ -29,11 +29,11 @@ from .errors import BadInput, BulkhooksError, Refused
 
 if TYPE_CHECKING:
     from .buckets import Bucket
+    from .guards import Guards, Narrowing
     from .hooks import Edit
     from .jobfile import Job
     from .journal import Journal
     from .lanes import Lanes
-    from .plan import Guards, Narrowing
     from .progress import Screen
     from .report import Summary
     from .tenants import Tenant
@@ -194,8 +194,8 @@ def undo(
 
     Without a terminal and without --yes it plans only.
     """
+    from .guards import Guards
     from .journal import Journal
-    from .plan import Guards
     from .run import undo_journal
 
     known = _tenants_of(journal, tenants)
@@ -366,7 +366,7 @@ def _limited(
     max_deletes: int,
 ) -> tuple[Guards, Narrowing]:
     """What part of a job is meant, and how much it may ask for."""
-    from .plan import Guards, Narrowing
+    from .guards import Guards, Narrowing
 
     guards = Guards(max_changes=max_changes, max_per_tenant=max_per_tenant, max_deletes=max_deletes)
     return guards, Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))

@@ -26,6 +26,7 @@ from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
 from .journal import Journal, Placeholder, TenantRow, Unresolved
 from .listing import Contradiction, Listing
 from .pacing import Limiter, Limits, Pace
+from .references import secret_value
 from .tenants import Tenant
 
 #: Seconds after a send from which a read that shows it undone is believed.
@@ -39,6 +40,8 @@ _PAGE: Final = 64
 #: Items that wait for others of their hook or trigger before a lane stops looking for more.
 _BLOCKED: Final = 1024
 
+#: Fetches the value of a secret by its reference. Raises ItemError.
+ValueOf: TypeAlias = Callable[[str], str]
 #: The wall clock, in Unix seconds.
 Wall: TypeAlias = Callable[[], float]
 
@@ -67,9 +70,15 @@ class Lane:
     """One tenant's work: its client and limiter, and what it knows of the tenant's hooks."""
 
     def __init__(
-        self, row: TenantRow, tenant: Tenant, limits: Limits, network: Sender, settle: float
+        self,
+        row: TenantRow,
+        tenant: Tenant,
+        limits: Limits,
+        network: Sender,
+        settle: float,
+        value_of: ValueOf,
     ) -> None:
-        self.row, self.tenant, self.settle = row, tenant, settle
+        self.row, self.tenant, self.settle, self.value_of = row, tenant, settle, value_of
         self.stop = Stop()
         self._over = Stop()
         self.limiter = Limiter(limits)
@@ -155,19 +164,20 @@ class Lanes:
         limits: Limits,
         *,
         settle: float = SETTLE,
+        value_of: ValueOf = secret_value,
         connect: Callable[[], AbstractAsyncContextManager[Sender]] = Network.opened,
         wall: Wall = time.time,
     ) -> AsyncIterator[Lanes]:
         """A lane for each of `rows`; `limits` are the job's.
 
-        A tenant's own limits go before the job's, the job's before the tenants file's defaults.
+        `value_of` fetches the value of a secret by its reference. A tenant's own limits go before the job's, the job's before the tenants file's defaults.
         """
         async with connect() as network, journal.writing():
             lanes = []
             for row in rows:
                 tenant = tenants[row.name]
                 allowed = tenant.allowed(limits)
-                lanes.append(Lane(row, tenant, allowed, network, settle))
+                lanes.append(Lane(row, tenant, allowed, network, settle, value_of))
             yield cls(journal, lanes, wall)
 
     def views(self) -> list[LaneView]:
@@ -565,7 +575,7 @@ class _Attempt:
         """Send the step's write; its mark is durable before it goes out."""
         call = hooks.request(self._step, self._hook, self._seen)
         if call.secret:
-            call = await with_values(call)
+            call = await with_values(call, self._lane.value_of)
         try:
             answer = await self._client.write(call, self._mark)
         except (Stopped, TenantError):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 from hashlib import blake2b
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-import msgspec
 import orjson
 
 from . import hooks
 from .errors import BadInput, Complaint, JournalError, Refused
+from .guards import Guards, Narrowing, listed
 from .items import State
 from .jobfile import Job
 from .journal import Journal, StagedEdit
@@ -24,74 +22,6 @@ from .tenants import Tenant
 
 #: Contradictions that an error shows.
 _SHOWN: Final = 20
-#: The kinds of what `--only` and `--skip` take, and what goes before each.
-_NARROWING: Final = ("tenant", "tag", "trigger", "hook")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guards:
-    """How much a plan may ask for; None: any number."""
-
-    max_changes: int | None = None  #: items to be written, in all
-    max_per_tenant: int | None = None  #: the same, on each tenant
-    max_deletes: int = 0  #: hooks to be deleted, in all
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Narrowing:
-    """What part of a job one call is for. Each is a tenant's name or glob, or `tag:`, `trigger:`
-    or `hook:` and one; of a kind one must hold, of each kind that is given."""
-
-    only: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Raises Refused when one of them is none of these."""
-        for word, given in (("--only", self.only), ("--skip", self.skip)):
-            for each in given:
-                kind, _, name = each.rpartition(":")
-                if not name or kind not in ("", *_NARROWING):
-                    known = "NAME, tag:TAG, trigger:TRIGGER or hook:NAME"
-                    raise Refused(f"{word} {each}: must be {known}")
-                if kind == "trigger" and name not in get_args(hooks.Trigger):
-                    known = ", ".join(get_args(hooks.Trigger))
-                    raise Refused(f"{word} {each}: the triggers are {known}")
-
-    def of(self, edit: hooks.Edit, tenants: Mapping[str, Tenant]) -> hooks.Edit | None:
-        """What is left of an edit; None if it has no tenant left."""
-        if not (self.only or self.skip):
-            return edit
-        left = tuple(name for name in edit.tenants if self._takes(tenants[name]))
-        narrowed = hooks.Narrowed(
-            only_triggers=_of_kind("trigger", self.only),
-            only_hooks=_of_kind("hook", self.only),
-            skip_triggers=_of_kind("trigger", self.skip),
-            skip_hooks=_of_kind("hook", self.skip),
-        )
-        by_hook = None if narrowed == hooks.Narrowed() else narrowed
-        return msgspec.structs.replace(edit, tenants=left, narrowed=by_hook) if left else None
-
-    def named(self, tenant: Tenant) -> bool:
-        """Whether a tenant is spelled out, which a protected one must be."""
-        return tenant.name in _of_kind("tenant", self.only)
-
-    def unknown(self, tenants: Mapping[str, Tenant]) -> list[str]:
-        """The names and tags that no tenant has."""
-        return [
-            each
-            for each in (*self.only, *self.skip)
-            if each.rpartition(":")[0] in ("", "tenant", "tag")
-            and not any(_is(tenant, each) for tenant in tenants.values())
-        ]
-
-    def _takes(self, tenant: Tenant) -> bool:
-        names, tags = _of_kind("tenant", self.only), _of_kind("tag", self.only)
-        return (
-            (not names or any(_is(tenant, name) for name in names))
-            and (not tags or not tenant.tags.isdisjoint(tags))
-            and not any(_is(tenant, name) for name in _of_kind("tenant", self.skip))
-            and tenant.tags.isdisjoint(_of_kind("tag", self.skip))
-        )
 
 
 def stage(
@@ -118,12 +48,8 @@ def stage(
     reached = [tenants[row.name] for row in journal.tenants()]
     if not reached:
         raise Refused("--only and --skip leave nothing of the job")
-    shut = [each.name for each in reached if each.protected and not narrowing.named(each)]
-    if shut and not sandbox:
-        words = " ".join(f"--only {name}" for name in shut[:3])
-        raise Refused(
-            f"protected: {_listed(shut)}; to change them name each: {words}, or --skip them"
-        )
+    if not sandbox:
+        narrowing.spare(reached)
     same = journal.same_names()
     if same:
         raise BadInput(
@@ -192,33 +118,6 @@ def limits(journal: Journal) -> Limits:
         raise JournalError(f"{journal.path}: the journal is damaged at its limits") from error
 
 
-def protected(journal: Journal, tenants: Mapping[str, Tenant]) -> list[str]:
-    """Tenants of a journal that are protected, and were not spelled out when it was planned."""
-    narrowing = Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
-    known = [tenants[row.name] for row in journal.tenants() if row.name in tenants]
-    return [each.name for each in known if each.protected and not narrowing.named(each)]
-
-
-def guard(journal: Journal) -> None:
-    """Raises Refused when a journal's plan asks for more than its guards allow."""
-    guards = Guards(**orjson.loads(journal.meta("guards", "{}")))
-    changes, deletes = journal.planned_writes(), journal.deletes()
-    wrong = []
-    if guards.max_changes is not None and sum(changes.values()) > guards.max_changes:
-        wrong.append(f"{sum(changes.values())} changes; --max-changes is {guards.max_changes}")
-    most = guards.max_per_tenant
-    over = [
-        f"{name} ({count})" for name, count in changes.items() if most is not None and count > most
-    ]
-    if over:
-        wrong.append(f"more than --max-per-tenant {most} on {_listed(over)}")
-    if deletes > guards.max_deletes:
-        hint = f"--max-deletes is {guards.max_deletes}"
-        wrong.append(f"{deletes} hooks would be deleted; {hint}")
-    if wrong:
-        raise Refused("refused by its guards, nothing was sent:\n  " + "\n  ".join(wrong))
-
-
 def consistent(journal: Journal, found: Mapping[Contradiction, list[str]]) -> None:
     """Raises BadInput when edits of a job want different things of one hook."""
     if not found:
@@ -229,7 +128,7 @@ def consistent(journal: Journal, found: Mapping[Contradiction, list[str]]) -> No
     for each in sorted(found)[:_SHOWN]:
         (first, line), (second, other) = names[each.first], names[each.second]
         both = f"edit {first}" if first == second else f"edits {first} and {second} (line {other})"
-        what = f"{both} contradict on {each.what}, on {_listed(found[each])}"
+        what = f"{both} contradict on {each.what}, on {listed(found[each])}"
         complaints.append(Complaint(file=file, line=line, key="", what=what))
     if len(found) > _SHOWN:
         what = f"{len(found) - _SHOWN} more contradictions; correct these first"
@@ -316,21 +215,6 @@ def _staged(edit: hooks.Edit) -> StagedEdit:
         body=hooks.body_of(edit),
         tenants=edit.tenants,
     )
-
-
-def _of_kind(kind: str, given: tuple[str, ...]) -> tuple[str, ...]:
-    pairs = (each.rpartition(":") for each in given)
-    return tuple(name for word, _, name in pairs if (word or "tenant") == kind)
-
-
-def _is(tenant: Tenant, wanted: str) -> bool:
-    kind, _, name = wanted.rpartition(":")
-    return name in tenant.tags if kind == "tag" else fnmatchcase(tenant.name, name)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
 
 
 def _file(job: Job) -> str:

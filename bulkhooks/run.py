@@ -20,13 +20,14 @@ from platformdirs import user_state_path
 
 from . import plan
 from .errors import BulkhooksError, Differs, JournalError, Refused
+from .guards import Guards, Narrowing, check_guards, check_protected
 from .items import State
 from .jobfile import Job
 from .journal import Journal, TenantRow
 from .lanes import SETTLE, Lanes
 from .locks import held, held_beside
 from .pacing import Limits
-from .plan import Guards, Narrowing
+from .references import secret_value
 from .report import Summary, summary
 from .tenants import Tenant
 
@@ -164,7 +165,7 @@ async def undo_journal(
             await anyio.sleep(max(0.0, min(settle, done.last_sent() + settle - time.time())))
             async with _at_work(journal, rows, tenants, plan.limits(journal), orders) as lanes:
                 await lanes.survey()
-                plan.guard(journal)
+                check_guards(journal)
                 done.note(undone_by=_absolute(new))
                 await journal.commit(*journal.noted(planned=str(journal.count())))
             return summary(journal)
@@ -305,7 +306,7 @@ async def _survey(journal: Journal, lanes: Lanes) -> None:
     await lanes.survey()
     plan.consistent(journal, lanes.contradictions)
     plan.matched(journal)
-    plan.guard(journal)
+    check_guards(journal)
     await journal.commit(*journal.noted(planned=str(journal.count())))
 
 
@@ -316,10 +317,7 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
     if not rows:
         return
     _same_addresses(journal, rows, tenants)
-    if shut := plan.protected(journal, tenants):
-        raise Refused(
-            f"protected by now: {', '.join(shut)}; plan again with --only and their names"
-        )
+    check_protected(journal, tenants)
     locks = user_state_path("bulkhooks") / "tenants.lock"
     with held(locks, [row.base_url for row in rows]):
         async with _at_work(journal, rows, tenants, limits, orders) as lanes:
@@ -328,7 +326,7 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
                 await _survey(journal, lanes)
             elif orders.failed or orders.replan:
                 await lanes.survey(failed=orders.failed, replan=orders.replan)
-                plan.guard(journal)
+                check_guards(journal)
             await lanes.reopen(failed=orders.failed)
             with lanes.unless_stopped():
                 if orders.confirm and not await orders.confirm(journal):
@@ -366,8 +364,12 @@ async def _at_work(
     limits: Limits,
     orders: _Orders,
 ) -> AsyncIterator[Lanes]:
+    # Pretend tenants get pretend secrets: a rehearsal reads no credential.
+    value_of = str if journal.meta("sandbox") else secret_value
     async with (
-        Lanes.opened(journal, rows, tenants, limits, settle=orders.settle) as lanes,
+        Lanes.opened(
+            journal, rows, tenants, limits, settle=orders.settle, value_of=value_of
+        ) as lanes,
         anyio.create_task_group() as tasks,
     ):
         if orders.watch:

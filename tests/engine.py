@@ -24,11 +24,12 @@ from bulkhooks import Job, Limits, Tenant
 from bulkhooks.auth0 import Reply
 from bulkhooks.errors import Refused, Unsure
 from bulkhooks.gates import Gate
+from bulkhooks.guards import Guards
 from bulkhooks.hooks import Trigger
 from bulkhooks.items import State
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
-from bulkhooks.plan import Guards, stage, stage_undo
+from bulkhooks.plan import stage, stage_undo
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox, SecondEnable
 
 NAMES = ("t0", "t1")

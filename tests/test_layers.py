@@ -18,7 +18,7 @@ LAYERS = (
     ("schema",),
     ("tenants", "journal", "listing"),
     ("edits", "auth0"),
-    ("jobfile",),
+    ("jobfile", "guards"),
     ("plan", "report", "lanes"),
     ("progress", "run"),
     ("cli",),

@@ -1,0 +1,136 @@
+"""What keeps a job from doing more than was meant: how much it may ask for, and which part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final, get_args
+
+import msgspec
+import orjson
+
+from . import hooks
+from .errors import Refused
+from .journal import Journal
+from .tenants import Tenant
+
+#: The kinds of what `--only` and `--skip` take, and what goes before each.
+_NARROWING: Final = ("tenant", "tag", "trigger", "hook")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """How much a plan may ask for; None: any number."""
+
+    max_changes: int | None = None  #: items to be written, in all
+    max_per_tenant: int | None = None  #: the same, on each tenant
+    max_deletes: int = 0  #: hooks to be deleted, in all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """What part of a job one call is for. Each is a tenant's name or glob, or `tag:`, `trigger:`
+    or `hook:` and one; of a kind one must hold, of each kind that is given."""
+
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises Refused when one of them is none of these."""
+        for word, given in (("--only", self.only), ("--skip", self.skip)):
+            for each in given:
+                kind, _, name = each.rpartition(":")
+                if not name or kind not in ("", *_NARROWING):
+                    known = "NAME, tag:TAG, trigger:TRIGGER or hook:NAME"
+                    raise Refused(f"{word} {each}: must be {known}")
+                if kind == "trigger" and name not in get_args(hooks.Trigger):
+                    known = ", ".join(get_args(hooks.Trigger))
+                    raise Refused(f"{word} {each}: the triggers are {known}")
+
+    def of(self, edit: hooks.Edit, tenants: Mapping[str, Tenant]) -> hooks.Edit | None:
+        """What is left of an edit; None if it has no tenant left."""
+        if not (self.only or self.skip):
+            return edit
+        left = tuple(name for name in edit.tenants if self._takes(tenants[name]))
+        narrowed = hooks.Narrowed(
+            only_triggers=_of_kind("trigger", self.only),
+            only_hooks=_of_kind("hook", self.only),
+            skip_triggers=_of_kind("trigger", self.skip),
+            skip_hooks=_of_kind("hook", self.skip),
+        )
+        by_hook = None if narrowed == hooks.Narrowed() else narrowed
+        return msgspec.structs.replace(edit, tenants=left, narrowed=by_hook) if left else None
+
+    def named(self, tenant: Tenant) -> bool:
+        """Whether a tenant is spelled out, which a protected one must be."""
+        return tenant.name in _of_kind("tenant", self.only)
+
+    def spare(self, tenants: Iterable[Tenant]) -> None:
+        """Raises Refused when protected tenants are among those reached, and not spelled out."""
+        shut = [each.name for each in tenants if each.protected and not self.named(each)]
+        if shut:
+            words = " ".join(f"--only {name}" for name in shut[:3])
+            raise Refused(
+                f"protected: {listed(shut)}; to change them name each: {words}, or --skip them"
+            )
+
+    def unknown(self, tenants: Mapping[str, Tenant]) -> list[str]:
+        """The names and tags that no tenant has."""
+        return [
+            each
+            for each in (*self.only, *self.skip)
+            if each.rpartition(":")[0] in ("", "tenant", "tag")
+            and not any(_is(tenant, each) for tenant in tenants.values())
+        ]
+
+    def _takes(self, tenant: Tenant) -> bool:
+        names, tags = _of_kind("tenant", self.only), _of_kind("tag", self.only)
+        return (
+            (not names or any(_is(tenant, name) for name in names))
+            and (not tags or not tenant.tags.isdisjoint(tags))
+            and not any(_is(tenant, name) for name in _of_kind("tenant", self.skip))
+            and tenant.tags.isdisjoint(_of_kind("tag", self.skip))
+        )
+
+
+def check_protected(journal: Journal, tenants: Mapping[str, Tenant]) -> None:
+    """Raises Refused when tenants of a journal are protected by now, and were not spelled out when
+    it was planned."""
+    narrowing = Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
+    narrowing.spare(tenants[row.name] for row in journal.tenants() if row.name in tenants)
+
+
+def check_guards(journal: Journal) -> None:
+    """Raises Refused when a journal's plan asks for more than its guards allow."""
+    guards = Guards(**orjson.loads(journal.meta("guards", "{}")))
+    changes, deletes = journal.planned_writes(), journal.deletes()
+    wrong = []
+    if guards.max_changes is not None and sum(changes.values()) > guards.max_changes:
+        wrong.append(f"{sum(changes.values())} changes; --max-changes is {guards.max_changes}")
+    most = guards.max_per_tenant
+    over = [
+        f"{name} ({count})" for name, count in changes.items() if most is not None and count > most
+    ]
+    if over:
+        wrong.append(f"more than --max-per-tenant {most} on {listed(over)}")
+    if deletes > guards.max_deletes:
+        hint = f"--max-deletes is {guards.max_deletes}"
+        wrong.append(f"{deletes} hooks would be deleted; {hint}")
+    if wrong:
+        raise Refused("refused by its guards, nothing was sent:\n  " + "\n  ".join(wrong))
+
+
+def _of_kind(kind: str, given: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = (each.rpartition(":") for each in given)
+    return tuple(name for word, _, name in pairs if (word or "tenant") == kind)
+
+
+def _is(tenant: Tenant, wanted: str) -> bool:
+    kind, _, name = wanted.rpartition(":")
+    return name in tenant.tags if kind == "tag" else fnmatchcase(tenant.name, name)
+
+
+def listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
