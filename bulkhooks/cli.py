@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from .report import Summary
     from .tenants import Tenant
 
-#: Items that a diff shows one by one, and tenants that the books do.
-_SHOWN, _TENANTS_SHOWN = 20, 50
+#: Tenants that the books show.
+_TENANTS_SHOWN = 50
+#: How lines of a plan look on a terminal, in ECMA-48's numbers.
+_TINTS = {"head": "1", "plus": "32", "minus": "31", "place": "36", "alarm": "1;33"}
 #: Columns from which on the table of books tells requests too.
 _WIDE = 95
 _SIGNALS = (SIGINT, SIGTERM, SIGHUP)
@@ -115,12 +117,14 @@ SandboxOption = Annotated[
 @app.command()
 def validate(job: JobArgument, tenants: TenantsOption = None, json: JsonOption = False) -> None:
     """Check a job and its tenants; no network."""
+    from .report import many
+
     work = _Work.read(job, tenants)
     edits = sum(1 for _ in work.job.edits(work.tenants))
     if json:
         _print_json({"job": work.job.name, "edits": edits, "tenants": len(work.tenants)})
     else:
-        _print(f"{job}: {_many(edits, 'edit')}, nothing wrong")
+        _print(f"{job}: {many(edits, 'edit')}, nothing wrong")
 
 
 @app.command()
@@ -134,6 +138,9 @@ def plan(
     max_per_tenant: MaxPerTenantOption = None,
     max_deletes: MaxDeletesOption = 0,
     json: JsonOption = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The whole of it, for a change ticket.")
+    ] = False,
     fresh: FreshOption = False,
 ) -> None:
     """Show what would change; sends no write.
@@ -143,6 +150,8 @@ def plan(
     from .journal import Journal
     from .run import plan_job
 
+    if json and markdown:
+        raise typer.BadParameter("--json and --markdown are two answers; ask for one")
     guards, narrowing = _limited(only, skip, max_changes, max_per_tenant, max_deletes)
     work = _Work.read(job, tenants)
     path = journal or Path(f"{work.job.name}.journal")
@@ -160,7 +169,7 @@ def plan(
 
     summary = _run(planned())
     with Journal.read(path) as kept:
-        _show_plan(kept, summary, work.tenants, json=json)
+        _show_plan(kept, summary, work.tenants, json=json, markdown=markdown)
 
 
 @app.command()
@@ -544,13 +553,23 @@ def _open_many() -> None:
 
 
 def _show_plan(
-    journal: Journal, summary: Summary, tenants: dict[str, Tenant], *, json: bool
+    journal: Journal,
+    summary: Summary,
+    tenants: dict[str, Tenant],
+    *,
+    json: bool,
+    markdown: bool = False,
 ) -> None:
     """Show what a journal is about to do."""
-    if json:
-        _print_json(_plan_json(journal, summary, tenants))
+    from .diff import as_json, as_markdown
+
+    if json or markdown:
+        pieces = as_json if json else as_markdown
+        sys.stdout.writelines(pieces(journal, summary, tenants))
+        sys.stdout.flush()
     else:
         _show_changes(journal, summary, tenants, sys.stdout)
+    if not json:
         _talk(f"planned in {journal.path}; next: {summary.next or 'nothing'}")
 
 
@@ -569,34 +588,22 @@ def _finish(summary: Summary, confirm: _Confirm, *, json: bool) -> NoReturn:
 def _show_changes(
     journal: Journal, summary: Summary, tenants: dict[str, Tenant], out: TextIO
 ) -> None:
-    """A short diff: the first items one by one, then counts by tenant and kind."""
-    from .plan import expected_seconds
-    from .report import changes
+    """What will be written, as far as a screen shows it."""
+    from .diff import as_text
 
-    books = summary.books
-    busy = [name for name, tenant in summary.tenants.items() if tenant.books.pending]
-    print(
-        f"{summary.job}: {_many(books.pending, 'item')} to write on {_many(len(busy), 'tenant')}"
-        f" ({books.unchanged} unchanged, {books.skipped} skipped, {books.failed} failed)",
-        file=out,
-    )
-    for tenant, item, lines in changes(journal, _SHOWN):
-        print(_clean(f"  {tenant}  {item.label or item.target}  {', '.join(lines)}"), file=out)
-    if books.pending > _SHOWN:
-        print(f"  in all: {', '.join(journal.kinds())}", file=out)
-    _show_causes(summary, out)
-    if books.pending:
-        seconds = expected_seconds(journal, tenants)
-        print(f"expected to take {_span(seconds)}", file=out)
+    terminal = out.isatty()
+    width = os.get_terminal_size(out.fileno()).columns if terminal else None
+    coloured = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    for text, tint in as_text(journal, summary, tenants, width or None):
+        code = _TINTS.get(tint.value) if coloured else None
+        print(f"\x1b[{code}m{text}\x1b[0m" if code else text, file=out)
 
 
 def _show_causes(summary: Summary, out: TextIO) -> None:
-    for cause in summary.causes:
-        where = ", ".join(cause.tenants[:5]) + (", ..." if len(cause.tenants) > 5 else "")
-        example = f" (such as {cause.example})" if cause.example else ""
-        print(_clean(f"  {cause.count} {cause.state} on {where}: {cause.cause}{example}"), file=out)
-        if cause.hint:
-            print(_clean(f"      {cause.hint}"), file=out)
+    from .report import causes
+
+    for line in causes(summary):
+        print(f"  {line}", file=out)
 
 
 def _show_books(summary: Summary, out: TextIO) -> None:
@@ -632,43 +639,6 @@ def _show_books(summary: Summary, out: TextIO) -> None:
     _show_causes(summary, out)
     if summary.next:
         print(f"next: {summary.next}", file=out)
-
-
-def _plan_json(journal: Journal, summary: Summary, tenants: dict[str, Tenant]) -> dict[str, Any]:
-    from .plan import expected_seconds
-    from .report import changes
-
-    notes = journal.notes()
-    items = [
-        {
-            "tenant": tenant,
-            "hook": item.target,
-            "name": item.label,
-            "edit": item.edit_name,
-            "note": notes.get(item.edit_name),
-            "steps": [{"before": step.before, "want": step.want} for step in item.steps],
-        }
-        for tenant, item, _ in changes(journal, summary.books.pending)
-    ]
-    seconds = expected_seconds(journal, tenants)
-    return summary.as_json() | {"expected_seconds": round(seconds, 1), "items": items}
-
-
-def _clean(text: str) -> str:
-    """One line for a terminal: what a server says must not steer it."""
-    return "".join(char if char.isprintable() else "�" for char in text)
-
-
-def _span(seconds: float) -> str:
-    if seconds < 1:
-        return "less than a second"
-    if seconds < 120:
-        return f"about {seconds:.0f} s"
-    return f"about {seconds / 60:.0f} min"
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:

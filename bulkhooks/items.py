@@ -61,6 +61,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome = PENDING
     steps: tuple[Step, ...] = ()
     id: int = 0  #: within a rank, the order of work
+    change: int = 0  #: in the journal, equal for items that change the same
     edit_name: str = ""
     tenant: int = 0  #: the tenant's row in the journal
 

@@ -133,6 +133,38 @@ _BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, stat
 _IN_DOUBT: Final = """SELECT i.tenant, count(DISTINCT i.id) FROM steps s
     JOIN items i ON i.id = s.item
     WHERE s.state = 'sent' AND i.state = 'pending' GROUP BY i.tenant"""
+#: Groups of pending items that change the same, the largest first; then up to a number of each
+#: group's tenants, in the job's order, and of its labels, the most frequent first.
+_OF_A_CHANGE: Final = """WITH g AS (SELECT change, count(*) AS items,
+    count(DISTINCT tenant) AS tenants, count(DISTINCT label) AS labels, min(id) AS first
+    FROM items WHERE state = 'pending' GROUP BY change ORDER BY items DESC, first LIMIT :groups) """
+_GROUPS: Final = _OF_A_CHANGE + "SELECT * FROM g ORDER BY items DESC, first"
+_SOME_OF_EACH: Final = (
+    _OF_A_CHANGE
+    + """SELECT change, {what} FROM (SELECT g.items AS items, g.first AS first, i.change AS change,
+    i.{what} AS {what}, row_number() OVER (PARTITION BY i.change ORDER BY {order}) AS nth
+    FROM g JOIN items i ON i.change = g.change WHERE i.state = 'pending'
+    GROUP BY i.change, i.{what}) WHERE nth <= :{what}s OR :{what}s < 0
+    ORDER BY items DESC, first, nth"""
+)
+_TENANTS_OF_EACH: Final = _SOME_OF_EACH.format(what="tenant", order="i.tenant")
+_LABELS_OF_EACH: Final = _SOME_OF_EACH.format(what="label", order="count(*) DESC, i.label")
+#: What is still to be written for each tenant: steps, those of certain kinds, and the things that
+#: items of several things write to.
+_WORK: Final = """SELECT tenant, sum(steps), sum(these), sum(iif(targets > 1, targets, 0))
+    FROM (SELECT i.tenant AS tenant, count(*) AS steps, sum(s.kind IN ({kinds})) AS these,
+    count(DISTINCT s.target) AS targets FROM steps s JOIN items i ON i.id = s.item
+    WHERE i.state = 'pending' AND s.state <> 'applied' AND NOT s.back GROUP BY s.item)
+    GROUP BY tenant"""
+#: Of pending steps of certain kinds, how often they had a field that begins in a certain way.
+_FIELDS: Final = """SELECT s.kind, f.key, count(*), count(DISTINCT i.tenant)
+    FROM steps s JOIN items i ON i.id = s.item, json_each(s.before) f
+    WHERE s.kind IN ({kinds}) AND s.state <> 'applied' AND i.state = 'pending'
+    AND substr(f.key, 1, length(?)) = ? GROUP BY s.kind, f.key ORDER BY s.kind, f.key"""
+_LABELS: Final = """SELECT i.label, count(*), count(DISTINCT i.tenant)
+    FROM steps s JOIN items i ON i.id = s.item
+    WHERE s.kind = ? AND s.state <> 'applied' AND i.state = 'pending'
+    GROUP BY i.label ORDER BY count(*) DESC, i.label"""
 _CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), max(i.label), count(*),
     group_concat(DISTINCT t.name)
     FROM items i JOIN tenants t ON t.id = i.tenant
@@ -205,6 +237,28 @@ class TenantRow:
     requests: int = 0
     throttled: int = 0
     pace: Fields | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Pending items that all change the same."""
+
+    change: int
+    items: int
+    tenants: int
+    labels: int  #: different ones
+    some_tenants: tuple[int, ...]  #: rows, in the job's order
+    some_labels: tuple[str, ...]  #: the most frequent first
+    example: Item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What one tenant's pending items still have to do."""
+
+    steps: int
+    these: int  #: steps of the kinds that were asked for
+    things: int  #: what items that write to several things write to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,10 +461,11 @@ class Journal:
         """Line and name of each edit that must match something and matched nothing anywhere."""
         return [(line, name) for line, name in self._rows(_UNMATCHED)]
 
-    def notes(self) -> dict[str, str]:
-        """The notes that edits carry, by the edits' names."""
-        sql = "SELECT name, json_extract(body, '$.note') FROM edits WHERE body LIKE '%\"note\":%'"
-        return {name: note for name, note in self._rows(sql) if note}
+    def notes(self, edits: Iterable[int]) -> dict[int, str]:
+        """The notes that some edits carry, by the edits' rows."""
+        rows = ",".join(map(str, edits))
+        sql = f"SELECT id, json_extract(body, '$.note') FROM edits WHERE id IN ({rows})"
+        return {row: note for row, note in self._rows(sql) if note}
 
     def edit_names(self, rows: Iterable[int]) -> dict[int, tuple[str, int]]:
         """Name and line of edits, by their rows."""
@@ -463,14 +518,35 @@ class Journal:
             sql = "UPDATE meta SET value = value + ? WHERE key = 'planned'"
             writes.append((sql, (len(items) - 1,)))
         for item in items:
-            row, change, steps = self._row(item, tenant), 0, []
-            for n, step in enumerate(item.steps):
-                before, want = self._pack(step.before, writes), self._pack(step.want, writes)
+            row = self._row(item, tenant)
+            packed = [
+                (self._pack(step.before, writes), self._pack(step.want, writes))
+                for step in item.steps
+            ]
+            writes.append((_ADD_ITEM, row | {"change": self._change(item, packed)}))
+            for n, (step, (before, want)) in enumerate(zip(item.steps, packed, strict=True)):
                 new = {"item": row["id"], "n": n, "kind": step.kind, "target": step.target}
-                steps.append((_ADD_STEP, new | {"back": step.back, "before": before, "want": want}))
-                change = _digest(change, step.kind, before, want)
-            writes += [(_ADD_ITEM, row | {"change": change}), *steps]
+                writes.append(
+                    (_ADD_STEP, new | {"back": step.back, "before": before, "want": want})
+                )
         return writes
+
+    def _change(self, item: Item, packed: Sequence[tuple[str, str]]) -> int:
+        """A digest that items share which change the same, on whatever tenant they are and
+        whatever they are called; `packed` is before and want of each step.
+
+        Guards do not count: of what was there, the fields that a step changes do, and all of them
+        where it leaves none. An item that writes to several things is told by their names too.
+        """
+        several = len({step.target for step in item.steps}) > 1
+        names = [item.label, *(key for key in item.keys if ":" in key)] if several else []
+        change = 0
+        for step, (before, want) in zip(item.steps, packed, strict=True):
+            if not several and step.before.keys() != step.want.keys():
+                changed = {key: value for key, value in step.before.items() if key in step.want}
+                before = self._pack(changed or step.before, [])
+            change = _digest(change, names, step.kind, before, want)
+        return change
 
     def _row(self, item: Item, tenant: int) -> dict[str, object]:
         """A new item's row."""
@@ -521,15 +597,16 @@ class Journal:
         """Up to `count` pending items of a tenant in the order of work, `after` (rank, id)."""
         return list(self._items(self._rows(_PENDING, (tenant, *after, count))))
 
-    def items(self, states: Iterable[State], count: int) -> list[Item]:
-        """Up to `count` items in one of `states`, with the names of their edits."""
+    def items(self, states: Iterable[State], count: int, after: int = 0) -> list[Item]:
+        """Up to `count` items in one of `states`, with the names of their edits, by their ids:
+        those later than `after`."""
         marks = ",".join(f"'{state.value}'" for state in states)
         sql = _ITEMS.format(
             name="(SELECT name FROM edits WHERE id = i.edit)",
-            which=f"WHERE state IN ({marks}) ORDER BY id LIMIT ?",
+            which=f"WHERE state IN ({marks}) AND id > ? ORDER BY id LIMIT ?",
             order="i.id",
         )
-        return list(self._items(self._rows(sql, (count,))))
+        return list(self._items(self._rows(sql, (after, count))))
 
     def written(self) -> Iterator[Item]:
         """Every item of which something was written, or may have been; the newest work first."""
@@ -675,14 +752,51 @@ class Journal:
             books[tenant][State.UNCERTAIN] += count
         return books
 
-    def kinds(self) -> list[str]:
-        """What is pending, counted by tenant and kind: `acme-prod 200 update`."""
-        rows = self._rows(
-            """SELECT t.name, count(*), s.kind FROM items i JOIN steps s ON s.item = i.id
-            JOIN tenants t ON t.id = i.tenant WHERE i.state = 'pending'
-            GROUP BY t.id, s.kind ORDER BY t.id"""
-        )
-        return [f"{name} {count} {kind}" for name, count, kind in rows]
+    # ---- what is pending, as a whole
+
+    def groups(self, *, groups: int = -1, tenants: int = -1, labels: int = -1) -> Iterator[Group]:
+        """Pending items by what they change, the most frequent change first.
+
+        Up to `groups` of them, each with up to `tenants` of its tenants and `labels` of its
+        labels; -1: all.
+        """
+        most = {"groups": groups, "tenants": tenants, "labels": labels}
+        own = groupby(self._each(_TENANTS_OF_EACH, most), itemgetter(0))
+        called = groupby(self._each(_LABELS_OF_EACH, most), itemgetter(0))
+        for change, items, here, names, first in self._each(_GROUPS, most):
+            (_, some_tenants), (_, some_labels) = next(own), next(called)
+            yield Group(
+                change=change,
+                items=items,
+                tenants=here,
+                labels=names,
+                some_tenants=tuple([row[1] for row in some_tenants]),
+                some_labels=tuple([row[1] for row in some_labels]),
+                example=self.items([State.PENDING], 1, first - 1)[0],
+            )
+
+    def different(self) -> tuple[int, int]:
+        """How many pending items there are, and how many different changes they make."""
+        sql = "SELECT count(*), count(DISTINCT change) FROM items WHERE state = 'pending'"
+        items, changes = self._rows(sql)[0]
+        return items, changes
+
+    def work(self, kinds: Sequence[str]) -> dict[int, Work]:
+        """What is still to be done, by tenant; steps of `kinds` are counted apart as well."""
+        rows = self._rows(_WORK.format(kinds=_marks(kinds)), kinds)
+        return {
+            tenant: Work(steps=steps, these=these, things=things)
+            for tenant, steps, these, things in rows
+        }
+
+    def fields(self, kinds: Sequence[str], prefix: str) -> Iterator[tuple[str, str, int, int]]:
+        """What pending steps of `kinds` had before, of fields that begin with `prefix`: kind,
+        field, how many steps, on how many tenants."""
+        yield from self._each(_FIELDS.format(kinds=_marks(kinds)), (*kinds, prefix, prefix))
+
+    def labels(self, kind: str) -> Iterator[tuple[str, int, int]]:
+        """What pending steps of a kind are for: label, how many steps, on how many tenants."""
+        yield from self._each(_LABELS, (kind,))
 
     def causes(self) -> list[Cause]:
         """Why items failed, were skipped or are uncertain, the most frequent first."""
@@ -704,11 +818,18 @@ class Journal:
         with _told(self.path):
             return self._reader.execute(sql, values).fetchall()
 
+    def _each(
+        self, sql: str, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> Iterator[Any]:
+        """Rows as they are found: there may be more of them than memory holds."""
+        with _told(self.path):
+            yield from self._reader.execute(sql, values)
+
     def _items(self, rows: Sequence[Any]) -> Iterator[Item]:
         for number, group in groupby(rows, itemgetter(0)):
             steps = list(group)
             row = steps[0]
-            _, edit, tenant, target, label, keys, rank, _, planned = row[:9]
+            _, edit, tenant, target, label, keys, rank, change, planned = row[:9]
             state, cause, hint, total, name = row[9:14]
             if _rowsum(*row[:8]) != planned or _rowsum(number, state, cause, hint) != total:
                 raise self._damaged(f"item {number}")
@@ -721,6 +842,7 @@ class Journal:
                 label=label,
                 keys=tuple(keys.split()),
                 rank=rank,
+                change=change,
                 outcome=Outcome(state=_STATES[state], cause=cause, hint=hint),
                 steps=tuple([self._step(step[14:]) for step in steps if step[14] is not None]),
             )
@@ -780,6 +902,10 @@ class Journal:
         if blake2b(text.encode(), digest_size=16).hexdigest() != value["$text"]:
             raise self._damaged(f"text {value['$text']}")
         return text
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _digest(*values: object) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
@@ -13,13 +14,16 @@ import orjson
 from . import hooks
 from .errors import BadInput, Complaint, JournalError, Refused
 from .guards import Guards, Narrowing, listed
-from .items import State
 from .jobfile import Job
 from .journal import Journal, StagedEdit
 from .listing import Contradiction, undone
 from .pacing import Limits, reserved
 from .tenants import Tenant
 
+#: Steps whose answer does not show what they did, and that a read follows.
+_SILENT: Final = ("delete", "create_secrets", "update_secrets", "remove_secrets")
+#: Requests a second that one process makes, about, where no limit holds it back.
+_RATE: Final = 3_000.0
 #: Contradictions that an error shows.
 _SHOWN: Final = 20
 
@@ -177,33 +181,48 @@ def differences(old: Journal, new: Journal) -> list[str]:
     return found or ["the order of its edits"]
 
 
-def expected_seconds(journal: Journal, tenants: Mapping[str, Tenant]) -> float:
-    """About how long applying what is pending will take: the slowest tenant's time, in seconds.
+class Effort(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to apply what is pending, about."""
 
-    From what each tenant's answers showed of its bucket, where they did.
+    requests: int
+    seconds: float
+
+
+def expected(journal: Journal, tenants: Mapping[str, Tenant]) -> dict[str, Effort]:
+    """About what applying what is pending takes on each tenant that has work.
+
+    The time is from what each tenant's answers showed of its bucket, where they did.
     """
-    states, job = journal.books(), limits(journal)
-    return max(
-        (
-            _lane_seconds(
-                states[row.id][State.PENDING], row.pace or {}, tenants[row.name].allowed(job)
-            )
-            for row in journal.tenants()
-            if row.id in states and row.name in tenants
-        ),
-        default=0.0,
-    )
+    work, job = journal.work(_SILENT), limits(journal)
+    efforts = {}
+    for row in journal.tenants():
+        if row.id in work and row.name in tenants:
+            mine = work[row.id]
+            requests = 1 + mine.steps + mine.these + mine.things  # a list, and reads back
+            seconds = _lane_seconds(requests, row.pace or {}, tenants[row.name].allowed(job))
+            efforts[row.name] = Effort(requests=requests, seconds=seconds)
+    return efforts
 
 
-def _lane_seconds(writes: int, pace: dict[str, Any], allowed: Limits) -> float:
+def together(efforts: Iterable[Effort]) -> Effort:
+    """What they take side by side."""
+    efforts = list(efforts)
+    requests = sum(effort.requests for effort in efforts)
+    slowest = max((effort.seconds for effort in efforts), default=0.0)
+    return Effort(requests=requests, seconds=max(slowest, requests / _RATE))
+
+
+def _lane_seconds(requests: int, pace: dict[str, Any], allowed: Limits) -> float:
     ceiling = allowed.max_rate or math.inf
     limit, remaining = pace.get("limit"), pace.get("remaining")
     if not limit or remaining is None:
-        return writes / min(ceiling, 40.0)  # nothing is known but that it answers
+        return requests / min(ceiling, 40.0)  # nothing is known but that it answers
     # Auth0's documented buckets: 2 and 10 are refilled with 2 a second, 50 with 16.
     refill: float = pace.get("refill") or (2.0 if limit <= 10 else limit / 3)
-    waiting: float = max(0, writes - max(0, remaining - reserved(limit, allowed.reserve))) / refill
-    return max(waiting, writes / min(ceiling, 40.0))
+    waiting: float = (
+        max(0, requests - max(0, remaining - reserved(limit, allowed.reserve))) / refill
+    )
+    return max(waiting, requests / min(ceiling, 40.0))
 
 
 def _staged(edit: hooks.Edit) -> StagedEdit:

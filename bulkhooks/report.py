@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from . import hooks
 from .errors import JournalError
-from .items import Item, State
+from .items import State
 from .journal import Cause, Journal
+
+#: U+2400 and on: pictures of U+0000 and on.
+_PICTURES: Final = {chr(code): chr(0x2400 + code) for code in range(32)}
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,9 +131,26 @@ def _next(journal: Journal, books: Books) -> str:
     return f"bulkhooks apply {path} --failed" if books.failed else ""
 
 
-def changes(journal: Journal, count: int) -> Iterator[tuple[str, Item, list[str]]]:
-    """Up to `count` items that are to be written: tenant, item, and what changes in it."""
-    names = {row.id: row.name for row in journal.tenants()}
-    for item in journal.items([State.PENDING], count):
-        lines = [line for step in item.steps for line in hooks.describe(step)]
-        yield names[item.tenant], item, lines
+def causes(summary: Summary) -> Iterator[str]:
+    """Why items failed, were skipped or are uncertain: clean lines, a hint below its cause."""
+    for cause in summary.causes:
+        where = ", ".join(cause.tenants[:5]) + (", ..." if len(cause.tenants) > 5 else "")
+        example = f" (such as {cause.example})" if cause.example else ""
+        yield clean(f"{cause.count} {cause.state} on {where}: {cause.cause}{example}")
+        if cause.hint:
+            yield clean(f"    {cause.hint}")
+
+
+def many(count: int, thing: str) -> str:
+    """So many of a thing: `1 item`, `2 items`."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def clean(text: str) -> str:
+    """One line for a terminal: what a server or a file says must not steer it.
+
+    Control characters are shown by their pictures.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _PICTURES.get(char, "\ufffd") for char in text)

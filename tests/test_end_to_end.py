@@ -480,12 +480,20 @@ def test_validate_and_plan_answer_and_send_no_write(make: Make) -> None:
     assert world.sandbox.log == []
     shown = world.call("plan", *words, "--journal", "j").stdout
     assert "30 items to write on 1 tenant" in shown
-    assert shown.count("dependencies: ") == 20
-    assert "in all: t0 30 update" in shown
+    assert "change dependencies of 20 hooks on t0: " in shown
+    assert "dependencies (the whole map): {axios 1.7.9} → {axios 9.9.9}" in shown
     assert "expected to take" in shown
     planned = json.loads(world.call("plan", *words, "--journal", "j", "--json").stdout)
     assert planned["pending"] == len(planned["items"]) == 30
-    assert planned["expected_seconds"] >= 0
+    assert planned["expected_seconds"] == planned["expected"]["seconds"] >= 0
+    assert planned["expected"]["tenants"]["t0"]["requests"] == 31
+    assert {item["change"] for item in planned["items"]} == {
+        group["change"] for group in planned["groups"]
+    }
+    ticket = world.call("plan", *words, "--journal", "j", "--markdown")
+    assert ticket.stdout.startswith("# job\n")
+    assert "next: bulkhooks apply j" in ticket.stderr
+    world.call("plan", *words, "--json", "--markdown", status=2)
     assert world.sandbox.writes() == []
 
 

@@ -20,7 +20,7 @@ LAYERS = (
     ("edits", "auth0"),
     ("jobfile", "guards"),
     ("plan", "report", "lanes"),
-    ("progress", "run"),
+    ("progress", "run", "diff"),
     ("cli",),
     ("__init__", "__main__"),
 )
