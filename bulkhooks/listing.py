@@ -247,13 +247,21 @@ class Listing:
             self._by.setdefault(rival, {})["enabled"] = row
         return [
             *steps[:-1],
-            *(Step(kind="update", target=rival, before=on, want=off) for rival in rivals),
+            # Its name is there to be shown: the id alone tells a person nothing.
+            *(
+                Step(kind="update", target=rival, before=self._named_on(rival), want=off)
+                for rival in rivals
+            ),
             steps[-1],
             *(
                 Step(kind="update", target=rival, before=off, want=on, back=True)
                 for rival in rivals
             ),
         ]
+
+    def _named_on(self, hook: str) -> Fields:
+        named = {key: value for key, value in self._now(hook).items() if key == "name"}
+        return named | {"enabled": True}
 
     # ---- the way back
 

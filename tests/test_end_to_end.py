@@ -528,3 +528,18 @@ def test_what_a_run_asks_before_it_writes_knows_the_tenants_pace(make: Make) -> 
     planned = world.call("plan", "job.jsonl", *fixed).stdout
     told = [re.findall("expected to take about .*", text) for text in (asked, planned)]
     assert told[0] == told[1] != []
+
+
+def test_a_switch_is_shown_with_the_names_of_both_hooks(make: Make) -> None:
+    world = make(("t0", "t1"), hooks=0)
+    for name in world.tenants:
+        world.sandbox.add_hook(name, name="a", triggerId="send-phone-message", enabled=True)
+        world.sandbox.add_hook(name, name="b", triggerId="send-phone-message")
+    world.write("job.jsonl", [{"tenants": "t*", "hook": {"name": "b"}, "set": {"enabled": True}}])
+    words = ("job.jsonl", "--tenants", "tenants.json", "--journal", "j")
+    shown = world.call("plan", *words).stdout
+    assert "  switch send-phone-message from a to b on 2 tenants (t0, t1)\n" in shown
+    assert "expected to take less than a second, 10 requests" in shown
+    before = len(world.sandbox.log)
+    world.call("apply", "j", "--yes")
+    assert len(world.sandbox.log) - before <= 10
