@@ -1,4 +1,4 @@
-"""What keeps a job from doing more than was meant: how much it may ask for, and which part of it."""
+"""What keeps a job from doing more than was meant: how much it may ask for, what part of it."""
 
 from __future__ import annotations
 

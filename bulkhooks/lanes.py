@@ -76,7 +76,7 @@ class Lane:
         limits: Limits,
         network: Sender,
         settle: float,
-        value_of: ValueOf,
+        value_of: ValueOf = secret_value,
     ) -> None:
         self.row, self.tenant, self.settle, self.value_of = row, tenant, settle, value_of
         self.stop = Stop()
@@ -170,7 +170,8 @@ class Lanes:
     ) -> AsyncIterator[Lanes]:
         """A lane for each of `rows`; `limits` are the job's.
 
-        `value_of` fetches the value of a secret by its reference. A tenant's own limits go before the job's, the job's before the tenants file's defaults.
+        `value_of` fetches the value of a secret by its reference. A tenant's own limits go before
+        the job's, the job's before the tenants file's defaults.
         """
         async with connect() as network, journal.writing():
             lanes = []
