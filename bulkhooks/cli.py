@@ -637,6 +637,8 @@ def _show_books(summary: Summary, out: TextIO) -> None:
     table.add_row("all", *map(str, numbers + [requests, throttled] * wide))
     console.print(f"{summary.job} in {summary.journal}", table)
     _show_causes(summary, out)
+    if summary.undone_by:
+        print(f"taken back by {summary.undone_by}", file=out)
     if summary.next:
         print(f"next: {summary.next}", file=out)
 

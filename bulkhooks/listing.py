@@ -327,6 +327,8 @@ class Listing:
             return f"{names} of its trigger is enabled", None
         if step.kind == "delete":
             return "", Step(kind="delete", target=hook, before=_whole(now), want=ABSENT)
+        if step.kind == "update" and "name" not in step.before:  # a plan names each of its hooks
+            return "", _guarded(step, {"name": now.get("name")})
         return "", step
 
     def _hook_of(self, step: Step) -> str:

@@ -45,6 +45,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     made: str  #: when it was planned, ISO 8601
     books: Books
     next: str  #: the command to type; empty when nothing is left to do
+    undoes: str  #: the journal that this one takes back, if it is an undo
+    undone_by: str  #: the journal that takes this one back, if there is one
     causes: tuple[Cause, ...]
     tenants: dict[str, TenantBooks]
 
@@ -62,6 +64,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "journal": self.journal,
             **msgspec.structs.asdict(self.books),
             "next": self.next,
+            "undoes": self.undoes,
+            "undone_by": self.undone_by,
             "causes": [
                 {
                     "cause": cause.cause,
@@ -105,6 +109,8 @@ def summary(journal: Journal) -> Summary:
         made=journal.meta("made"),
         books=total,
         next=_next(journal, total),
+        undoes=journal.meta("undoes"),
+        undone_by=journal.meta("undone_by"),
         causes=tuple(journal.causes()),
         tenants=tenants,
     )
