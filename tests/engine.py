@@ -102,13 +102,13 @@ class Undoing:
     done: Path
 
 
-def random_job(sandbox: Sandbox, chance: random.Random) -> Job:
+def random_job(sandbox: Sandbox, chance: random.Random, edits: int = 14) -> Job:
     """Edits of every kind there is, several of them on one hook now and then, none of which
     contradicts another. Hooks 0 and 1 of each tenant have a secret."""
-    edits: list[Mapping[str, Any]] = []
+    wanted: list[Mapping[str, Any]] = []
     taken: set[tuple[str, str, str]] = set()
     whole = {(tenant, trigger) for tenant in NAMES for trigger in TRIGGERS if chance.random() < 0.5}
-    for number in range(chance.randint(1, 14)):
+    for number in range(chance.randint(1, edits)):
         tenant = chance.choice(NAMES)
         hooks = sandbox.hooks_of(tenant)
         place = chance.randrange(6)
@@ -155,9 +155,9 @@ def random_job(sandbox: Sandbox, chance: random.Random) -> Job:
         if key == "*" and (tenant, trigger, "enabled") in taken:
             continue
         taken |= mine
-        edits.append(edit)
-    edits = edits or [{"tenant": "t0", "hooks": {"enabled": True}, "set": {"enabled": False}}]
-    return Job.of("job", edits)
+        wanted.append(edit)
+    wanted = wanted or [{"tenant": "t0", "hooks": {"enabled": True}, "set": {"enabled": False}}]
+    return Job.of("job", wanted)
 
 
 NEW = {"script": "module.exports = 1;"}

@@ -23,7 +23,7 @@ from bulkhooks.items import State
 from bulkhooks.journal import Journal, Unresolved
 from bulkhooks.lanes import Lanes
 from bulkhooks.sandbox import Request, Sandbox
-from engine import NAMES, Core, Killed, random_job, state_of, two_tenants, work
+from engine import NAMES, Core, Killed, killed, random_job, state_of, two_tenants, work
 
 
 def written(sandbox: Sandbox) -> Counter[Any]:
@@ -80,6 +80,36 @@ def test_a_job_killed_at_any_request_ends_as_an_undisturbed_one(
 @given(seed=st.integers(0, 10**6), at=st.integers(1, 40), after=st.booleans())
 def test_many_jobs_killed_at_any_request(seed: int, at: int, after: bool) -> None:
     crash_and_resume(seed, at, after)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_job_killed_over_and_over_ends_as_an_undisturbed_one(seed: int) -> None:
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        undisturbed, sandbox = two_tenants(), two_tenants()
+        job = random_job(sandbox, random.Random(seed), edits=40)
+        calm = Core(undisturbed, folder / "calm", folder / "none", 0, False)
+        ended = anyio.run(lambda: work(folder / "calm", calm, plan=job))
+        plan: Job | None = job
+        path, kills = folder / "0", 0
+        core = Core(sandbox, path, folder / "1", chance.randint(5, 20), False)
+        while killed(path, core, **({"plan": plan} if plan else {})):
+            kills += 1
+            path = folder / str(kills)
+            with Journal.open(path) as journal:
+                planned = not journal.unresolved_tenants(Unresolved(10**6))
+            plan = None if planned else job
+            path = path if planned else folder / f"again-{kills}"
+            at = chance.randint(3, 12) if kills < 20 else 0
+            core = Core(sandbox, path, folder / str(kills + 1), at, chance.random() < 0.5)
+        with Journal.open(path) as journal:
+            books, causes = journal.books(), journal.causes()
+        summed = {state: sum(mine[state] for mine in books.values()) for state in State}
+        assert summed == ended, causes
+        assert state_of(sandbox) == state_of(undisturbed)
+        assert written(sandbox) == written(undisturbed)
 
 
 @settings(max_examples=25, deadline=None)
