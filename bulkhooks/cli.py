@@ -10,11 +10,12 @@ import gc
 import io
 import os
 import resource
+import shlex
 import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -25,18 +26,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TextIO, get
 
 import typer
 
-from .errors import BadInput, BulkhooksError, Refused
+from .errors import BadInput, BulkhooksError, Refused, TenantError
 
 if TYPE_CHECKING:
     from .buckets import Bucket
     from .guards import Guards, Narrowing
     from .hooks import Edit
+    from .items import Fields, State
     from .jobfile import Job
     from .journal import Journal
     from .lanes import Lanes
     from .progress import Screen
     from .report import Summary
     from .tenants import Tenant
+    from .transfer import Compared, Exported
 
 #: Tenants that the books show.
 _TENANTS_SHOWN = 50
@@ -83,6 +86,9 @@ JournalArgument = Annotated[Path, typer.Argument(metavar="JOURNAL", help="The jo
 TenantsOption = Annotated[
     Path | None,
     typer.Option("--tenants", metavar="FILE", help="Default: tenants.yaml beside the job."),
+]
+HereOption = Annotated[
+    Path, typer.Option("--tenants", metavar="FILE", help="Default: tenants.yaml in this folder.")
 ]
 JournalOption = Annotated[
     Path | None,
@@ -280,6 +286,82 @@ def status(journal: JournalArgument, json: JsonOption = False) -> None:
 
 
 @app.command()
+def export(
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A folder a tenant in it.")],
+    tenants: HereOption = Path("tenants.yaml"),
+    only: OnlyOption = None,
+    skip: SkipOption = None,
+    yaml: Annotated[
+        bool, typer.Option("--yaml", help="tenant.yaml rather than a file a hook.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write every tenant's hooks as files of auth0-deploy-cli; sends no write."""
+    from .guards import Narrowing
+    from .report import clean, many
+    from .tenants import load_tenants
+    from .transfer import chosen, export_hooks
+
+    narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
+    known = chosen(load_tenants(tenants), narrowing)
+    ended: dict[str, Exported | TenantError] = _run(export_hooks(known, to, yaml=yaml))
+    done = {name: each for name, each in ended.items() if not isinstance(each, TenantError)}
+    for name, each in done.items():
+        for hook, why in each.changes.items():
+            _talk(clean(f"{name}: hook {hook}, imported by auth0-deploy-cli, {why}"))
+    _tell_trouble(ended)
+    hooks = sum(each.hooks for each in done.values())
+    if json:
+        _print_json({"folder": str(to), "tenants": {k: _exported(v) for k, v in ended.items()}})
+    else:
+        _print(f"{many(hooks, 'hook')} of {many(len(done), 'tenant')} in {to}")
+    raise typer.Exit(int(len(done) < len(ended)))
+
+
+@app.command()
+def job_from(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A folder of auth0-deploy-cli, or a journal.")
+    ],
+    tenants: HereOption = Path("tenants.yaml"),
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="NAME", help="Whose the folder is.")
+    ] = None,
+    mappings: Annotated[
+        Path | None,
+        typer.Option("--mappings", metavar="FILE", help="JSON: what ##KEY## and @@KEY@@ are."),
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", help="Of a journal: failed,skipped,uncertain,pending or some."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Default: to stdout, as YAML.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a job out of exported files (what differs), or out of a journal (what is left)."""
+    from .jobwriter import check_target
+    from .transfer import left_of
+
+    if to:
+        check_target(to)
+    if not source.exists():
+        raise Refused(f"{source} is not there")
+    if source.is_dir() and status is not None:
+        raise Refused("--status is for a journal")
+    if not source.is_dir():
+        if tenant is not None or mappings is not None:
+            raise Refused("--tenant and --mappings are for a folder")
+        with left_of(source, _states(status)) as left:
+            return _give_job(left.head, left.edits, to, narrowing=left.narrowing, json=json)
+    compared = _compared(source, tenants, tenant, mappings, to)
+    done = [each for each in compared.values() if not isinstance(each, TenantError)]
+    _give_job({}, (edit for each in done for edit in each.edits), to, json=json)
+    raise typer.Exit(int(len(done) < len(compared)))
+
+
+@app.command()
 def sandbox(
     port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.")] = 9100,
     tenants: Annotated[
@@ -413,6 +495,105 @@ def _apply(
     screen = _screen()
     confirm = _Confirm(tenants, screen, yes=yes)
     _finish(_run(applied()), confirm, json=json)
+
+
+def _compared(
+    folder: Path, tenants: Path, tenant: str | None, mappings: Path | None, to: Path | None
+) -> dict[str, Compared | TenantError]:
+    """What is to be done on each tenant of the trees in `folder`; remarks are told."""
+    from .deploy import Mappings
+    from .report import clean
+    from .tenants import load_tenants
+    from .transfer import compare_trees
+
+    compared: dict[str, Compared | TenantError] = _run(
+        compare_trees(
+            *(folder, load_tenants(tenants)),
+            tenant=tenant,
+            mappings=Mappings.load(mappings) if mappings else None,
+            job_folder=to.parent if to else None,
+        )
+    )
+    for name, each in compared.items():
+        for remark in () if isinstance(each, TenantError) else each.remarks:
+            _talk(clean(f"{name}: {remark}"))
+    _tell_trouble(compared)
+    return compared
+
+
+def _states(status: str | None) -> list[State]:
+    from .transfer import LEFT
+
+    known = {state.value: state for state in LEFT}
+    try:
+        return [known[word.strip()] for word in (status or ",".join(known)).split(",")]
+    except KeyError as error:
+        raise typer.BadParameter(f"--status is one or more of {','.join(known)}") from error
+
+
+def _give_job(
+    head: Fields,
+    edits: Iterable[Fields],
+    to: Path | None,
+    *,
+    narrowing: Narrowing | None = None,
+    json: bool,
+) -> None:
+    """Write a job to a file or to stdout, and say what to type next."""
+    from .jobwriter import job_text, save_job
+    from .report import many
+
+    if to is None:
+        text, count = job_text(head, edits, json=json)
+        if count or json:
+            _print(text.removesuffix("\n"))
+    else:
+        count = save_job(to, head, edits)
+        if json:
+            _print_json({"job": str(to) if count else None, "edits": count})
+    if not count:
+        _talk("nothing to do, so there is no job")
+        return
+    again = _words(narrowing)
+    if to is None:
+        if again:
+            _talk(f"its journal was planned with{again}; plan this job with the same")
+        return
+    name, lost = str(head.get("name", to.stem)), list[str]()
+    if to.suffix.lower() == ".jsonl":
+        name, lost = to.stem, [key for key in ("note", "limits") if key in head]
+    if lost:
+        _talk(f"JSON Lines have no place for the job's {' and '.join(lost)}: left out")
+    if Path(f"{name}.journal").exists():  # it may be the one that the job came from
+        again += f" --journal {to.stem}-2.journal"
+    _talk(f"{many(count, 'edit')} in {to}; next: bulkhooks plan {to}{again}")
+
+
+def _words(narrowing: Narrowing | None) -> str:
+    """The options that a narrowing came from."""
+    if narrowing is None:
+        return ""
+    words = [f" --only {shlex.quote(each)}" for each in narrowing.only]
+    return "".join(words + [f" --skip {shlex.quote(each)}" for each in narrowing.skip])
+
+
+def _tell_trouble(ended: Mapping[str, object]) -> None:
+    """Which tenants could not be read, and why; equal causes together."""
+    from .report import clean
+
+    alike: dict[str, list[str]] = {}
+    for name, error in ended.items():
+        if isinstance(error, TenantError):
+            alike.setdefault(str(error), []).append(name)
+    for trouble, names in alike.items():
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        _talk(clean(f"{', '.join(names[:5])}{more}: {trouble}"))
+
+
+def _exported(ended: Exported | TenantError) -> dict[str, Any]:
+    if isinstance(ended, TenantError):
+        return {"cause": ended.cause, "hint": ended.hint}
+    return {"hooks": ended.hooks, "secrets": ended.secrets, "changed_by_import": ended.changes}
 
 
 @asynccontextmanager

@@ -181,6 +181,17 @@ _UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
     LEFT JOIN items i ON i.edit = e.id WHERE e.must_match = 1 GROUP BY e.id
     HAVING count(i.target) = 0 AND count(i.id) < e.tenants ORDER BY e.line"""
 
+#: Edits that have items in some of the states, with the tenants of these, and whether the rows are
+#: whole. What a dead process left sent counts as uncertain.
+_LEFT: Final = """SELECT e.id, e.name, e.line, e.body, e.sum, l.tenants, l.whole FROM edits e
+    JOIN (SELECT edit, group_concat(DISTINCT tenant) AS tenants,
+        min(planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)
+            AND state_sum = rowsum(id, state, cause, hint)) AS whole
+        FROM items i WHERE CASE WHEN state = 'pending' AND EXISTS
+            (SELECT 1 FROM steps s WHERE s.item = i.id AND s.state = 'sent')
+            THEN 'uncertain' ELSE state END IN ({states})
+        GROUP BY edit) l ON l.edit = e.id ORDER BY e.id"""
+
 Write: TypeAlias = tuple[str, Sequence[object] | Mapping[str, object]]
 
 
@@ -471,6 +482,19 @@ class Journal:
         """Name and line of edits, by their rows."""
         sql = "SELECT name, line FROM edits WHERE id = ?"
         return {row: (name, line) for row in rows for name, line in self._rows(sql, (row,))}
+
+    def left(self, states: Iterable[State]) -> Iterator[tuple[str, Fields, list[str]]]:
+        """Every edit that has items in one of `states`, in the job's order: its name, its body,
+        and the tenants of these items."""
+        names = {row.id: row.name for row in self.tenants()}
+        marks = ",".join(f"'{state.value}'" for state in states)
+        with _told(self.path):
+            for row in self._reader.execute(_LEFT.format(states=marks)):
+                edit, name, line, body, total, tenants, whole = row
+                if not whole or _rowsum(edit, name, line, body) != total:
+                    raise self._damaged(f"edit {name}")
+                there = sorted(map(int, tenants.split(",")))
+                yield name, self._unpacked(body), [names[tenant] for tenant in there]
 
     def contents(self) -> Iterator[tuple[str, int, int]]:
         """Name, line and a checksum of the content of every edit, in the job's order."""

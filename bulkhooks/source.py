@@ -177,13 +177,23 @@ def read_document(path: Path, *, limit: int) -> Document:
 
     Raises BadInput where it cannot be read, is longer, is not UTF-8 or has no value.
     """
-    file = str(path)
+    text = read_text(path, limit=limit)
+    return document_in(text, str(path), json=path.suffix.lower() == ".json")
+
+
+def read_text(path: Path, *, limit: int) -> str:
+    """The text of a file of at most `limit` bytes. Raises BadInput where it cannot be had."""
     data = _read(path, limit)
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
-        raise refused(file, data.count(b"\n", 0, error.start) + 1, "is not UTF-8") from None
-    if path.suffix.lower() != ".json":
+        line = data.count(b"\n", 0, error.start) + 1
+        raise refused(str(path), line, "is not UTF-8") from None
+
+
+def document_in(text: str, file: str, *, json: bool) -> Document:
+    """The document that `text` is, JSON or YAML. Raises BadInput where it has no value."""
+    if not json:
         return _YamlReader(file).read(text)
     try:
         value: object = orjson.loads(text)
@@ -233,8 +243,11 @@ def refused(file: str, line: int | None, what: str) -> BadInput:
     return BadInput([Complaint(file=file, line=line, key="", what=what)])
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file. Raises ValueError, with what is wrong in plain words."""
+def read_file(path: Path, limit: int, *, keep_mark: bool = False) -> bytes:
+    """The bytes of a regular file, without a byte order mark unless `keep_mark`.
+
+    Raises ValueError, with what is wrong in plain words.
+    """
     try:
         if path.exists() and not path.is_file():
             raise ValueError("is not a file")
@@ -244,7 +257,7 @@ def read_file(path: Path, limit: int) -> bytes:
         raise ValueError(_unreadable(error)) from None
     if len(data) > limit:
         raise ValueError(f"is longer than {limit:,} bytes")
-    return data.removeprefix(_BOM)
+    return data if keep_mark else data.removeprefix(_BOM)
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -18,9 +18,9 @@ LAYERS = (
     ("schema",),
     ("tenants", "journal", "listing"),
     ("edits", "auth0"),
-    ("jobfile", "guards"),
-    ("plan", "report", "lanes"),
-    ("progress", "run", "diff"),
+    ("jobfile", "guards", "deploy"),
+    ("plan", "report", "lanes", "jobwriter"),
+    ("progress", "run", "diff", "transfer"),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -63,9 +63,11 @@ def test_its_run_command_works_from_the_folder_it_is_shown_for(tmp_path: Path) -
 
 def test_its_commands_are_the_commands_there_are() -> None:
     commands = {
-        command.callback.__name__ for command in app.registered_commands if command.callback
+        command.callback.__name__.replace("_", "-")
+        for command in app.registered_commands
+        if command.callback
     }
-    shown = set(re.findall(r"bulkhooks (\w+)", README))
+    shown = set(re.findall(r"bulkhooks ([\w-]+)", README))
     assert commands <= shown
     for command in app.registered_commands:
         assert command.callback is not None

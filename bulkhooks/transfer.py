@@ -1,0 +1,250 @@
+"""Hooks out to files, and jobs back in: exports, and jobs out of exported trees and journals.
+
+Nothing here writes to a tenant.
+"""
+
+from __future__ import annotations
+
+from asyncio import TaskGroup
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+import anyio.to_thread
+import orjson
+
+from . import deploy, hooks, jobwriter, plan
+from .auth0 import ManagementClient, Network
+from .errors import BadInput, Complaint, Gone, ItemError, Refused, TenantError
+from .gates import Stop
+from .guards import Narrowing
+from .items import Fields, State
+from .journal import Journal
+from .pacing import Limiter, Limits
+from .source import Findings
+from .tenants import Tenant
+
+Tenants: TypeAlias = Mapping[str, Tenant]
+_T = TypeVar("_T")
+
+#: Requests in flight on one tenant, unless it says otherwise.
+_CONCURRENCY: Final = 8
+#: Hooks that are read at once on one tenant; the limiter and the bound above pace their requests.
+_AT_ONCE: Final = 32
+#: States of items that a journal's job may be made of.
+LEFT: Final = (State.FAILED, State.SKIPPED, State.UNCERTAIN, State.PENDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written of one tenant; `changes` tells by name which hooks the Deploy CLI would
+    not import as they are, and what it would make of them."""
+
+    hooks: int
+    secrets: int
+    changes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What makes one tenant's live hooks like its tree's: edits, and remarks for a person."""
+
+    edits: tuple[Fields, ...]
+    remarks: tuple[str, ...]
+    complaints: tuple[Complaint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What is left of a journal: a job's head and edits, and which part of it was asked for."""
+
+    head: Fields
+    edits: Iterator[Fields]
+    narrowing: Narrowing
+
+
+async def export_hooks(
+    tenants: Tenants, folder: Path, *, yaml: bool = False
+) -> dict[str, Exported | TenantError]:
+    """Write every tenant's hooks to a folder of its own in `folder`, in the Deploy CLI's directory
+    format or in its YAML format; a tenant that cannot be read has its error.
+
+    Raises Refused, before anything is read, where there are files already.
+    """
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise Refused(f"{path} is not a folder")
+    taken = [why for name in tenants if (why := deploy.occupied(folder / name))]
+    if taken:
+        raise Refused("\n".join([*taken, "name another folder with --to, or move these away"]))
+
+    async def export(tenant: Tenant, client: ManagementClient) -> Exported:
+        found = list((await _read_hooks(client, await hooks.list_all(client.read))).values())
+        for hook in found:
+            for key in ("name", "script"):
+                if not isinstance(hook.get(key), str):
+                    cause = f"the tenant does not tell a hook's {key}"
+                    raise TenantError(cause, "look at the tenant's base_url")
+        root = folder / tenant.name
+        try:
+            await anyio.to_thread.run_sync(lambda: deploy.write_tree(root, found, yaml=yaml))
+        except OSError as error:
+            cause = f"{root} cannot be written: {error.strerror}"
+            raise TenantError(cause, "correct that, then export it again") from error
+        return Exported(
+            hooks=len(found),
+            secrets=sum(len(hook["secrets"]) for hook in found),
+            changes=deploy.changes_by_import([hook["name"] for hook in found]),
+        )
+
+    return await _everywhere(tenants.values(), export)
+
+
+async def compare_trees(
+    folder: Path,
+    tenants: Tenants,
+    *,
+    tenant: str | None = None,
+    mappings: deploy.Mappings | None = None,
+    job_folder: Path | None = None,
+) -> dict[str, Compared | TenantError]:
+    """Read the trees in `folder` and the live hooks of their tenants: what a job has to say to
+    create what is missing and set what differs. Live hooks that no tree has are left alone.
+
+    `job_folder` is where the job will be, if its scripts may be named by their files. Raises
+    BadInput with all that is wrong with the trees, Refused where it cannot be told whose they are.
+    """
+    found = Findings(str(folder))
+    trees = {
+        name: deploy.read_tree(root, tenants[name], mappings or deploy.Mappings(), found)
+        for name, root in deploy.find_trees(folder, tenants, tenant).items()
+    }
+    if found.count:
+        raise BadInput(found.complaints)
+
+    async def compare(tenant: Tenant, client: ManagementClient) -> Compared:
+        live = await hooks.list_all(client.read)
+        pairs, complaints = deploy.pair(trees[tenant.name], live)
+        ids = {id: hook for hook, id in pairs if id is not None}
+        masked = {id for id, hook in ids.items() if hook.masked}
+        whole = await _read_hooks(client, {id: live[id] for id in ids}, masked)
+        edits, remarks = [], []
+        for hook, id in pairs:
+            now = whole.get(id) if id is not None else None
+            edit, told, wrong = deploy.edit_of(
+                hook, now, (now or {}).get("secrets", ()), job_folder
+            )
+            complaints += wrong
+            remarks += [f"hook {hook.fields['name']}: {remark}" for remark in told]
+            if edit:
+                edits.append({"tenant": tenant.name} | edit)
+        return Compared(edits=tuple(edits), remarks=tuple(remarks), complaints=tuple(complaints))
+
+    compared = await _everywhere([tenants[name] for name in trees], compare)
+    done = [each for each in compared.values() if isinstance(each, Compared)]
+    if complaints := [complaint for each in done for complaint in each.complaints]:
+        raise BadInput(complaints)
+    return compared
+
+
+def chosen(tenants: Tenants, narrowing: Narrowing) -> dict[str, Tenant]:
+    """The tenants that an export is for. Raises Refused when none is left."""
+    if unknown := narrowing.unknown(tenants):
+        raise Refused(f"no tenant is or has {', '.join(unknown)}; look at --only and --skip")
+    left = narrowing.of(hooks.Edit(digest="", line=0, tenants=tuple(tenants)), tenants)
+    if left is None:
+        raise Refused("--only and --skip leave no tenant")
+    if left.narrowed is not None:
+        raise Refused("an export has all hooks of a tenant; narrow it by NAME or tag:TAG")
+    return {name: tenants[name] for name in left.tenants}
+
+
+@contextmanager
+def left_of(path: Path, states: Iterable[State]) -> Iterator[Left]:
+    """What is left of the journal at `path`, as a job: its edits as they are asked for, each for
+    the tenants where it has items in one of `states`.
+
+    Raises Refused for a journal whose edits are not a job's; JournalError.
+    """
+    with Journal.read(path) as journal:
+        journal.check()
+        if journal.meta("undoes"):
+            raise Refused(f"{path} is an undo; `bulkhooks apply {path}` goes on with it")
+        if journal.meta("sandbox"):
+            raise Refused(f"{path}: its tenants were pretend ones; nothing is left to do on them")
+        if not journal.meta("planned"):
+            raise Refused(f"{path}: its plan was not finished; plan the job again")
+        head = jobwriter.header(
+            name=journal.meta("job"), note=journal.meta("note"), limits=plan.limits(journal)
+        )
+        edits = (
+            jobwriter.as_written(edit, id=name, tenants=tenants)
+            for name, body, tenants in journal.left(states)
+            if isinstance(edit := hooks.edit_of(body), hooks.Edit)
+        )
+        narrowing = Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
+        yield Left(head=head, edits=edits, narrowing=narrowing)
+
+
+# ---- the way
+
+
+async def _everywhere(
+    tenants: Iterable[Tenant], work: Callable[[Tenant, ManagementClient], Awaitable[_T]]
+) -> dict[str, _T | TenantError]:
+    """Work on all tenants at once, each through its own limiter; what came of it, in order."""
+    ended: dict[str, _T | TenantError] = {}
+
+    async def one(tenant: Tenant, network: Network) -> None:
+        limits = tenant.allowed(Limits())
+        concurrency = limits.concurrency or _CONCURRENCY
+        client = ManagementClient(tenant, Limiter(limits), network, Stop(), concurrency)
+        try:
+            ended[tenant.name] = await work(tenant, client)
+        except (TenantError, ItemError) as error:
+            # There is no journal here that `apply --failed` could go on with.
+            hint = error.hint.replace("apply --failed", "try again")
+            hint = hint or "see whether the tenant answers, then try again"
+            ended[tenant.name] = TenantError(error.cause, hint)
+
+    every: Sequence[Tenant] = list(tenants)
+    async with Network.opened() as network, TaskGroup() as tasks:
+        for tenant in every:
+            tasks.create_task(one(tenant, network))
+    return {tenant.name: ended[tenant.name] for tenant in every}
+
+
+async def _read_hooks(
+    client: ManagementClient, listed: Mapping[str, Fields], secrets_of: Iterable[str] | None = None
+) -> dict[str, Fields]:
+    """Hooks with their scripts and, under `secrets`, the names of their secrets (of all hooks
+    unless `secrets_of` says which). One that was deleted meanwhile is left out."""
+    ids = iter(listed)
+    wanted = set(listed if secrets_of is None else secrets_of)
+    whole: dict[str, Fields] = {}
+    trouble: list[TenantError | ItemError] = []
+
+    async def read() -> None:
+        for id in ids:
+            try:
+                fields = hooks.hook_in(await client.read(hooks.get_hook(id)))[1]
+                secrets = await client.read(hooks.get_secrets(id)) if id in wanted else {}
+                names = [key.removeprefix(hooks.SECRET) for key in hooks.secrets_in(secrets)]
+                # In the order of the hook's own answer, as the Deploy CLI writes it.
+                rest = {key: value for key, value in listed[id].items() if key not in fields}
+                whole[id] = fields | rest | {"secrets": names}
+            except Gone:
+                continue
+            except (TenantError, ItemError) as error:
+                trouble.append(error)
+            if trouble:
+                return
+
+    async with TaskGroup() as tasks:
+        for _ in range(min(_AT_ONCE, len(listed))):
+            tasks.create_task(read())
+    if trouble:
+        raise trouble[0]
+    return {id: whole[id] for id in listed if id in whole}
