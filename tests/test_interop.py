@@ -1,0 +1,266 @@
+"""Against the real auth0-deploy-cli: what either side exports, the other takes without a change.
+
+The tool comes from npm, into pytest's cache. It speaks https only, so each pretend tenant stands
+behind a small front of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+
+from bulkhooks.deploy import changes_by_import
+from bulkhooks.sandbox import Request, Sandbox
+from world import World, served
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
+
+VERSION = "8.44.0"
+SCRIPT = (
+    "// \u00fcn\u00ef \"q\" '##NONE##' <b>\r\n\t`\\n` \U0001f600\u2028 no line break at the end"
+)
+
+
+@pytest.fixture(scope="session")
+def tool(request: pytest.FixtureRequest) -> Path:
+    """The folder of the tool's package."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs node and npm")
+    assert request.config.cache is not None
+    home = request.config.cache.mkdir(f"auth0-deploy-cli-{VERSION}")
+    package = home / "node_modules" / "auth0-deploy-cli"
+    if not package.is_dir():
+        name = f"auth0-deploy-cli@{VERSION}"
+        words = ["npm", "install", "--prefix", str(home), "--no-audit", "--no-fund", name]
+        subprocess.run(words, check=True, capture_output=True)
+    return package
+
+
+@contextmanager
+def fronted(sandbox: Sandbox, tenant: str, certificate: Path) -> Iterator[str]:
+    """One tenant of the sandbox over TLS, at a host of its own; gives host and port."""
+    ready: list[tuple[int, Callable[[], object]]] = []
+    started = threading.Event()
+
+    async def face(request: web.BaseRequest) -> web.StreamResponse:
+        asked = Request(
+            tenant=tenant,
+            method=request.method,
+            path=request.rel_url.path,
+            query=dict(request.rel_url.query),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=await request.read(),
+        )
+        answer = await sandbox.reply(asked)
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+    async def main() -> None:
+        over, loop = asyncio.Event(), asyncio.get_running_loop()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server = web.Server(face, access_log=None)
+        listener = await loop.create_server(server, "127.0.0.1", 0, ssl=context)
+        port = listener.sockets[0].getsockname()[1]
+        ready.append((port, lambda: loop.call_soon_threadsafe(over.set)))
+        started.set()
+        await over.wait()
+        listener.close()
+        await server.shutdown(0.02)
+        await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    started.wait(10)
+    port, end = ready[0]
+    try:
+        yield f"localhost:{port}"
+    finally:
+        end()
+        thread.join()
+
+
+class Both(World):
+    """A world in which the Deploy CLI can be called beside our program."""
+
+    def deploy(self, tool: Path, tenant: str, *words: str, **settings: Any) -> str:
+        """`a0deploy` on one tenant, for its hooks alone; what it said."""
+        certificate = self.folder / "localhost.pem"
+        if not certificate.exists():
+            make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+            more = ["-addext", "subjectAltName=DNS:localhost"]
+            both = ["-keyout", "localhost.pem", "-out", "localhost.crt"]
+            subprocess.run(
+                [*make.split(), *more, *both], cwd=self.folder, check=True, capture_output=True
+            )
+            with certificate.open("ab") as file:
+                file.write((self.folder / "localhost.crt").read_bytes())
+        given = {"AUTH0_ACCESS_TOKEN": "sandbox", "AUTH0_INCLUDED_ONLY": ["hooks"]} | settings
+        with fronted(self.sandbox, tenant, certificate) as domain:
+            (self.folder / "config.json").write_text(json.dumps(given | {"AUTH0_DOMAIN": domain}))
+            ended = subprocess.run(
+                ["node", str(tool / "lib" / "index.js"), *words, "-c", "config.json"],
+                cwd=self.folder,
+                env=self.env | {"NODE_EXTRA_CA_CERTS": "localhost.crt"},
+                capture_output=True,
+                text=True,
+            )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def add_secrets(self, tenant: str, number: int, **secrets: str) -> None:
+        """Give the tenant's hook at `number` secrets."""
+        answer = self.sandbox.handle(
+            Request(
+                tenant=tenant,
+                method="POST",
+                path=f"/api/v2/hooks/{self.ids(tenant)[number]}/secrets",
+                query={},
+                headers={"authorization": "Bearer sandbox"},
+                body=orjson.dumps(secrets),
+            ),
+            0.0,
+        )
+        assert answer.status == 201
+
+    def job(self, *words: str) -> list[dict[str, Any]]:
+        """The edits of the job that `job-from` makes."""
+        out = self.call("job-from", *words, "--tenants", "tenants.json", "--json").stdout
+        edits: list[dict[str, Any]] = json.loads(out)["edits"]
+        if edits:
+            self.write("made.json", out)
+            self.call("validate", "made.json", "--tenants", "tenants.json")
+        return edits
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[Both]:
+    """Tenants `full`, with hooks and secrets of every sort, and `empty`."""
+    sandbox = Sandbox(["full", "empty"], hooks=0)
+    source = Sandbox(["full"], hooks=12)
+    for hook in source.hooks_of("full"):
+        sandbox.add_hook("full", **hook)
+    sandbox.add_hook("full", name="odd-1e3", triggerId="send-phone-message", script=SCRIPT)
+    wide = {"axios": "1.10", "@scope/pkg": "2.0.0", "ms": "1e3"}
+    sandbox.add_hook("full", name="0x10", triggerId="post-change-password", dependencies=wide)
+    with ExitStack() as stack:
+        url = stack.enter_context(served(sandbox))
+        world = Both(tmp_path, sandbox, url, ["full", "empty"])
+        world.add_secrets("full", 0, API_KEY="s3cret", OTHER="x")
+        sandbox.log.clear()
+        yield world
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_both_export_the_same_files(both: Both, tool: Path) -> None:
+    export = ("export", "--tenants", "tenants.json")
+    both.call(*export, "--to", "ours")
+    both.call(*export, "--to", "ours-yaml", "--yaml")
+    both.deploy(tool, "full", "export", "-f", "directory", "-o", "theirs")
+    both.deploy(tool, "full", "export", "-f", "yaml", "-o", "theirs-yaml")
+    assert files(both.folder / "ours" / "full") == files(both.folder / "theirs")
+    assert files(both.folder / "ours-yaml" / "full") == files(both.folder / "theirs-yaml")
+
+
+@pytest.mark.parametrize("form", ["directory", "yaml"])
+def test_what_it_exports_comes_back_as_nothing_to_do_or_as_the_same_hooks(
+    both: Both, tool: Path, form: str
+) -> None:
+    both.sandbox.add_hook("full", name="Mixed Case", triggerId="credentials-exchange")
+    both.deploy(tool, "full", "export", "-f", form, "-o", "theirs")
+    assert both.job("theirs", "--tenant", "full") == []
+
+    (both.folder / "map.json").write_text('{"NONE": "##NONE##"}')
+    assert both.job("theirs", "--tenant", "empty", "--mappings", "map.json")
+    both.run_job("made.json")
+    made, there = (
+        {hook.pop("name"): hook for hook in both.sandbox.hooks_of(tenant)}
+        for tenant in ("empty", "full")
+    )
+    for hook in (*made.values(), *there.values()):
+        del hook["id"]
+    assert made == there
+
+
+def test_it_imports_our_directory_without_a_change(both: Both, tool: Path) -> None:
+    before = both.sandbox.hooks_of("full")
+    told = both.call("export", "--tenants", "tenants.json", "--to", "ours", "--only", "full").stderr
+    assert told == ""
+    secrets = both.sandbox.secrets_of("full", both.ids("full")[0])
+    both.deploy(tool, "full", "import", "-i", "ours/full")
+    assert both.sandbox.hooks_of("full") == before
+    assert both.sandbox.secrets_of("full", both.ids("full")[0]) == secrets != {}
+    writes = [(seen.method, seen.path.count("/")) for seen in both.sandbox.writes()]
+    assert writes == [("PATCH", 4)] * len(before), "every hook was seen, no secret was written"
+
+
+def test_it_imports_our_yaml_and_does_to_names_what_export_told(both: Both, tool: Path) -> None:
+    both.sandbox.add_hook("full", name="Mixed Case", triggerId="credentials-exchange")
+    before = both.sandbox.hooks_of("full")
+    words = ("export", "--tenants", "tenants.json", "--to", "ours", "--yaml", "--json")
+    ended = both.call(*words)
+    assert "full: hook Mixed Case, imported by auth0-deploy-cli, becomes mixed-case" in ended.stderr
+    tenants = json.loads(ended.stdout)["tenants"]
+    assert tenants["full"]["changed_by_import"] == {"Mixed Case": "becomes mixed-case"}
+    both.deploy(tool, "full", "import", "-i", "ours/full/tenant.yaml")
+    *same, new = both.sandbox.hooks_of("full")
+    assert same == before
+    assert new == before[-1] | {"name": "mixed-case", "id": new["id"]}
+    assert [seen.method for seen in both.sandbox.writes()].count("POST") == 1
+
+
+def test_markers_mean_to_us_what_they_mean_to_it(both: Both, tool: Path) -> None:
+    hooks = both.folder / "tree" / "hooks"
+    hooks.mkdir(parents=True)
+    (hooks / "one.json").write_text(
+        '{"name": "check-##STAGE##", "triggerId": "@@TRIGGER@@", "enabled": ##ON##,'
+        ' "script": "./one.js", "dependencies": @@DEPENDENCIES@@, "secrets": {"K": "##KEY##"}}'
+    )
+    (hooks / "one.js").write_text(
+        "const a = '@@LIST@@', b = \"@@DEPENDENCIES@@\", c = @@ON@@, d = '##STAGE##';\n"
+    )
+    mappings = {
+        "STAGE": "blue",
+        "TRIGGER": "send-phone-message",
+        "ON": True,
+        "DEPENDENCIES": {"axios": "1.10", "ms": "##VERSION##"},
+        "VERSION": "2.0.0",
+        "LIST": ["a", {"b": 1}],
+        "KEY": "s3cret",
+    }
+    config = {"AUTH0_KEYWORD_REPLACE_MAPPINGS": mappings}
+    (both.folder / "map.json").write_text(json.dumps(config))
+    both.deploy(tool, "empty", "import", "-i", "tree", **config)
+    (hook,) = both.sandbox.hooks_of("empty")
+    words = ("tree", "--tenant", "empty", "--mappings", "map.json")
+    match = {"hook": {"name": "check-blue"}, "set_secrets": {"K": "env:KEY"}}
+    assert both.job(*words) == [{"tenant": "empty"} | match]
+    (made,) = both.job("tree", "--tenant", "full", "--mappings", "map.json")
+    assert made["create"] == {key: hook[key] for key in made["create"]}
+    assert made["create"].keys() == hook.keys() - {"id"}
+
+
+def test_names_that_its_schema_refuses_are_known(tool: Path) -> None:
+    names = ["a", "ab", "abc", "a b", "A-1", "-ab", "ab-", "a--b", "Name 2"]
+    handler = str(tool / "lib" / "tools" / "auth0" / "handlers" / "hooks.js")
+    script = (
+        f"const p = new RegExp(require({handler!r}).schema.items.properties.name.pattern);"
+        f"console.log(JSON.stringify({names}.filter((name) => !p.test(name))))"
+    )
+    out = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
+    refused = [name for name in names if "refused" in changes_by_import([name]).get(name, "")]
+    assert refused == json.loads(out) == ["a", "ab", "-ab", "ab-"]
