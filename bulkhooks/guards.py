@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, get_args
@@ -99,6 +99,15 @@ def check_protected(journal: Journal, tenants: Mapping[str, Tenant]) -> None:
     it was planned."""
     narrowing = Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
     narrowing.spare(tenants[row.name] for row in journal.tenants() if row.name in tenants)
+
+
+def check_narrowing(journal: Journal, met: Collection[str]) -> None:
+    """Raises Refused when `--only` or `--skip` named hooks that no tenant has."""
+    narrowing = Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
+    named = _of_kind("hook", (*narrowing.only, *narrowing.skip))
+    missed = [f"hook:{name}" for name in named if name not in met]
+    if missed:
+        raise Refused(f"{listed(missed)}: no tenant of the job has such a hook; nothing was sent")
 
 
 def check_guards(journal: Journal) -> None:

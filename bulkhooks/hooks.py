@@ -346,7 +346,7 @@ def drift(step: Step, seen: Fields) -> str:
     if step.kind == "create":
         return "a hook of that name is there"
     return ", ".join(
-        f"{key} was {_shown(key, value)}, is {_shown(key, seen.get(key))}"
+        f"{key} was {told(key, value)}, is {told(key, seen.get(key))}"
         for key, value in sorted(step.before.items())
         if seen.get(key) != value
     )
@@ -355,7 +355,7 @@ def drift(step: Step, seen: Fields) -> str:
 def describe(step: Step) -> list[str]:
     """A step's changes, one short line a field."""
     return [
-        f"{key}: {_shown(key, step.before.get(key))} → {_shown(key, value)}"
+        f"{key}: {told(key, step.before.get(key))} → {told(key, value)}"
         for key, value in step.want.items()
     ]
 
@@ -364,7 +364,8 @@ def _visible(key: str, value: Any) -> Any:
     return value is not False if key.startswith(SECRET) else value
 
 
-def _shown(key: str, value: Any) -> str:
+def told(key: str, value: Any) -> str:
+    """A field's value in a sentence."""
     if key == "script" and isinstance(value, str):
         count = len(value.splitlines())
         digest = blake2b(value.encode(), digest_size=3).hexdigest()

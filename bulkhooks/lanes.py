@@ -153,6 +153,7 @@ class Lanes:
         self.abandoned = False
         #: What `survey` found that edits want differently, by tenant.
         self.contradictions: dict[Contradiction, list[str]] = {}
+        self.met: set[str] = set()  #: names and globs of hooks that narrow the job, and are met
 
     @classmethod
     @asynccontextmanager
@@ -256,6 +257,7 @@ class Lanes:
             now: list[_Placed] = []
             for place, body in page:
                 edit, after = hooks.edit_of(body), place.item
+                self.met |= listing.met(edit)
                 (late if listing.must_wait(edit) else now).append((place, edit))
             await self._put(lane, listing, now)
             more = len(page) == _PAGE
@@ -280,7 +282,7 @@ class Lanes:
             return listing.resolve(place.edit, edit, place.target)
         except ItemError as error:
             outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-            return [Item(edit=place.edit, target=None, label=edit.label, outcome=outcome)]
+            return [Item(edit=place.edit, target=None, label=listing.label(edit), outcome=outcome)]
 
     # ---- apply
 

@@ -27,6 +27,7 @@ from .hooks import (
     judge,
     rivals,
     secrets_in,
+    told,
 )
 from .items import PENDING, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
 
@@ -53,6 +54,7 @@ class Listing:
         self._by: dict[str, dict[str, int]] = {}  #: the same keys: by which edit
         self._late: set[str] = set()
         self._named: set[str] = set()  #: hooks whose secrets' names are known
+        self._met: set[str] | None = None
         self._names: dict[str, str] = {}  #: hooks by name, as edits will leave them
         for hook, fields in hooks.items():
             self._names.setdefault(str(fields.get("name")), hook)
@@ -137,8 +139,35 @@ class Listing:
         return [
             hook
             for hook, fields in found.items()
-            if _fits(match, fields, edit.one) and _kept(edit.narrowed, fields)
+            if _fits(match, fields, edit.one) and self._kept(edit.narrowed, fields)
         ]
+
+    @staticmethod
+    def _kept(narrowed: Narrowed | None, fields: Fields) -> bool:
+        """Whether a hook is among those that the call was narrowed to."""
+        if narrowed is None:
+            return True
+        name, trigger = str(fields.get("name", "")), fields.get("triggerId")
+        return (
+            (not narrowed.only_hooks or bool(_met(narrowed.only_hooks, [name])))
+            and (not narrowed.only_triggers or trigger in narrowed.only_triggers)
+            and not _met(narrowed.skip_hooks, [name])
+            and trigger not in narrowed.skip_triggers
+        )
+
+    def met(self, edit: Edit | Undo) -> set[str]:
+        """The names and globs that narrow an edit and that hooks have, here or in the edit."""
+        if isinstance(edit, Undo) or edit.narrowed is None:
+            return set()
+        globs = (*edit.narrowed.only_hooks, *edit.narrowed.skip_hooks)
+        if self._met is None:  # a journal's edits are all narrowed in one way
+            self._met = _met(globs, self._names)
+        return self._met | _met(globs, [str(edit.create.get("name", ""))])
+
+    def label(self, edit: Edit | Undo) -> str:
+        """What a person calls the hook of an edit that could not be resolved."""
+        known = {} if isinstance(edit, Undo) else self.hooks.get(edit.match.id or "", {})
+        return str(known.get("name", edit.label))
 
     # ---- one edit on one hook
 
@@ -196,7 +225,7 @@ class Listing:
     def _create(self, row: int, edit: Edit) -> list[Item]:
         want: Fields = {"dependencies": {}, "enabled": False} | edit.create
         name, thing = str(want["name"]), f"new:{want['name']}"
-        if not _kept(edit.narrowed, want):
+        if not self._kept(edit.narrowed, want):
             return []
         secrets = {SECRET + secret: value for secret, value in edit.set_secrets.items()}
         there = self._names.get(name)
@@ -266,11 +295,13 @@ class Listing:
     # ---- the way back
 
     def _undo(self, row: int, undo: Undo, *, again: bool) -> list[Item]:
+        now = self._now(undo.target)
+        label = undo.label if now == ABSENT else str(now.get("name"))
         items = []
         for lost in () if again else undo.lost:
             hint = "give it its values by `set_secrets`"
             outcome = Outcome(state=State.SKIPPED, cause=f"cannot be undone: {lost}", hint=hint)
-            items.append(Item(edit=row, target=undo.target, label=undo.label, outcome=outcome))
+            items.append(Item(edit=row, target=undo.target, label=label, outcome=outcome))
         if not undo.steps:
             return items
         steps: list[Step] = []
@@ -283,7 +314,7 @@ class Listing:
                     cause=f"drifted since it was written: {drifted}",
                     hint="look at it; what others wrote is left as it is",
                 )
-                item = Item(edit=row, target=undo.target, label=undo.label, outcome=outcome)
+                item = Item(edit=row, target=undo.target, label=label, outcome=outcome)
                 return [*items, item]
             if kept is None:
                 continue
@@ -301,7 +332,7 @@ class Listing:
             Item(
                 edit=row,
                 target=undo.target,
-                label=undo.label,
+                label=label,
                 keys=tuple(dict.fromkeys(keys)),
                 rank=int(self.must_wait(undo)),
                 outcome=PENDING if steps else UNCHANGED,
@@ -352,6 +383,7 @@ class Listing:
     def _claim(self, row: int, thing: str, want: Fields, label: str) -> Outcome | None:
         """Note what an edit wants; what is to be said of it if another edit contradicts it."""
         left, by = self._left.setdefault(thing, {}), self._by.setdefault(thing, {})
+        label = str(self.hooks.get(thing, {}).get("name", label))
         for key, value in want.items():
             against = [other for other in by if "id" in (key, other) and key != other]
             if key in by and left[key] != value:
@@ -520,8 +552,8 @@ def _secret_steps(hook: str, edit: Edit, now: Fields) -> list[Step]:
 def _guard(edit: Edit, now: Fields) -> Outcome | None:
     for key, value in edit.expect.items():
         if now.get(key) != value:
-            step = Step(kind="update", target="", before={key: value}, want={})
-            return Outcome(state=State.SKIPPED, cause=f"not as expected: {drift(step, now)}")
+            cause = f"expected {key} {told(key, value)}, found {told(key, now.get(key))}"
+            return Outcome(state=State.SKIPPED, cause=cause)
     return None
 
 
@@ -547,6 +579,10 @@ def _failed(row: int, label: str, cause: str, hint: str) -> Item:
     return Item(edit=row, target=None, label=label, outcome=outcome)
 
 
+def _met(globs: Iterable[str], names: Iterable[str]) -> set[str]:
+    return {glob for glob in globs if any(fnmatchcase(name, glob) for name in names)}
+
+
 def _name_key(name: str) -> str:
     return f"name:{name.replace(' ', '+')}"
 
@@ -560,20 +596,3 @@ def _fits(match: HookMatch, fields: Fields, exact: bool) -> bool:
     if match.triggerId is not None and fields.get("triggerId") != match.triggerId:
         return False
     return match.enabled is None or fields.get("enabled") is match.enabled
-
-
-def _kept(narrowed: Narrowed | None, fields: Fields) -> bool:
-    """Whether a hook is among those that the call was narrowed to."""
-    if narrowed is None:
-        return True
-    name, trigger = str(fields.get("name", "")), fields.get("triggerId")
-
-    def named(globs: Iterable[str]) -> bool:
-        return any(fnmatchcase(name, glob) for glob in globs)
-
-    return (
-        (not narrowed.only_hooks or named(narrowed.only_hooks))
-        and (not narrowed.only_triggers or trigger in narrowed.only_triggers)
-        and not named(narrowed.skip_hooks)
-        and trigger not in narrowed.skip_triggers
-    )

@@ -131,8 +131,10 @@ def consistent(journal: Journal, found: Mapping[Contradiction, list[str]]) -> No
     complaints = []
     for each in sorted(found)[:_SHOWN]:
         (first, line), (second, other) = names[each.first], names[each.second]
-        both = f"edit {first}" if first == second else f"edits {first} and {second} (line {other})"
-        what = f"{both} contradict on {each.what}, on {listed(found[each])}"
+        both = f"edits {first} and {second} (line {other}) contradict each other"
+        if first == second:
+            both = f"edit {first} contradicts itself"
+        what = f"{both} on {each.what}; tenants: {listed(found[each])}"
         complaints.append(Complaint(file=file, line=line, key="", what=what))
     if len(found) > _SHOWN:
         what = f"{len(found) - _SHOWN} more contradictions; correct these first"

@@ -20,7 +20,7 @@ from platformdirs import user_state_path
 
 from . import plan
 from .errors import BulkhooksError, Differs, JournalError, Refused
-from .guards import Guards, Narrowing, check_guards, check_protected
+from .guards import Guards, Narrowing, check_guards, check_narrowing, check_protected
 from .items import State
 from .jobfile import Job
 from .journal import Journal, TenantRow
@@ -304,6 +304,7 @@ def _absolute(path: Path) -> str:
 
 async def _survey(journal: Journal, lanes: Lanes) -> None:
     await lanes.survey()
+    check_narrowing(journal, lanes.met)
     plan.consistent(journal, lanes.contradictions)
     plan.matched(journal)
     check_guards(journal)

@@ -83,7 +83,7 @@ def test_edits_that_contradict_are_both_named_and_nothing_is_sent(world: World) 
     job(world, {**OFF, "id": "night"}, {**other, "id": "day"})
     refused = plan(world, status=2)
     assert "edits night and day" in refused.stderr
-    assert "enabled of hook A, on t1" in refused.stderr
+    assert "enabled of hook A; tenants: t1" in refused.stderr
     assert not (world.folder / "j").exists()
 
 
@@ -149,7 +149,9 @@ def test_only_and_skip_narrow_a_job(
         assert [on(world, name) for name in ("t0", "t1")] == left
 
 
-@pytest.mark.parametrize("which", ["tag:no", "nobody", "trigger:x", "colour:red", "hook:"])
+@pytest.mark.parametrize(
+    "which", ["tag:no", "nobody", "trigger:x", "colour:red", "hook:", "hook:hok A"]
+)
 def test_a_word_that_narrows_to_nothing_known_is_refused(world: World, which: str) -> None:
     job(world, OFF)
     assert which.rpartition(":")[2] in plan(world, "--only", which, status=2).stderr

@@ -73,7 +73,7 @@ def test_a_guard_that_does_not_hold_skips_the_item() -> None:
     wanted = edit(match={"id": "A"}, set={"name": "z"}, expect={"enabled": True})
     (item,) = items(listing(hook("A")), wanted)
     assert item.outcome.state is State.SKIPPED
-    assert item.outcome.cause == "not as expected: enabled was true, is false"
+    assert item.outcome.cause == "expected enabled true, found false"
 
 
 def test_an_edit_sees_what_those_ahead_of_it_leave_but_selectors_see_what_was_read() -> None:
@@ -181,11 +181,11 @@ def test_that_the_one_is_on_already_is_no_excuse() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "what"),
     [
-        ({"set": {"name": "x"}}, {"set": {"name": "y"}}, "name of x"),
+        ({"set": {"name": "x"}}, {"set": {"name": "y"}}, "name of n"),
         ({"set": {"enabled": True}}, {"set": {"enabled": False}}, "enabled of n"),
         ({"set": {"name": "n"}}, {"set": {"name": "y"}}, "name of n"),
         ({"delete": True}, {"set": {"name": "y"}}, "whether n is there"),
-        ({"set": {"name": "y"}}, {"delete": True}, "name of y"),
+        ({"set": {"name": "y"}}, {"delete": True}, "name of n"),
         ({"set_secrets": {"K": "env:A"}}, {"set_secrets": {"K": "env:B"}}, "secrets.K of n"),
         ({"set_secrets": {"K": "env:A"}}, {"remove_secrets": ("K",)}, "secrets.K of n"),
     ],
