@@ -249,11 +249,19 @@ def _of_whole(fields: Fields, *, gone: bool) -> list[Field]:
 
 
 def _unified(before: str, after: str) -> tuple[str, ...]:
-    """A unified diff without its file names. Only line ends that both share are left out of it."""
-    old, new = before.split("\n"), after.split("\n")
-    if old[-1] == new[-1] == "":
-        old, new = old[:-1], new[:-1]
-    return tuple(islice(difflib.unified_diff(old, new, lineterm="", n=3), 2, None))
+    """A unified diff without its file names. That both end without a line break is not told."""
+    if not (before.endswith("\n") or after.endswith("\n")):
+        before, after = before + "\n", after + "\n"
+    found: list[str] = []
+    for line in islice(difflib.unified_diff(_lines_of(before), _lines_of(after), n=3), 2, None):
+        found.append(line.removesuffix("\n"))
+        if not line.endswith("\n"):
+            found.append("\\ No newline at end of file")
+    return tuple(found)
+
+
+def _lines_of(text: str) -> list[str]:
+    return [line for line in re.split("(?<=\n)", text) if line]
 
 
 def _shown(value: Any) -> str:

@@ -51,6 +51,7 @@ _Placed: TypeAlias = tuple[Placeholder, hooks.Edit | hooks.Undo]
 #: Items after which a lane's requests are written down: a killed apply loses no more of them.
 _COUNT_EVERY: Final = 100
 
+_REPLAN: Final = "look at it, then `apply --replan`"
 _OK: Final = (State.APPLIED, State.UNCHANGED)
 
 
@@ -375,33 +376,54 @@ class _Worker:
         """One item, step by step, each from its before to its after; where a step fails, back over
         those ahead of it that have a way back."""
         made: dict[str, str] = {}
-        done: list[Step] = []
-        ended = UNCHANGED
+        wrote: list[Step] = []
+        begun = any(step.state != "pending" for step in item.steps)
+        ended = UNCHANGED if begun else self._held_back(item) or self._drifted(item) or UNCHANGED
         for step in (step for step in item.steps if not step.back):
+            if ended.state not in _OK:
+                break
             if step.state == "failed":  # of an earlier process, which was on its way back
                 ended = msgspec.structs.replace(item.outcome, state=State.FAILED)
                 break
             if step.state == "applied":
                 outcome = UNCHANGED if step.sent_at is None else APPLIED
             else:
-                client = self.lane.finishing() if done else self.lane.client
-                held_back = None if done else self._held_back(item)
-                outcome = held_back or await _Attempt(self, item, step, made, client).outcome()
+                client = self.lane.finishing() if begun else self.lane.client
+                outcome = await _Attempt(self, item, step, made, client).outcome()
+            if outcome is APPLIED:
+                wrote.append(step)
+                begun = True
             if outcome.state is not State.UNCHANGED:
                 ended = outcome
-            if ended.state not in _OK:
-                break
-            done.append(step)
             if step.after and "id" in step.after:
                 made[step.target] = str(step.after["id"])
-        else:
+        if ended.state in _OK:
             ended = await self._read_back(item, made) or ended
         if ended.state in _OK:
             return ended
         self.lane.live.update(dict.fromkeys((*made.values(), *(s.target for s in item.steps))))
         if not item.rank:
             self.lane.not_cleared.update(item.keys[1:])
-        return await self._go_back(item, done, ended, made)
+        return await self._go_back(item, wrote, ended, made)
+
+    def _drifted(self, item: Item) -> Outcome | None:
+        """The end of an item of several steps of which one is known to have drifted, so that none
+        is to be begun."""
+        steps = [step for step in item.steps if not step.back and ":" not in step.target]
+        if self.lane.trusts_plan or len(item.steps) == 1:
+            return None
+        live = self.lane.live
+        for step in steps:
+            seen = live.get(step.target, hooks.ABSENT)
+            others = set(hooks.rivals(step.target, live)) - {other.target for other in steps}
+            how = ""
+            if seen is not None and hooks.judge(step, seen, sent=False) is Seen.OTHER:
+                how = hooks.drift(step, seen)
+            elif others and step.want.get("enabled") is True:
+                how = f"{(live[min(others)] or {}).get('name')} of its trigger is enabled"
+            if how:
+                return Outcome(state=State.SKIPPED, cause=f"drifted: {how}", hint=_REPLAN)
+        return None
 
     def _held_back(self, item: Item) -> Outcome | None:
         """The end of an item that must not go on, since what had to go before it did not."""
@@ -430,10 +452,10 @@ class _Worker:
         return None
 
     async def _go_back(
-        self, item: Item, done: list[Step], ended: Outcome, made: dict[str, str]
+        self, item: Item, wrote: list[Step], ended: Outcome, made: dict[str, str]
     ) -> Outcome:
         """How an item ended that did not end well, after its way back, if it has one."""
-        cleared = {step.target for step in done}
+        cleared = {step.target for step in wrote}
         way = [step for step in item.steps if step.back and step.target in cleared]
         if not way or ended.state is State.UNCERTAIN:
             return ended
@@ -525,8 +547,7 @@ class _Attempt:
 
     def _skipped(self, cause: str, seen: Fields) -> Outcome:
         self._step_ended(seen, applied=False)
-        hint = "look at it, then `apply --replan`"
-        return Outcome(state=State.SKIPPED, cause=cause, hint=hint)
+        return Outcome(state=State.SKIPPED, cause=cause, hint=_REPLAN)
 
     async def _rival(self) -> str:
         """The name of a hook that must not be enabled when this step enables its own, and is."""

@@ -46,11 +46,11 @@ def program(*words: str, folder: Path, status: int = 0) -> str:
 
 
 def test_the_job_and_tenants_files_it_shows_are_valid(folder: Path) -> None:
-    assert "2 edits, nothing wrong" in program("validate", "job.yaml", folder=folder)
+    assert "5 edits, nothing wrong" in program("validate", "job.yaml", folder=folder)
 
 
 def test_the_job_it_shows_runs_on_the_sandbox(folder: Path) -> None:
-    program("run", "job.yaml", "--sandbox", folder=folder)
+    program("run", "job.yaml", "--sandbox", "--max-deletes", "1", folder=folder)
     assert "applied" in program("status", "freeze-signups.sandbox.journal", folder=folder)
 
 
