@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
@@ -29,6 +30,8 @@ from .pacing import Limiter, Turn
 from .references import Reference
 from .tenants import ClientSecret, Given, StaticToken, Tenant
 
+#: A code that a server gives an error: one plain word.
+_CODE: Final = re.compile(r"[a-z_]{1,40}\Z")
 #: Requests in flight over all tenants, token requests aside. A thousand buckets at 2 a second need
 #: 300 where an answer takes 0.15 s, and more for as long as their first tokens last.
 IN_FLIGHT: Final = 1024
@@ -156,6 +159,10 @@ class ManagementClient:
         other = copy(self)
         other._stop = stop
         return other
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, until its stop at most. Raises Stopped."""
+        await self._stop.sleep(seconds)
 
     async def read(self, call: Call) -> Any:
         """The parsed answer to a call that changes nothing; tried up to 5 times.
@@ -310,7 +317,10 @@ class ManagementClient:
     def _refuse(self, call: Call, reply: Reply) -> NoReturn:
         answer = _parsed(reply.body)
         said = answer if isinstance(answer, dict) else {}
-        message = self._told(said.get("message") or said.get("error"), call)
+        message = self._told(said.get("message") or said.get("error"))
+        if call.secret:  # what it says may hold the values, however twisted
+            code = str(said.get("errorCode", ""))
+            message = code if _CODE.match(code) else ""
         cause = f"{reply.status} {message}".strip()
         match reply.status:
             case 401:
@@ -336,12 +346,11 @@ class ManagementClient:
             raise TenantError(cause, _MOVE)
         raise TenantError(cause, "this tenant's client may not do that")
 
-    def _told(self, message: object, call: Call) -> str:
-        """The server's message, fit to be shown and kept: bounded, without token and secrets."""
+    def _told(self, message: object) -> str:
+        """The server's message, fit to be shown and kept: bounded, and without our token."""
         text = message if isinstance(message, str) else ""
-        values = list(call.body.values()) if call.secret and isinstance(call.body, dict) else []
-        for value in filter(None, [self._token, *values]):
-            text = text.replace(value, "***")
+        if self._token:
+            text = text.replace(self._token, "***")
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 

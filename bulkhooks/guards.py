@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, get_args
@@ -110,24 +110,31 @@ def check_narrowing(journal: Journal, met: Collection[str]) -> None:
         raise Refused(f"{listed(missed)}: no tenant of the job has such a hook; nothing was sent")
 
 
-def check_guards(journal: Journal) -> None:
-    """Raises Refused when a journal's plan asks for more than its guards allow."""
-    guards = Guards(**orjson.loads(journal.meta("guards", "{}")))
-    changes, deletes = journal.planned_writes(), journal.deletes()
-    wrong = []
-    if guards.max_changes is not None and sum(changes.values()) > guards.max_changes:
-        wrong.append(f"{sum(changes.values())} changes; --max-changes is {guards.max_changes}")
-    most = guards.max_per_tenant
-    over = [
-        f"{name} ({count})" for name, count in changes.items() if most is not None and count > most
-    ]
-    if over:
-        wrong.append(f"more than --max-per-tenant {most} on {listed(over)}")
-    if deletes > guards.max_deletes:
-        hint = f"--max-deletes is {guards.max_deletes}"
-        wrong.append(f"{deletes} hooks would be deleted; {hint}")
+def check_guards(journal: Journal, given: Guards | None = None) -> None:
+    """Raises Refused when a journal's plan asks for more than its guards allow, or than those that
+    are `given` now."""
+    wrong: dict[str, None] = {}
+    for guards in (Guards(**orjson.loads(journal.meta("guards", "{}"))), given):
+        wrong |= dict.fromkeys(_over(guards, journal) if guards else ())
     if wrong:
         raise Refused("refused by its guards, nothing was sent:\n  " + "\n  ".join(wrong))
+
+
+def _over(guards: Guards, journal: Journal) -> Iterator[str]:
+    """In which ways a plan asks for more than `guards` allow."""
+    in_all, each = guards.max_changes, guards.max_per_tenant
+    if in_all is not None or each is not None:
+        changes = journal.planned_writes()
+        total = sum(changes.values())
+        over = [name for name, count in changes.items() if each is not None and count > each]
+        if in_all is not None and total > in_all:
+            yield f"{total} changes; --max-changes is {in_all}"
+        if over:
+            listing = listed([f"{name} ({changes[name]})" for name in over])
+            yield f"more than --max-per-tenant {each} on {listing}"
+    deletes = journal.deletes()
+    if deletes > guards.max_deletes:
+        yield f"{deletes} hooks would be deleted; --max-deletes is {guards.max_deletes}"
 
 
 def _of_kind(kind: str, given: tuple[str, ...]) -> tuple[str, ...]:

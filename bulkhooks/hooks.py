@@ -281,14 +281,15 @@ def known(step: Step, hook: str, live: Mapping[str, Fields | None]) -> Fields | 
 
 def rivals(hook: str, live: Mapping[str, Fields | None]) -> list[str]:
     """The hooks in `live` that are enabled on the trigger of `hook`, but for itself."""
-    mine = live.get(hook) or {}
+    trigger = (live.get(hook) or {}).get("triggerId")
     return [
         other
         for other, fields in live.items()
         if other != hook
+        and trigger is not None
         and fields
         and fields.get("enabled") is True
-        and fields.get("triggerId") == mine.get("triggerId")
+        and fields.get("triggerId") == trigger
     ]
 
 

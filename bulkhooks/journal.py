@@ -100,11 +100,24 @@ _MOVE_WHOLE: Final = (
     + """ AND state = :was AND target IS NOT NULL AND state_sum = rowsum(id, state, cause, hint)
     AND planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)"""
 )
+#: What nothing of ours is left of: nothing is in doubt, and what was written was put back.
+_NOT_BEGUN: Final = """NOT EXISTS (SELECT 1 FROM steps s WHERE s.item = i.id AND NOT s.back
+    AND (s.state = 'sent' OR s.state = 'applied' AND s.sent_at IS NOT NULL AND NOT EXISTS
+    (SELECT 1 FROM steps b WHERE b.item = i.id AND b.back AND b.target = s.target
+    AND b.state = 'applied')))"""
+#: What failed, and what was put back, as if it had never been sent.
 _RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
     state_sum = rowsum(item, n, 'pending', NULL, NULL)
-    WHERE item IN
-    (SELECT id FROM items WHERE tenant = ? AND state = 'failed' AND target IS NOT NULL)
-    AND (state = 'failed' OR item IN (SELECT item FROM steps WHERE back AND state = 'applied'))"""
+    WHERE item IN (SELECT id FROM items i WHERE tenant = :tenant AND {which})
+    AND (state = 'failed' OR state = 'applied' AND EXISTS (SELECT 1 FROM steps b
+    WHERE b.item = steps.item AND b.target = steps.target AND b.back AND b.state = 'applied'))"""
+#: Items that are taken up again: what failed and has steps, what drifted after it was begun.
+_FAILED: Final = "state = 'failed' AND EXISTS (SELECT 1 FROM steps WHERE item = i.id)"
+_HALF_DRIFTED: Final = f"state = 'skipped' AND cause LIKE 'drifted%' AND NOT {_NOT_BEGUN}"
+_REOPEN: Final = """UPDATE items AS i SET state = 'pending', cause = '', hint = '',
+    state_sum = rowsum(id, 'pending', '', '') WHERE tenant = :tenant AND {which}
+    AND state_sum = rowsum(id, state, cause, hint)
+    AND planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)"""
 _GIVE_UP: Final = (
     _MOVE_WHOLE
     + """ AND NOT EXISTS
@@ -170,11 +183,6 @@ _CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), max(i.label), count(*)
     FROM items i JOIN tenants t ON t.id = i.tenant
     WHERE i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
     ORDER BY count(*) DESC, i.cause"""
-#: Items that may be planned again: not begun, or put back, and not for another reason at an end.
-_REPLANNED: Final = """(i.target IS NOT NULL
-    AND (i.state = 'pending' OR (i.state = 'skipped' AND i.cause LIKE 'drifted%'))
-    AND (NOT EXISTS (SELECT 1 FROM steps WHERE item = i.id AND state IN ('sent', 'applied'))
-    OR EXISTS (SELECT 1 FROM steps WHERE item = i.id AND back AND state = 'applied')))"""
 #: Selectors that must match something: how many hooks they matched, on how many tenants that
 #: could be read they did not.
 _UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
@@ -218,7 +226,7 @@ class Placeholder:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """Which items are placeholders: those up to `last` that stand for whole edits (`failed`), and
+    """Which items are placeholders: those up to `last` that failed without a step (`failed`), and
     with `replan` those of which nothing was begun or that have drifted."""
 
     last: int
@@ -226,15 +234,13 @@ class Unresolved:
     replan: bool = False
 
     @property
-    def where(self) -> str:
-        """It as a condition on items `i`."""
-        whole = "(i.target IS NULL AND i.state = 'failed')" if self.failed else "FALSE"
-        return f"({whole} OR {_REPLANNED})" if self.replan else whole
-
-    @property
-    def order(self) -> str:
-        """Their order. Edits' placeholders have one rank, and an index begins with it."""
-        return "i.id" if self.replan else "i.rank, i.id"
+    def kinds(self) -> list[tuple[State, str]]:
+        """States of items `i`, and what holds of the placeholders among them."""
+        no_step = "NOT EXISTS (SELECT 1 FROM steps WHERE item = i.id)"
+        drifted = f"i.cause LIKE 'drifted%' AND {_NOT_BEGUN}"
+        failed = [(State.FAILED, no_step)] * self.failed
+        again = [(State.PENDING, _NOT_BEGUN), (State.SKIPPED, drifted)] * self.replan
+        return failed + again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -510,28 +516,32 @@ class Journal:
 
     def unresolved_tenants(self, which: Unresolved) -> set[int]:
         """The tenants that have edits which are to be resolved."""
-        sql = f"SELECT DISTINCT i.tenant FROM items i WHERE {which.where}"
-        return {row[0] for row in self._rows(sql)}
+        found: set[int] = set()
+        for state, holds in which.kinds:
+            sql = f"SELECT DISTINCT tenant FROM items i WHERE state = ? AND {holds}"
+            found |= {row[0] for row in self._rows(sql, (state.value,))}
+        return found
 
     def placeholders(
-        self, tenant: int, after: int, which: Unresolved, count: int
-    ) -> list[tuple[Placeholder, Fields]]:
-        """Up to `count` places of a tenant that are to be resolved, behind the item `after`, in the
-        job's order, with the bodies of their edits."""
-        rows = self._rows(
-            f"""SELECT i.id, i.target, e.id, e.name, e.line, e.body, e.sum FROM items i
-            JOIN edits e ON e.id = i.edit
-            WHERE i.tenant = ? AND i.id > ? AND i.id <= ? AND {which.where}
-            ORDER BY {which.order} LIMIT ?""",
-            (tenant, after, which.last, count),
-        )
-        for _, _, edit, name, line, body, total in rows:
-            if _rowsum(edit, name, line, body) != total:
-                raise self._damaged(f"edit {name}")
-        return [
-            (Placeholder(item=item, target=target, edit=edit), self._unpacked(body))
-            for item, target, edit, _, _, body, _ in rows
-        ]
+        self, tenant: int, which: Unresolved, count: int
+    ) -> Iterator[list[tuple[Placeholder, Fields]]]:
+        """The places of a tenant that are to be resolved, up to `count` at a time, in the job's
+        order, with the bodies of their edits."""
+        for state, holds in which.kinds:
+            sql = f"""SELECT i.rank, i.id, i.target, e.id, e.name, e.line, e.body, e.sum
+                FROM items i JOIN edits e ON e.id = i.edit
+                WHERE i.tenant = ? AND i.state = ? AND (i.rank, i.id) > (?, ?) AND i.id <= ?
+                AND {holds} ORDER BY i.rank, i.id LIMIT ?"""
+            after: Sequence[int] = (-1, 0)
+            while rows := self._rows(sql, (tenant, state.value, *after, which.last, count)):
+                after = rows[-1][:2]
+                yield [self._placeholder(row) for row in rows]
+
+    def _placeholder(self, row: Any) -> tuple[Placeholder, Fields]:
+        _, item, target, edit, name, line, body, total = row
+        if _rowsum(edit, name, line, body) != total:
+            raise self._damaged(f"edit {name}")
+        return Placeholder(item=item, target=target, edit=edit), self._unpacked(body)
 
     def resolve(self, tenant: int, place: Placeholder, items: Sequence[Item]) -> list[Write]:
         """The writes that put `items` in a placeholder's place; the books stay balanced."""
@@ -609,13 +619,16 @@ class Journal:
 
     # ---- the work
 
-    def reopen(self, tenant: int, *, failed: bool) -> list[Write]:
-        """The writes that make a tenant's uncertain items pending, and the failed ones if asked.
-        Their steps keep what is known of the sending."""
-        states = [State.UNCERTAIN, State.FAILED] if failed else [State.UNCERTAIN]
-        writes: list[Write] = [(_RETRY_STEPS, (tenant,))] if failed else []
-        to = {"tenant": tenant, "state": State.PENDING.value, "cause": "", "hint": ""}
-        return writes + [(_MOVE_WHOLE, to | {"was": state.value}) for state in states]
+    def reopen(self, tenant: int, *, failed: bool, replan: bool) -> list[Write]:
+        """The writes that make a tenant's uncertain items pending, the `failed` ones, and with
+        `replan` those that drifted after they were begun. What steps were sent stays known."""
+        writes: list[Write] = []
+        again = [_FAILED] * failed + [_HALF_DRIFTED] * replan
+        for which in ["state = 'uncertain'", *again]:
+            if which in again:
+                writes.append((_RETRY_STEPS.format(which=which), {"tenant": tenant}))
+            writes.append((_REOPEN.format(which=which), {"tenant": tenant}))
+        return writes
 
     def pending(self, tenant: int, after: tuple[int, int], count: int) -> list[Item]:
         """Up to `count` pending items of a tenant in the order of work, `after` (rank, id)."""

@@ -81,7 +81,6 @@ class Lane:
     ) -> None:
         self.row, self.tenant, self.settle, self.value_of = row, tenant, settle, value_of
         self.stop = Stop()
-        self._over = Stop()
         self.limiter = Limiter(limits)
         self.concurrency = limits.concurrency or _CONCURRENCY
         self.client = ManagementClient(tenant, self.limiter, network, self.stop, self.concurrency)
@@ -118,12 +117,11 @@ class Lane:
         """End the lane: what is in flight goes on, nothing else is sent."""
         self.trouble = self.trouble or trouble
         self.stop.ask()
-        self._over.ask()
 
     def finishing(self) -> ManagementClient:
-        """The client for an item that is half done. A stop lets it go on, for that one hook is off
-        and the other not on yet is no state to leave a tenant in."""
-        return self.client.until(self._over)
+        """The client for an item that is half done. It goes on when the lane is stopped or given
+        up, for that one hook is off and the other not on yet is no state to leave a tenant in."""
+        return self.client.until(Stop())
 
     def count(self, journal: Journal) -> None:
         """Have the journal keep what was sent since this was last called, and what was learned."""
@@ -249,49 +247,41 @@ class Lanes:
             lane.doing = ""
 
     async def _resolve(self, lane: Lane, listing: Listing, which: Unresolved) -> None:
-        journal, after = self._journal, 0
         late: list[_Placed] = []
-        more = True
-        while more:
-            await journal.room()
-            page = journal.placeholders(lane.row.id, after, which, _PAGE)
+        for page in self._journal.placeholders(lane.row.id, which, _PAGE):
             now: list[_Placed] = []
             for place, body in page:
-                edit, after = hooks.edit_of(body), place.item
+                edit = hooks.edit_of(body)
                 self.met |= listing.met(edit)
                 (late if listing.must_wait(edit) else now).append((place, edit))
-            await self._put(lane, listing, now)
-            more = len(page) == _PAGE
-            if more:  # other lanes have their turn
-                await journal.commit()
-        await self._put(lane, listing, late)
+            await self._put(lane, listing, now, late=False)
+            if len(page) == _PAGE:  # other lanes have their turn
+                await self._journal.commit()
+                await self._journal.room()
+        await self._put(lane, listing, late, late=True)
 
-    async def _put(self, lane: Lane, listing: Listing, edits: list[_Placed]) -> None:
+    async def _put(self, lane: Lane, listing: Listing, edits: list[_Placed], *, late: bool) -> None:
         """Put items in the place of the placeholders of `edits`, in one transaction."""
         writes = []
         for place, edit in edits:
-            items = await self._items(lane, listing, place, edit)
+            try:
+                await listing.read_for(edit, lane.client.read)
+                items = listing.resolve(place.edit, edit, late=late, only=place.target)
+            except ItemError as error:
+                outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+                label = listing.label(edit)
+                items = [Item(edit=place.edit, target=place.target, label=label, outcome=outcome)]
             writes += self._journal.resolve(lane.row.id, place, items)
         self._journal.post(*writes)
 
-    @staticmethod
-    async def _items(
-        lane: Lane, listing: Listing, place: Placeholder, edit: hooks.Edit | hooks.Undo
-    ) -> list[Item]:
-        try:
-            await listing.read_for(edit, lane.client.read)
-            return listing.resolve(place.edit, edit, place.target)
-        except ItemError as error:
-            outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-            return [Item(edit=place.edit, target=None, label=listing.label(edit), outcome=outcome)]
-
     # ---- apply
 
-    async def reopen(self, *, failed: bool) -> None:
-        """Make what is uncertain pending, to be read back; with `failed` also what failed."""
-        await self._journal.commit(
-            *(w for lane in self._lanes for w in self._journal.reopen(lane.row.id, failed=failed))
-        )
+    async def reopen(self, *, failed: bool = False, replan: bool = False) -> None:
+        """Make what is uncertain pending, to be read back; with `failed` also what failed, with
+        `replan` what drifted when it was half done."""
+        for lane in self._lanes:
+            self._journal.post(*self._journal.reopen(lane.row.id, failed=failed, replan=replan))
+        await self._journal.commit()
 
     async def apply(self, *, read_first: bool = True) -> None:
         """Carry out what is pending. Unless the plan was made just now, every tenant is to be read
@@ -349,7 +339,7 @@ class _Worker:
             if item is None:
                 return
             try:
-                outcome = await self._carry_out(item)
+                outcome = await _Course(self, item).outcome()
                 self.journal.post(self.journal.ended(item, outcome))
                 lane.done += 1
                 if lane.done % _COUNT_EVERY == 0:
@@ -372,52 +362,61 @@ class _Worker:
         other = _Worker(self.journal, self.lane, self._queue, self._tasks, self.wall)
         self._tasks.create_task(other.work())
 
-    async def _carry_out(self, item: Item) -> Outcome:
-        """One item, step by step, each from its before to its after; where a step fails, back over
-        those ahead of it that have a way back."""
-        made: dict[str, str] = {}
-        wrote: list[Step] = []
+
+class _Course:
+    """One item's steps in their order, each from its before to its after; and where one fails, back
+    over those ahead of it that have a way back."""
+
+    def __init__(self, worker: _Worker, item: Item) -> None:
+        self._worker, self._item = worker, item
+        self._journal, self._lane = worker.journal, worker.lane
+        #: Ids of hooks that steps made, by what they were to write to.
+        self._made: dict[str, str] = {}
+        self._wrote: list[Step] = []
+
+    async def outcome(self) -> Outcome:
+        """Take every step that was not taken yet. Raises TenantError, Stopped: the item is left as
+        it is, to be gone on with."""
+        item, failed = self._item, -1
         begun = any(step.state != "pending" for step in item.steps)
-        ended = UNCHANGED if begun else self._held_back(item) or self._drifted(item) or UNCHANGED
-        for step in (step for step in item.steps if not step.back):
-            if ended.state not in _OK:
-                break
-            if step.state == "failed":  # of an earlier process, which was on its way back
-                ended = msgspec.structs.replace(item.outcome, state=State.FAILED)
-                break
-            if step.state == "applied":
-                outcome = UNCHANGED if step.sent_at is None else APPLIED
-            else:
-                client = self.lane.finishing() if begun else self.lane.client
-                outcome = await _Attempt(self, item, step, made, client).outcome()
-            if outcome is APPLIED:
-                wrote.append(step)
-                begun = True
-            if outcome.state is not State.UNCHANGED:
-                ended = outcome
-            if step.after and "id" in step.after:
-                made[step.target] = str(step.after["id"])
-        if ended.state in _OK:
-            ended = await self._read_back(item, made) or ended
+        ended = None if begun else self._held_back() or await self._drifted()
+        if ended is None:
+            ended, failed = await self._forward()
         if ended.state in _OK:
             return ended
-        self.lane.live.update(dict.fromkeys((*made.values(), *(s.target for s in item.steps))))
+        targets = [*self._made.values(), *(step.target for step in item.steps)]
+        self._lane.live.update(dict.fromkeys(targets))
         if not item.rank:
-            self.lane.not_cleared.update(item.keys[1:])
-        return await self._go_back(item, wrote, ended, made)
+            self._lane.not_cleared.update(item.keys[1:])
+        if ended.state is State.UNCERTAIN:
+            return ended
+        return await self._back(ended, failed)
 
-    def _drifted(self, item: Item) -> Outcome | None:
-        """The end of an item of several steps of which one is known to have drifted, so that none
-        is to be begun."""
-        steps = [step for step in item.steps if not step.back and ":" not in step.target]
-        if self.lane.trusts_plan or len(item.steps) == 1:
+    def _held_back(self) -> Outcome | None:
+        """The end of an item that must not go on, since what had to go before it did not."""
+        if self._item.rank and not self._lane.not_cleared.isdisjoint(self._item.keys):
+            cause = "what had to go before it did not end well"
+            return Outcome(
+                state=State.SKIPPED, cause=cause, hint="see what failed, then plan again"
+            )
+        return None
+
+    async def _drifted(self) -> Outcome | None:
+        """The end of an item of several steps of which one has drifted: none is to be begun."""
+        lane, live = self._lane, self._lane.live
+        if lane.trusts_plan or len(self._item.steps) == 1:
             return None
-        live = self.lane.live
+        steps = [s for s in self._item.steps if not s.back and ":" not in s.target]
         for step in steps:
             seen = live.get(step.target, hooks.ABSENT)
+            if seen is None or hooks.judge(step, seen, sent=False) is Seen.LACKING:
+                try:
+                    seen = await hooks.look(step, step.target, lane.client.read)
+                except ItemError as error:
+                    return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
             others = set(hooks.rivals(step.target, live)) - {other.target for other in steps}
             how = ""
-            if seen is not None and hooks.judge(step, seen, sent=False) is Seen.OTHER:
+            if hooks.judge(step, seen, sent=False) is Seen.OTHER:
                 how = hooks.drift(step, seen)
             elif others and step.want.get("enabled") is True:
                 how = f"{(live[min(others)] or {}).get('name')} of its trigger is enabled"
@@ -425,25 +424,47 @@ class _Worker:
                 return Outcome(state=State.SKIPPED, cause=f"drifted: {how}", hint=_REPLAN)
         return None
 
-    def _held_back(self, item: Item) -> Outcome | None:
-        """The end of an item that must not go on, since what had to go before it did not."""
-        if item.rank and not self.lane.not_cleared.isdisjoint(item.keys):
-            cause = "what had to go before it did not end well"
-            return Outcome(
-                state=State.SKIPPED, cause=cause, hint="see what failed, then plan again"
-            )
-        return None
+    async def _forward(self) -> tuple[Outcome, int]:
+        """How the steps ended, and the number of the one that failed; -1: it was the read-back."""
+        ended = UNCHANGED
+        for step in (step for step in self._item.steps if not step.back):
+            outcome = await self._take(step)
+            if outcome.state not in _OK:
+                return outcome, step.n
+            if outcome is APPLIED:
+                ended = APPLIED
+                self._wrote.append(step)
+            if step.after and "id" in step.after:
+                self._made[step.target] = str(step.after["id"])
+        return await self._read_back() or ended, -1
 
-    async def _read_back(self, item: Item, made: dict[str, str]) -> Outcome | None:
+    async def _take(self, step: Step) -> Outcome:
+        if step.state == "failed":  # of an earlier process, which was on its way back
+            return msgspec.structs.replace(self._item.outcome, state=State.FAILED)
+        if step.state == "applied":
+            return UNCHANGED if step.sent_at is None else APPLIED
+        begun = self._wrote or step.state != "pending"
+        client = self._lane.finishing() if begun else self._lane.client
+        try:
+            return await _Attempt(self._worker, self._item, step, self._made, client).outcome()
+        except TenantError as error:
+            if not self._way_back(step.n):
+                raise
+            self._lane.give_up(error)
+            ended = self._journal.step_ended(self._item, step.n, applied=False, at=None, after={})
+            self._journal.post(*ended)
+            return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+
+    async def _read_back(self) -> Outcome | None:
         """What is wrong with an item of several hooks, all of whose steps are done: each hook is
         read, for writing to one may have changed another."""
-        last = {step.target: step for step in item.steps if not step.back}
+        last = {step.target: step for step in self._item.steps if not step.back}
         if len(last) == 1:
             return None
+        read = self._lane.finishing().read
         for target, step in last.items():
             try:
-                hook = made.get(target, target)
-                seen = await hooks.look(step, hook, self.lane.finishing().read)
+                seen = await hooks.look(step, self._made.get(target, target), read)
             except ItemError as error:
                 return _in_doubt(error.cause)
             if not hooks.shows(step, seen):
@@ -451,23 +472,31 @@ class _Worker:
                 return Outcome(state=State.FAILED, cause=cause, hint="look at the trigger's hooks")
         return None
 
-    async def _go_back(
-        self, item: Item, wrote: list[Step], ended: Outcome, made: dict[str, str]
-    ) -> Outcome:
+    def _way_back(self, failed: int) -> list[Step]:
+        """The steps that turn back what was written before step number `failed`."""
+        wrote = {step.target for step in self._wrote}
+        return [s for s in self._item.steps if s.back and s.n > failed and s.target in wrote]
+
+    async def _back(self, ended: Outcome, failed: int) -> Outcome:
         """How an item ended that did not end well, after its way back, if it has one."""
-        cleared = {step.target for step in wrote}
-        way = [step for step in item.steps if step.back and step.target in cleared]
-        if not way or ended.state is State.UNCERTAIN:
+        way = self._way_back(failed)
+        if not way:
             return ended
         # A process that goes on from here must know why it goes back.
         pending = msgspec.structs.replace(ended, state=State.PENDING)
-        await self.journal.commit(self.journal.ended(item, pending))
-        for step in way:
-            back = await _Attempt(self, item, step, made, self.lane.finishing()).outcome()
-            if back.state not in _OK:
-                cause = f"{ended.cause}; and not put back: {back.cause}"
-                state = State.UNCERTAIN if back.state is State.UNCERTAIN else State.FAILED
-                return Outcome(state=state, cause=cause, hint=back.hint or ended.hint)
+        await self._journal.commit(self._journal.ended(self._item, pending))
+        client = self._lane.finishing()
+        try:
+            for step in way:
+                attempt = _Attempt(self._worker, self._item, step, self._made, client)
+                back = await attempt.outcome()
+                if back.state not in _OK:
+                    cause = f"{ended.cause}; and not put back: {back.cause}"
+                    state = State.UNCERTAIN if back.state is State.UNCERTAIN else State.FAILED
+                    return Outcome(state=state, cause=cause, hint=back.hint or ended.hint)
+        except TenantError:
+            self._journal.post(self._journal.unsent(self._item, failed))  # next time it goes on
+            raise
         cause = f"{ended.cause}; what was on before is on again"
         return Outcome(state=ended.state, cause=cause, hint=ended.hint)
 
@@ -508,6 +537,7 @@ class _Attempt:
                 if tries == TRIES:
                     hint = "its writes break; see whether the tenant works, then apply --failed"
                     self._lane.give_up(TenantError(why, hint))
+                    self._step_ended({}, applied=False)
                     break
                 return await self._send()
             except Unsure as error:
@@ -588,7 +618,7 @@ class _Attempt:
             self._hand_over()
             lane.doubts[self._hook] = believed_from
             try:
-                await lane.stop.sleep(max(0.0, believed_from - loop_time()))
+                await self._client.sleep(max(0.0, believed_from - loop_time()))
             finally:
                 del lane.doubts[self._hook]
             seen = await hooks.look(self._step, self._hook, self._client.read)

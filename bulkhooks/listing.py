@@ -6,10 +6,12 @@ so that each sees what those ahead of it will leave, while selectors match what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from .errors import ItemError
 from .hooks import (
@@ -55,38 +57,32 @@ class Listing:
         self._late: set[str] = set()
         self._named: set[str] = set()  #: hooks whose secrets' names are known
         self._met: set[str] | None = None
+        self._trail: list[tuple[dict[str, Any], str, Any]] = []  #: what the edit at hand noted
         self._names: dict[str, str] = {}  #: hooks by name, as edits will leave them
         for hook, fields in hooks.items():
             self._names.setdefault(str(fields.get("name")), hook)
 
     def must_wait(self, edit: Edit | Undo) -> bool:
-        """Whether `edit` is to be resolved after all that need not wait: it enables hooks, or is
-        for one that an edit ahead of it will enable. What disables goes before what enables, for
-        only one hook of a trigger may be enabled; and a hook's own edits keep their order.
+        """Whether `edit` is to be resolved, and carried out, after all that need not wait: it
+        enables hooks, or is for a hook or a name of one that an edit ahead of it will enable. What
+        disables goes before what enables, for only one hook of a trigger may be enabled; and the
+        edits of one hook and of one name keep their order.
         """
         if isinstance(edit, Undo):
-            return any(step.want.get("enabled") is True and not step.back for step in edit.steps)
-        hooks = self._matching(edit)
-        late = True in (edit.set.get("enabled"), edit.create.get("enabled"))
+            hooks = [self._hook_of(step) for step in edit.steps]
+            wants = [step.want for step in edit.steps if not step.back]
+        else:
+            hooks, wants = self._matching(edit), [edit.set, edit.create]
+        late = any(want.get("enabled") is True for want in wants)
         late = late or not self._late.isdisjoint(hooks)
+        late = late or any(self._names.get(want.get("name", "")) in self._late for want in wants)
         if late:
             self._late.update(hooks)
         return late
 
     async def read_for(self, edit: Edit | Undo, read: Read) -> None:
         """Read what the list does not show and resolving `edit` takes. Raises what `read` does."""
-        if isinstance(edit, Undo):
-            needs = [(self._hook_of(step), _undo_needs(step)) for step in edit.steps]
-        else:
-            needed = edit.set.keys() | edit.expect.keys() | edit.create.keys()
-            if edit.delete:
-                needed |= {"script", "dependencies", SECRET}
-            if edit.set_secrets or edit.remove_secrets:
-                needed |= {SECRET}
-            there = self._names.get(edit.create.get("name", ""))
-            matching = ([there] if there else []) if edit.create else self._matching(edit)
-            needs = [(hook, needed) for hook in matching]
-        for hook, needed in needs:
+        for hook, needed in self._needs(edit):
             fields = self.hooks.get(hook)
             if fields is None:
                 continue
@@ -97,26 +93,56 @@ class Listing:
                 fields |= secrets_in(await read(get_secrets(hook)))
                 self._named.add(hook)
 
-    def resolve(self, row: int, edit: Edit | Undo, only: str | None = None) -> list[Item]:
-        """The items of one edit, or just that of hook `only`; `row` is its place in the journal.
-
-        Raises ItemError when `hook:` is not there, or is not one.
-        """
+    def _needs(self, edit: Edit | Undo) -> Iterator[tuple[str, set[str]]]:
+        """The fields of hooks that resolving `edit` takes; SECRET: the names of their secrets."""
         if isinstance(edit, Undo):
-            return self._undo(row, edit, again=only is not None)
-        if edit.create:
-            return self._create(row, edit)
-        matching = self._matching(edit)
+            wants = [step.want for step in edit.steps]
+            yield from ((self._hook_of(step), _undo_needs(step)) for step in edit.steps)
+        else:
+            wants = [edit.set, edit.create]
+            needed = edit.set.keys() | edit.expect.keys() | edit.create.keys()
+            if edit.delete:
+                needed |= {"script", "dependencies", SECRET}
+            if edit.set_secrets or edit.remove_secrets:
+                needed |= {SECRET}
+            there = self._names.get(edit.create.get("name", ""))
+            matching = ([there] if there else []) if edit.create else self._matching(edit)
+            yield from ((hook, set(needed)) for hook in matching)
+        if any(want.get("enabled") is True for want in wants):  # what else is on matters
+            yield from ((hook, {"triggerId", "enabled"}) for hook in self.hooks)
+
+    def resolve(
+        self, row: int, edit: Edit | Undo, *, late: bool = False, only: str | None = None
+    ) -> list[Item]:
+        """The items of one edit, or just that of hook `only`; `row` is its place in the journal,
+        `late` whether it had to wait.
+
+        Raises ItemError when `hook:` is not there, or is not one; then nothing is noted of it.
+        """
+        self._trail = []
+        try:
+            if isinstance(edit, Undo):
+                items = self._undo(row, edit, again=only is not None)
+            elif edit.create:
+                items = self._create(row, edit)
+            else:
+                act = self._delete if edit.delete else self._change
+                items = [act(row, edit, hook) for hook in self._chosen(edit, only)]
+        except ItemError:
+            self._forget()
+            raise
+        return [msgspec.structs.replace(item, rank=1) for item in items] if late else items
+
+    def _chosen(self, edit: Edit, only: str | None) -> list[str]:
+        """The hooks that an edit is for."""
         if only is not None:
-            matching = [only] if only in self.hooks else []
-        if edit.one and len(matching) != 1:
-            if not matching and edit.narrowed:
-                return []
+            if only not in self.hooks:
+                raise ItemError("no such hook", "it was deleted since it was planned")
+            return [only]
+        matching = self._matching(edit)
+        if edit.one and len(matching) != 1 and not (edit.narrowed and not matching):
             raise self._not_one(edit, matching)
-        if only is not None and not matching:
-            raise ItemError("no such hook", "it was deleted since it was planned")
-        act = self._delete if edit.delete else self._change
-        return [act(row, edit, hook) for hook in matching]
+        return matching
 
     def _not_one(self, edit: Edit, matching: list[str]) -> ItemError:
         if matching:
@@ -176,7 +202,7 @@ class Listing:
         wanted |= dict.fromkeys((SECRET + name for name in edit.remove_secrets), False)
         now = self._now(hook, wanted)
         if now == ABSENT:
-            return self._clashes(row, edit, hook, "id")
+            return self._clashes(row, hook)
         if missing := (wanted.keys() | edit.expect.keys()) - now.keys():
             raise ItemError(
                 f"the tenant does not tell the hook's {', '.join(sorted(missing))}",
@@ -191,7 +217,7 @@ class Listing:
         keys = [hook, *self._moved(hook, now.get("name"), want.get("name"))]
         if "enabled" in want:
             keys.append(f"enabled:{now.get('triggerId')}")
-        rival = self._rivals(hook) if want.get("enabled") is True else []
+        rivals = self._rivals(hook) if want.get("enabled") is True else []
         steps = [*_secret_steps(hook, edit, now)]
         if want:
             update = Step(
@@ -201,11 +227,10 @@ class Listing:
         if not steps:
             return Item(edit=row, target=hook, label=label, outcome=UNCHANGED)
         steps[0] = _guarded(steps[0], edit.expect)
-        steps = self._switched(row, steps, rival, keys)
-        rank = int(hook in self._late)
-        return Item(
-            edit=row, target=hook, label=label, keys=tuple(keys), rank=rank, steps=tuple(steps)
-        )
+        if outcome := self._spared(edit.narrowed, rivals):
+            return Item(edit=row, target=hook, label=label, outcome=outcome)
+        steps = self._switched(row, steps, rivals, keys)
+        return Item(edit=row, target=hook, label=label, keys=tuple(keys), steps=tuple(steps))
 
     def _delete(self, row: int, edit: Edit, hook: str) -> Item:
         now = self._now(hook)
@@ -232,15 +257,17 @@ class Listing:
         if there is not None and there != thing:
             now = self._now(there, secrets)
             same = all(now.get(key) == value for key, value in edit.create.items())
-            if same and all(now.get(secret) for secret in secrets):
-                return [Item(edit=row, target=there, label=name, outcome=UNCHANGED)]
             cause, hint = "a hook of that name is there already", "change it by `hook` and `set`"
-            return [_failed(row, name, cause, hint)]
-        if clash := self._claim(row, thing, want | secrets, name):
+            outcome = Outcome(state=State.FAILED, cause=cause, hint=hint)
+            if same and all(now.get(secret) for secret in secrets):
+                outcome = self._claim(row, there, edit.create, name) or UNCHANGED
+            return [Item(edit=row, target=there, label=name, outcome=outcome)]
+        clash = self._claim(row, thing, want | secrets, name)
+        if clash is not None:
             return [Item(edit=row, target=thing, label=name, outcome=clash)]
         if there == thing:
             return [Item(edit=row, target=thing, label=name, outcome=UNCHANGED)]
-        self._names[name] = thing
+        self._put(self._names, name, thing)
         trigger, enabled = want["triggerId"], want.pop("enabled")
         keys = [thing, _name_key(name), f"enabled:{trigger}"]
         steps = [Step(kind="create", target=thing, before=ABSENT, want=want)]
@@ -250,17 +277,22 @@ class Listing:
         # The first hook of a trigger comes out enabled, whatever is asked for.
         before, after = {"enabled": not enabled}, {"enabled": enabled}
         steps.append(Step(kind="update", target=thing, before=before, want=after))
-        steps = self._switched(row, steps, self._rivals(thing) if enabled else [], keys)
-        return [
-            Item(
-                edit=row,
-                target=thing,
-                label=name,
-                keys=tuple(keys),
-                rank=int(enabled),
-                steps=tuple(steps),
-            )
-        ]
+        rivals = self._rivals(thing) if enabled else []
+        if spared := self._spared(edit.narrowed, rivals):
+            self._forget()
+            return [Item(edit=row, target=thing, label=name, outcome=spared)]
+        steps = self._switched(row, steps, rivals, keys)
+        return [Item(edit=row, target=thing, label=name, keys=tuple(keys), steps=tuple(steps))]
+
+    def _spared(self, narrowed: Narrowed | None, rivals: list[str]) -> Outcome | None:
+        """The end of an item that would switch off what the call leaves out by name."""
+        skipped = narrowed.skip_hooks if narrowed else ()
+        names = [str(self._now(rival).get("name")) for rival in rivals]
+        left_out = [name for name in names if _met(skipped, [name])]
+        if not left_out:
+            return None
+        cause = f"{left_out[0]} of its trigger is enabled, and --skip leaves that as it is"
+        return Outcome(state=State.SKIPPED, cause=cause)
 
     def _switched(
         self, row: int, steps: list[Step], rivals: list[str], keys: list[str]
@@ -271,14 +303,15 @@ class Listing:
             return steps
         on, off = {"enabled": True}, {"enabled": False}
         keys += rivals
+        # Its name is there to be shown: the id alone tells a person nothing.
+        named = {rival: {"name": self._now(rival).get("name")} for rival in rivals}
         for rival in rivals:
-            self._left.setdefault(rival, {}).update(off)
-            self._by.setdefault(rival, {})["enabled"] = row
+            self._put(self._left, rival, self._left.get(rival, {}) | off)
+            self._put(self._by, rival, self._by.get(rival, {}) | {"enabled": row})
         return [
             *steps[:-1],
-            # Its name is there to be shown: the id alone tells a person nothing.
             *(
-                Step(kind="update", target=rival, before=self._named_on(rival), want=off)
+                Step(kind="update", target=rival, before=named[rival] | on, want=off)
                 for rival in rivals
             ),
             steps[-1],
@@ -287,10 +320,6 @@ class Listing:
                 for rival in rivals
             ),
         ]
-
-    def _named_on(self, hook: str) -> Fields:
-        named = {key: value for key, value in self._now(hook).items() if key == "name"}
-        return named | {"enabled": True}
 
     # ---- the way back
 
@@ -314,6 +343,7 @@ class Listing:
                     cause=f"drifted since it was written: {drifted}",
                     hint="look at it; what others wrote is left as it is",
                 )
+                self._forget()
                 item = Item(edit=row, target=undo.target, label=label, outcome=outcome)
                 return [*items, item]
             if kept is None:
@@ -321,12 +351,11 @@ class Listing:
             steps.append(kept)
             now = self._now(kept.target)
             keys += [kept.target, f"enabled:{now.get('triggerId')}"] if now != ABSENT else []
-            if kept.kind == "create":
-                self._names[str(kept.want["name"])] = kept.target
-            names = [str(now.get("name", "")), str(kept.want.get("name", ""))]
-            keys += [_name_key(name) for name in names if name]
-            if not kept.back:
-                self._left.setdefault(kept.target, {}).update(kept.want)
+            if kept.back:
+                continue
+            gone = "" if kept.kind == "delete" else kept.want.get("name")
+            keys += self._moved(kept.target, now.get("name"), gone)
+            self._put(self._left, kept.target, self._left.get(kept.target, {}) | kept.want)
         return [
             *items,
             Item(
@@ -334,7 +363,6 @@ class Listing:
                 target=undo.target,
                 label=label,
                 keys=tuple(dict.fromkeys(keys)),
-                rank=int(self.must_wait(undo)),
                 outcome=PENDING if steps else UNCHANGED,
                 steps=tuple(steps),
             ),
@@ -343,24 +371,26 @@ class Listing:
     def _turned(self, step: Step, ahead: list[Step]) -> tuple[str, Step | None]:
         """How what `step` was to turn back has drifted; else the step, None if it needs none."""
         hook = self._hook_of(step)
-        if step.back or (step.kind == "update" and step.target.startswith("new:")):
-            # It goes with the step that it follows.
-            goes = any(other.target == step.target for other in ahead)
-            return "", step if goes else None
+        if step.back:
+            return "", step if any(other.target == step.target for other in ahead) else None
+        if any(other.kind == "create" and other.target == step.target for other in ahead):
+            return "", step
         now = self._now(hook, step.want)
         verdict = judge(step, now, sent=False)
-        if verdict is Seen.WANTED:
+        never_made = now == ABSENT and step.kind == "update" and step.target.startswith("new:")
+        if verdict is Seen.WANTED or never_made:
             return "", None
         if verdict is not Seen.BEFORE:
             return drift(step, now), None
         if step.want.get("enabled") is True and (others := self._rivals(hook)):
             names = ", ".join(str(self._now(other).get("name")) for other in others)
             return f"{names} of its trigger is enabled", None
+        before = step.before
         if step.kind == "delete":
-            return "", Step(kind="delete", target=hook, before=_whole(now), want=ABSENT)
-        if step.kind == "update" and "name" not in step.before:  # a plan names each of its hooks
-            return "", _guarded(step, {"name": now.get("name")})
-        return "", step
+            before = _whole(now)
+        elif step.kind == "update" and "name" not in before:  # a plan names each of its hooks
+            before = {"name": now.get("name")} | before
+        return "", msgspec.structs.replace(step, target=hook, before=before)
 
     def _hook_of(self, step: Step) -> str:
         """The id of the hook that a step of the way back is for, as far as it is known."""
@@ -380,9 +410,24 @@ class Listing:
         lacking = dict.fromkeys((key for key in known if key.startswith(SECRET)), False)
         return lacking | self.hooks.get(hook, {}) | left
 
+    def _put(self, noted: dict[str, Any], key: str, value: Any) -> None:
+        """Note something that the edit at hand leaves; None: that nothing is under `key`."""
+        self._trail.append((noted, key, noted.get(key)))
+        if value is None:
+            noted.pop(key, None)
+        else:
+            noted[key] = value
+
+    def _forget(self) -> None:
+        """Note nothing of the edit at hand after all."""
+        trail, self._trail = self._trail, []
+        for noted, key, value in reversed(trail):
+            self._put(noted, key, value)
+        self._trail = []
+
     def _claim(self, row: int, thing: str, want: Fields, label: str) -> Outcome | None:
         """Note what an edit wants; what is to be said of it if another edit contradicts it."""
-        left, by = self._left.setdefault(thing, {}), self._by.setdefault(thing, {})
+        left, by = self._left.get(thing, {}), self._by.get(thing, {})
         label = str(self.hooks.get(thing, {}).get("name", label))
         for key, value in want.items():
             against = [other for other in by if "id" in (key, other) and key != other]
@@ -390,13 +435,6 @@ class Listing:
                 against.append(key)
             if against:
                 return self._against(row, by[against[0]], f"{against[0]} of {label}")
-        if want.get("enabled") is True:
-            trigger = str((self.hooks.get(thing, {}) | left | want).get("triggerId"))
-            enabled = self._left.setdefault(f"enabled:{trigger}", {"id": thing})
-            rows = self._by.setdefault(f"enabled:{trigger}", {"id": row})
-            if enabled["id"] != thing:
-                what = f"which hook of {trigger} is enabled; only one may be"
-                return self._against(row, rows["id"], what)
         name = want.get("name")
         if name is not None and self._names.get(name, thing) != thing:
             other = self._names[name]
@@ -404,8 +442,16 @@ class Listing:
                 return self._against(row, self._by[other]["name"], f"which hook is {name}")
             cause, hint = "another hook has that name", "choose another, or rename that one before"
             return Outcome(state=State.FAILED, cause=cause, hint=hint)
-        left |= want
-        by |= dict.fromkeys(want, row)
+        if want.get("enabled") is True:
+            trigger = (self.hooks.get(thing, {}) | left | want).get("triggerId")
+            place = f"enabled:{trigger}"
+            if self._left.get(place, {"id": thing})["id"] != thing:
+                what = f"which hook of {trigger} is enabled; only one may be"
+                return self._against(row, self._by[place]["id"], what)
+            self._put(self._left, place, {"id": thing})
+            self._put(self._by, place, {"id": row})
+        self._put(self._left, thing, left | want)
+        self._put(self._by, thing, by | dict.fromkeys(want, row))
         return None
 
     def _against(self, row: int, other: int, what: str) -> Outcome:
@@ -415,19 +461,20 @@ class Listing:
             state=State.FAILED, cause=f"contradicts another edit: {what}", hint="correct the job"
         )
 
-    def _clashes(self, row: int, edit: Edit, hook: str, key: str) -> Item:
+    def _clashes(self, row: int, hook: str) -> Item:
         label = str(self.hooks[hook].get("name", hook))
-        outcome = self._against(row, self._by[hook][key], f"whether {label} is there")
+        outcome = self._against(row, self._by[hook]["id"], f"whether {label} is there")
         return Item(edit=row, target=hook, label=label, outcome=outcome)
 
     def _moved(self, hook: str, old: object, new: object) -> list[str]:
-        """Note a new name, or none; the keys that keep others of either name in their order."""
+        """Note a hook's new name, "" if it goes; None: it keeps its own. The keys that keep others
+        of either name in their order."""
         if new is None:
             return []
         if self._names.get(str(old)) == hook:
-            del self._names[str(old)]
+            self._put(self._names, str(old), None)
         if new:
-            self._names[str(new)] = hook
+            self._put(self._names, str(new), hook)
         return [_name_key(str(name)) for name in (old, new) if name]
 
     def _rivals(self, hook: str) -> list[str]:
@@ -445,21 +492,17 @@ def undone(item: Item) -> Undo | None:
     steps: list[Step] = []
     lost: list[str] = []
     made = next((step for step in ours if step.kind == "create"), None)
-    if made is not None:
-        steps.append(_unmade(made, [step for step in ours if step.target == made.target]))
     for step in reversed(ours):
-        if made is not None and step.target == made.target:
-            continue
-        back_steps, gone = _turned_round(step)
-        steps += back_steps
-        lost += gone
-    target = steps[0].target if steps else str(item.target)
-    return Undo(
-        target=str(item.target) if made is None else target,
-        label=item.label,
-        steps=(*steps, *_put_back(steps)),
-        lost=tuple(lost),
-    )
+        if made is None or step.target != made.target:
+            back_steps, gone = _turned_round(step)
+            steps += back_steps
+            lost += gone
+    if made is not None:
+        own = [step for step in ours if step.target == made.target]
+        steps = _unmade(made, own, steps)
+        return Undo(target=steps[0].target, label=item.label, steps=tuple(steps), lost=tuple(lost))
+    steps += _put_back(steps)
+    return Undo(target=str(item.target), label=item.label, steps=tuple(steps), lost=tuple(lost))
 
 
 def _turned_round(step: Step) -> tuple[list[Step], list[str]]:
@@ -486,16 +529,22 @@ def _turned_round(step: Step) -> tuple[list[Step], list[str]]:
             return [Step(kind="update", target=step.target, before=step.want, want=was)], []
 
 
-def _unmade(made: Step, steps: list[Step]) -> Step:
-    """The step that deletes a hook that `steps` made, unless it has changed since."""
+def _unmade(made: Step, own: list[Step], between: list[Step]) -> list[Step]:
+    """The steps that delete a hook that its `own` steps made, unless it has changed since; where
+    others are to be enabled again, `between`, it is disabled first and deleted last."""
     before: Fields = {}
-    for step in steps:
-        if step.state == "sent" and step is not made:
-            continue  # it may be done or not
-        for key, value in step.want.items():
-            before[key] = value is not False if key.startswith(SECRET) else value
+    for step in own:
+        if step.state == "applied" or step is made:  # of the others nobody knows
+            for key, value in step.want.items():
+                before[key] = value is not False if key.startswith(SECRET) else value
     hook = str((made.after or {}).get("id", made.target))
-    return Step(kind="delete", target=hook, before=before, want=ABSENT)
+    gone = Step(kind="delete", target=hook, before=before, want=ABSENT)
+    if not between:
+        return [gone]
+    on, off = {"enabled": True}, {"enabled": False}
+    gone = msgspec.structs.replace(gone, before=before | off)
+    switched = [Step(kind="update", target=hook, before=on, want=off), *between]
+    return [*switched, *_put_back(switched), gone]
 
 
 def _put_back(steps: Iterable[Step]) -> list[Step]:
@@ -572,11 +621,6 @@ def _whole(now: Fields) -> Fields:
     whole: Fields = {key: now[key] for key in kept}
     whole.update((key, True) for key, value in now.items() if key.startswith(SECRET) and value)
     return whole
-
-
-def _failed(row: int, label: str, cause: str, hint: str) -> Item:
-    outcome = Outcome(state=State.FAILED, cause=cause, hint=hint)
-    return Item(edit=row, target=None, label=label, outcome=outcome)
 
 
 def _met(globs: Iterable[str], names: Iterable[str]) -> set[str]:

@@ -47,7 +47,8 @@ def stage(
     if unknown := narrowing.unknown(tenants):
         raise Refused(f"no tenant is or has {', '.join(unknown)}; look at --only and --skip")
     narrowed = (narrowing.of(edit, tenants) for edit in job.edits(tenants))
-    edits = (_staged(edit) for edit in narrowed if edit is not None)
+    in_full = narrowing == Narrowing()  # a part of a job may well match nothing
+    edits = (_staged(edit, must_match=in_full) for edit in narrowed if edit is not None)
     digest = journal.stage(edits, {name: tenant.base_url for name, tenant in tenants.items()})
     reached = [tenants[row.name] for row in journal.tenants()]
     if not reached:
@@ -227,12 +228,12 @@ def _lane_seconds(requests: int, pace: dict[str, Any], allowed: Limits) -> float
     return max(waiting, requests / min(ceiling, 40.0))
 
 
-def _staged(edit: hooks.Edit) -> StagedEdit:
+def _staged(edit: hooks.Edit, *, must_match: bool) -> StagedEdit:
     return StagedEdit(
         name=edit.id or edit.digest[:12],
         given=edit.id is not None,
         line=edit.line,
-        must_match=not (edit.one or edit.allow_empty or edit.narrowed),
+        must_match=must_match and not (edit.one or edit.allow_empty),
         body=hooks.body_of(edit),
         tenants=edit.tenants,
     )

@@ -47,6 +47,7 @@ class _Orders:
 
     failed: bool = False
     replan: bool = False
+    guards: Guards | None = None
     watch: Watch | None = None
     confirm: Confirm | None = None
     settle: float = SETTLE
@@ -133,7 +134,7 @@ async def run_job(
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
         _put_job(new, path, fresh=fresh, sandbox=sandbox)
         with _planned(path) as journal:
-            orders = _Orders(watch=watch, confirm=confirm, settle=settle)
+            orders = _Orders(guards=guards, watch=watch, confirm=confirm, settle=settle)
             await _apply(journal, tenants, job.limits, orders)
             return summary(journal)
 
@@ -318,7 +319,8 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
     if not rows:
         return
     _same_addresses(journal, rows, tenants)
-    check_protected(journal, tenants)
+    if not journal.meta("sandbox"):
+        check_protected(journal, tenants)
     locks = user_state_path("bulkhooks") / "tenants.lock"
     with held(locks, [row.base_url for row in rows]):
         async with _at_work(journal, rows, tenants, limits, orders) as lanes:
@@ -327,8 +329,8 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
                 await _survey(journal, lanes)
             elif orders.failed or orders.replan:
                 await lanes.survey(failed=orders.failed, replan=orders.replan)
-                check_guards(journal)
-            await lanes.reopen(failed=orders.failed)
+            check_guards(journal, orders.guards)
+            await lanes.reopen(failed=orders.failed, replan=orders.replan)
             with lanes.unless_stopped():
                 if orders.confirm and not await orders.confirm(journal):
                     raise Refused("not confirmed; nothing was sent")

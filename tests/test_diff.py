@@ -79,7 +79,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
             made.note(job="freeze", note="CHG-1", limits="{}", made="2026-01-02T03:04:05+00:00")
             which = Unresolved(made.last_item)
             for row in made.tenants():
-                ((place, _),) = made.placeholders(row.id, 0, which, 2)
+                (((place, _),),) = made.placeholders(row.id, which, 2)
                 made._write(made.resolve(row.id, place, plan[row.name]))
             return made
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bulkhooks.errors import JournalError, Refused
 from bulkhooks.items import APPLIED, Item, Outcome, State, Step
-from bulkhooks.journal import Journal, StagedEdit, Unresolved, _rowsum
+from bulkhooks.journal import Journal, Placeholder, StagedEdit, Unresolved, _rowsum
 
 LONG = "module.exports = (user, context, cb) => cb(null);\n" * 20
 
@@ -34,6 +34,11 @@ def item(edit: int, target: str, **more: Any) -> Item:
     return Item(edit=edit, target=target, label="name", keys=(target,), steps=(step,), **more)
 
 
+def places(journal: Journal, tenant: int, last: int = 10**9) -> list[tuple[Placeholder, Any]]:
+    """What is to be resolved of a tenant."""
+    return [place for page in journal.placeholders(tenant, Unresolved(last), 10) for place in page]
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal.create(tmp_path / "j") as journal:
@@ -48,7 +53,7 @@ def write(journal: Journal, *writes: Any) -> None:
 def resolved(journal: Journal) -> list[Item]:
     """Each placeholder of t0 becomes one pending item."""
     last = journal.last_item
-    for place, _ in journal.placeholders(1, 0, Unresolved(last), 10):
+    for place, _ in places(journal, 1, last):
         write(journal, *journal.resolve(1, place, [item(place.edit, f"h{place.edit}")]))
     return journal.pending(1, (-1, 0), 10)
 
@@ -60,7 +65,7 @@ def test_only_its_owner_may_read_a_journal(journal: Journal) -> None:
 def test_a_long_text_is_kept_once_however_many_edits_have_it(journal: Journal) -> None:
     resolved(journal)
     assert journal._rows("SELECT count(*) FROM texts")[0][0] == 1
-    assert journal.placeholders(2, 0, Unresolved(99), 10)[0][1]["set"]["script"] == LONG
+    assert places(journal, 2)[0][1]["set"]["script"] == LONG
     assert journal.pending(1, (-1, 0), 1)[0].steps[0].want == {"script": LONG}
 
 
@@ -70,9 +75,7 @@ def test_edits_of_one_content_are_numbered_in_their_order(tmp_path: Path) -> Non
         journal.stage(edits, {"t0": "u"})
         names = [name for name, _, _ in journal.contents()]
         assert names == ["x", "y", "x-2", "y-2", "z", "x-3"]
-        assert len(journal.placeholders(1, 0, Unresolved(99), 10)) == len(
-            edits
-        )  # each row is whole
+        assert len(places(journal, 1)) == len(edits)  # each row is whole
         assert journal.same_names() == []
 
 
@@ -117,7 +120,7 @@ def test_a_job_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_work_comes_by_rank_and_then_in_the_jobs_order(journal: Journal) -> None:
     last = journal.last_item
-    for place, _ in journal.placeholders(1, 0, Unresolved(last), 10):
+    for place, _ in places(journal, 1, last):
         edit = place.edit
         items = [item(edit, f"late{edit}", rank=1), item(edit, f"soon{edit}")]
         write(journal, *journal.resolve(1, place, items))
@@ -152,9 +155,9 @@ def test_failed_items_are_reopened_only_when_asked(journal: Journal) -> None:
     step = first.steps[0]
     write(journal, *journal.step_ended(first, step.n, applied=False, at=None, after={}))
     write(journal, journal.ended(first, Outcome(state=State.FAILED, cause="400")))
-    write(journal, *journal.reopen(1, failed=False))
+    write(journal, *journal.reopen(1, failed=False, replan=False))
     assert journal.books()[1][State.FAILED] == 1
-    write(journal, *journal.reopen(1, failed=True))
+    write(journal, *journal.reopen(1, failed=True, replan=False))
     assert journal.books()[1][State.PENDING] == 2
     assert journal.pending(1, (-1, 0), 1)[0].steps[0].state == "pending"
 
@@ -199,7 +202,7 @@ def test_a_row_that_is_not_whole_is_never_used(journal: Journal, sql: str, found
 def test_a_damaged_edit_is_never_resolved(journal: Journal) -> None:
     write(journal, ("UPDATE edits SET body = replace(body, 'false', 'true')", ()))
     with pytest.raises(JournalError, match="damaged at edit"):
-        journal.placeholders(1, 0, Unresolved(99), 10)
+        places(journal, 1)
 
 
 def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
@@ -230,7 +233,7 @@ def test_a_truncated_journal_is_told(tmp_path: Path) -> None:
         journal.stage([staged(f"e{n}", "t0") for n in range(2000)], {"t0": "u"})
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(JournalError, match="damaged"), Journal.open(path) as journal:
-        journal.placeholders(1, 0, Unresolved(10**9), 10**6)
+        places(journal, 1)
 
 
 def test_a_closed_journal_is_one_file(tmp_path: Path) -> None:

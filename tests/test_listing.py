@@ -32,7 +32,7 @@ def edit(one: bool = False, match: Any = None, **more: Any) -> Edit:
 def items(read: Listing, *edits: Edit) -> list[Item]:
     waiting = [(row, wanted, read.must_wait(wanted)) for row, wanted in enumerate(edits, 1)]
     waiting.sort(key=lambda each: each[2])
-    return [item for row, wanted, _ in waiting for item in read.resolve(row, wanted)]
+    return [item for row, wanted, late in waiting for item in read.resolve(row, wanted, late=late)]
 
 
 def test_a_selector_takes_every_hook_for_which_all_of_it_holds() -> None:

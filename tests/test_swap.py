@@ -45,8 +45,10 @@ class Meddled(Core):
     """The sandbox's core, but something happens right before B is to be enabled."""
 
     _asked: anyio.Event | None = None
+    refused = False
     refuse = 0  #: how often B's write is answered with `status`
     status = 400
+    dead = False  #: what is refused once is the token, and nothing is answered from then on
     then = ""  #: the hook that somebody else enables
 
     async def wait_for_off(self) -> None:
@@ -57,12 +59,15 @@ class Meddled(Core):
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
+        if self.dead and self.refused:
+            return Reply(status=401, body=b"{}"), {}
         if method == "PATCH" and url.endswith("/B") and b"true" in (body or b""):
             if self.then:
                 await super().send("PATCH", url[:-1] + self.then, headers, b'{"enabled":true}')
                 self.then = ""
             elif self.refuse:
                 self.refuse -= 1
+                self.refused = True
                 return Reply(status=self.status, body=b'{"message": "no"}'), {}
         if method == "PATCH" and self._asked:
             self._asked.set()
@@ -115,13 +120,21 @@ def test_what_somebody_enables_in_between_is_not_switched_off_by_putting_back(
 
 
 def test_a_token_that_dies_between_the_two_leaves_it_for_the_next_apply(tmp_path: Path) -> None:
-    core = meddled(tmp_path, refuse=1, status=401)
+    core = meddled(tmp_path, refuse=1, status=401, dead=True)
     books = anyio.run(lambda: work(tmp_path / "j", core, plan=SWAP))
     assert books[State.UNCERTAIN] == 1
     assert on(core.sandbox) == ""
+    core.dead = False
     books = anyio.run(lambda: work(tmp_path / "j", core))
     assert books[State.APPLIED] == 1
     assert on(core.sandbox) == "B"
+
+
+def test_if_the_second_alone_is_forbidden_the_first_is_put_back(tmp_path: Path) -> None:
+    core = meddled(tmp_path, refuse=1, status=403)
+    books = anyio.run(lambda: work(tmp_path / "j", core, plan=SWAP))
+    assert books[State.FAILED] == 1
+    assert on(core.sandbox) == "A"
 
 
 def test_a_stop_lets_a_swap_that_has_begun_end(tmp_path: Path) -> None:
