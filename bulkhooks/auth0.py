@@ -128,6 +128,14 @@ class Network:
             self._deadlines.end(task, group)
 
 
+class _Held:
+    """What a tenant's clients have in common: the token, and what one of them waits for."""
+
+    def __init__(self) -> None:
+        self.token, self.token_ends, self.lock = "", 0.0, asyncio.Lock()
+        self.waiting: tuple[str, float] | None = None
+
+
 class ManagementClient:
     """One tenant's requests, each through the tenant's limiter.
 
@@ -145,17 +153,18 @@ class ManagementClient:
         jitter: Callable[[float], float] = backoff.full_jitter,
     ) -> None:
         self.tenant, self.limiter = tenant, limiter
-        #: For what a broken request waits, and until when on the loop's clock.
-        self.waiting: tuple[str, float] | None = None
         self._network, self._stop, self._jitter = network, stop, jitter
         self._gate = Gate(concurrency)
         self._base = f"{tenant.base_url}/api/v2"
-        self._token = ""
-        self._token_ends = 0.0
-        self._token_lock = asyncio.Lock()
+        self._held = _Held()
+
+    @property
+    def waiting(self) -> tuple[str, float] | None:
+        """For what a broken request waits, and until when on the loop's clock."""
+        return self._held.waiting
 
     def until(self, stop: Stop) -> ManagementClient:
-        """The same client, ended by another stop."""
+        """The same client, with the same token and limiter, ended by another stop."""
         other = copy(self)
         other._stop = stop
         return other
@@ -196,9 +205,9 @@ class ManagementClient:
                 if tries == TRIES:
                     raise
                 wait = self._jitter(0.25 * 2**tries)
-                self.waiting = f"to try again: {error.cause}", loop_time() + wait
+                self._held.waiting = f"to try again: {error.cause}", loop_time() + wait
             await self._stop.sleep(wait)
-            self.waiting = None
+            self._held.waiting = None
         raise AssertionError("the last try answers or raises")
 
     async def _authorised(
@@ -206,7 +215,7 @@ class ManagementClient:
     ) -> Any:
         reply = await self._paced(call, await self._bearer(), before_sending)
         if reply.status == 401 and isinstance(self.tenant.credential, ClientSecret):
-            self._token_ends = 0.0
+            self._held.token_ends = 0.0
             reply = await self._paced(call, await self._bearer(), before_sending)
         return self._value(call, reply)
 
@@ -263,19 +272,19 @@ class ManagementClient:
 
     async def _bearer(self) -> str:
         credential = self.tenant.credential
-        if loop_time() < self._token_ends:
-            return self._token
-        async with self._token_lock:
-            if loop_time() >= self._token_ends:
+        if loop_time() < self._held.token_ends:
+            return self._held.token
+        async with self._held.lock:
+            if loop_time() >= self._held.token_ends:
                 if isinstance(credential, StaticToken):
-                    self._token = await _resolved(credential.token)
-                    self._token_ends = math.inf
+                    self._held.token = await _resolved(credential.token)
+                    self._held.token_ends = math.inf
                 else:
                     try:
                         await self._again(lambda: self._fetch_token(credential))
                     except Unsure as error:
                         raise TenantError(error.cause, "apply --failed later") from error
-        return self._token
+        return self._held.token
 
     async def _fetch_token(self, credential: ClientSecret) -> None:
         """A token by client credentials (https://auth0.com/docs/get-started/authentication-and-
@@ -299,8 +308,8 @@ class ManagementClient:
             )
         life = answer.get("expires_in")
         life = float(life) if isinstance(life, int | float) and life > 0 else 86400.0
-        self._token = token
-        self._token_ends = loop_time() + life - min(_RENEW, life / 5)
+        self._held.token = token
+        self._held.token_ends = loop_time() + life - min(_RENEW, life / 5)
 
     # ---- what an answer means
 
@@ -349,8 +358,8 @@ class ManagementClient:
     def _told(self, message: object) -> str:
         """The server's message, fit to be shown and kept: bounded, and without our token."""
         text = message if isinstance(message, str) else ""
-        if self._token:
-            text = text.replace(self._token, "***")
+        if self._held.token:
+            text = text.replace(self._held.token, "***")
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 

@@ -172,7 +172,7 @@ def hook_in(answer: object) -> tuple[str, Fields]:
     Servers that are not Auth0 were met with the id under `hook_id`.
     """
     if isinstance(answer, dict):
-        hook = answer.get("id", answer.get("hook_id"))
+        hook = answer.get("id") or answer.get("hook_id")
         if isinstance(hook, str) and ID.match(hook):
             answer["id"] = hook
             return hook, answer
@@ -261,7 +261,7 @@ async def list_all(read: Read) -> dict[str, Fields]:
         found, total = hooks_in(await read(list_hooks(page)))
         known = len(hooks)
         hooks.update(hook_in(raw) for raw in found)
-        more = len(found) == PAGE if total is None else len(hooks) < total
+        more = total is None or len(hooks) < total
         if not more or len(hooks) == known:
             break
     # A field without a value may be left out of a list.
@@ -320,7 +320,7 @@ def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
     A secret's value cannot be read, and setting it twice does no harm: once `sent`, it is never
     believed to be set.
     """
-    if step.kind in ("create_secrets", "update_secrets"):
+    if blind(step):
         if not seen.keys() >= step.want.keys():
             return Seen.LACKING
         again = sent and len({seen[key] for key in step.want}) == 1
@@ -332,6 +332,11 @@ def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
     absent = seen == ABSENT
     lacking = not absent and not seen.keys() >= step.before.keys() | step.want.keys()
     return Seen.LACKING if lacking else Seen.OTHER
+
+
+def blind(step: Step) -> bool:
+    """Whether nothing that can be read tells that a step is done: a secret's value is masked."""
+    return step.kind in ("create_secrets", "update_secrets")
 
 
 def recorded(step: Step, seen: Fields) -> Fields:
@@ -353,12 +358,13 @@ def drift(step: Step, seen: Fields) -> str:
     )
 
 
-def describe(step: Step) -> list[str]:
-    """A step's changes, one short line a field."""
-    return [
-        f"{key}: {told(key, step.before.get(key))} → {told(key, value)}"
-        for key, value in step.want.items()
-    ]
+def unlike(step: Step, seen: Fields) -> str:
+    """How what is seen differs from what a step wants."""
+    return ", ".join(
+        f"{key} is {told(key, seen.get(key))}, not {told(key, value)}"
+        for key, value in sorted(step.want.items())
+        if seen.get(key) != _visible(key, value)
+    )
 
 
 def _visible(key: str, value: Any) -> Any:

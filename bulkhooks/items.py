@@ -76,6 +76,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     whole: bool = False  #: it is for a whole collection: a 404 means that the tenant has none
     secret: bool = False  #: its body is names and references to values, to be fetched when sent
 
+    def __repr__(self) -> str:
+        """Without the body: a secret's value may be in it."""
+        return f"Call({self.method} {self.path})"
+
 
 class Seen(Enum):
     """What a look at a target says of a step."""

@@ -114,8 +114,8 @@ _RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, aft
 #: Items that are taken up again: what failed and has steps, what drifted after it was begun.
 _FAILED: Final = "state = 'failed' AND EXISTS (SELECT 1 FROM steps WHERE item = i.id)"
 _HALF_DRIFTED: Final = f"state = 'skipped' AND cause LIKE 'drifted%' AND NOT {_NOT_BEGUN}"
-_REOPEN: Final = """UPDATE items AS i SET state = 'pending', cause = '', hint = '',
-    state_sum = rowsum(id, 'pending', '', '') WHERE tenant = :tenant AND {which}
+_REOPEN: Final = """UPDATE items AS i SET state = 'pending',
+    state_sum = rowsum(id, 'pending', cause, hint) WHERE tenant = :tenant AND {which}
     AND state_sum = rowsum(id, state, cause, hint)
     AND planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)"""
 _GIVE_UP: Final = (
@@ -621,7 +621,8 @@ class Journal:
 
     def reopen(self, tenant: int, *, failed: bool, replan: bool) -> list[Write]:
         """The writes that make a tenant's uncertain items pending, the `failed` ones, and with
-        `replan` those that drifted after they were begun. What steps were sent stays known."""
+        `replan` those that drifted after they were begun. What steps were sent stays known, and why
+        one of them turns back."""
         writes: list[Write] = []
         again = [_FAILED] * failed + [_HALF_DRIFTED] * replan
         for which in ["state = 'uncertain'", *again]:

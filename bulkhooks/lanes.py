@@ -149,7 +149,6 @@ class Lanes:
         self._journal, self._lanes, self._wall = journal, lanes, wall
         self._scope = anyio.CancelScope()
         self._stop = Stop()
-        self.abandoned = False
         #: What `survey` found that edits want differently, by tenant.
         self.contradictions: dict[Contradiction, list[str]] = {}
         self.met: set[str] = set()  #: names and globs of hooks that narrow the job, and are met
@@ -204,7 +203,6 @@ class Lanes:
     def abandon(self) -> None:
         """Wait no longer for what is in flight: it stays in doubt until it is read back."""
         self.stop()
-        self.abandoned = True
         self._scope.cancel()
 
     # ---- plan
@@ -273,6 +271,7 @@ class Lanes:
                 items = [Item(edit=place.edit, target=place.target, label=label, outcome=outcome)]
             writes += self._journal.resolve(lane.row.id, place, items)
         self._journal.post(*writes)
+        listing.let_go()
 
     # ---- apply
 
@@ -386,7 +385,7 @@ class _Course:
             return ended
         targets = [*self._made.values(), *(step.target for step in item.steps)]
         self._lane.live.update(dict.fromkeys(targets))
-        if not item.rank:
+        if not item.rank and ":" not in str(item.target):
             self._lane.not_cleared.update(item.keys[1:])
         if ended.state is State.UNCERTAIN:
             return ended
@@ -396,9 +395,7 @@ class _Course:
         """The end of an item that must not go on, since what had to go before it did not."""
         if self._item.rank and not self._lane.not_cleared.isdisjoint(self._item.keys):
             cause = "what had to go before it did not end well"
-            return Outcome(
-                state=State.SKIPPED, cause=cause, hint="see what failed, then plan again"
-            )
+            return Outcome(state=State.FAILED, cause=cause, hint="apply --failed takes up both")
         return None
 
     async def _drifted(self) -> Outcome | None:
@@ -440,7 +437,9 @@ class _Course:
 
     async def _take(self, step: Step) -> Outcome:
         if step.state == "failed":  # of an earlier process, which was on its way back
-            return msgspec.structs.replace(self._item.outcome, state=State.FAILED)
+            drifted = self._item.outcome.cause.startswith("drifted")
+            state = State.SKIPPED if drifted else State.FAILED
+            return msgspec.structs.replace(self._item.outcome, state=state)
         if step.state == "applied":
             return UNCHANGED if step.sent_at is None else APPLIED
         begun = self._wrote or step.state != "pending"
@@ -468,7 +467,7 @@ class _Course:
             except ItemError as error:
                 return _in_doubt(error.cause)
             if not hooks.shows(step, seen):
-                cause = f"read back: {hooks.drift(step, seen)}"
+                cause = f"read back: {hooks.unlike(step, seen)}"
                 return Outcome(state=State.FAILED, cause=cause, hint="look at the trigger's hooks")
         return None
 
@@ -490,9 +489,11 @@ class _Course:
             for step in way:
                 attempt = _Attempt(self._worker, self._item, step, self._made, client)
                 back = await attempt.outcome()
+                if back.state is State.UNCERTAIN:
+                    return Outcome(state=back.state, cause=ended.cause, hint=back.hint)
                 if back.state not in _OK:
-                    cause = f"{ended.cause}; and not put back: {back.cause}"
-                    state = State.UNCERTAIN if back.state is State.UNCERTAIN else State.FAILED
+                    cause = f"{ended.cause}; and what was on is not put back: {back.cause}"
+                    state = back.state if ended.state is State.SKIPPED else State.FAILED
                     return Outcome(state=state, cause=cause, hint=back.hint or ended.hint)
         except TenantError:
             self._journal.post(self._journal.unsent(self._item, failed))  # next time it goes on
@@ -517,7 +518,10 @@ class _Attempt:
         self._item, self._step = item, step
         self._made, self._client = made, client
         self._hook = made.get(step.target, step.target)
-        self._seen: Fields | None = None  #: what was last read of it in doubt
+        #: When a write went out of which it will never be known whether it was done; what was read
+        #: since.
+        self._earlier: float | None = None
+        self._seen: Fields | None = None
         self._sent_at = step.sent_at
         #: Loop time from which a look that shows the step undone is believed; None: it was not
         #: sent, or is known to be undone.
@@ -553,9 +557,6 @@ class _Attempt:
         lane, sent = self._lane, self._doubt_until is not None
         if not sent and lane.trusts_plan and self._hook not in lane.live:
             return None
-        if not sent and (rival := await self._rival()):
-            cause = f"drifted: {rival} of its trigger is enabled"
-            return self._skipped(cause, {})
         try:
             verdict, seen = await self._look()
         except (ItemError, TenantError) as error:
@@ -563,10 +564,13 @@ class _Attempt:
         if verdict is Seen.WANTED:
             self._applied(seen)
             return APPLIED if sent else UNCHANGED
+        if verdict is Seen.BEFORE and (rival := await self._rival()):
+            return self._skipped(f"drifted: {rival} of its trigger is enabled", {})
         if verdict is Seen.BEFORE:
-            if sent:
+            if sent and hooks.blind(self._step):
+                self._earlier, self._seen = self._sent_at, seen
+            elif sent:
                 self._unmark()
-                self._seen = seen
             return None
         if verdict is Seen.LACKING:
             cause = "the tenant's answer does not show the hook's fields"
@@ -632,27 +636,33 @@ class _Attempt:
             call = await with_values(call, self._lane.value_of)
         try:
             answer = await self._client.write(call, self._mark)
-        except (Stopped, TenantError):
-            # The server has refused it, or has not seen it.
-            if self._sent_at is not None:
-                self._unmark()
+        except (Stopped, TenantError):  # the server has refused it, or has not seen it
+            self._unmark()
             raise
+        except Gone:
+            if self._step.want != hooks.ABSENT:
+                raise
+            answer = None
         except Unsure:
             self._lane.live[self._hook] = None
             raise
         seen = hooks.seen_in(self._step, answer)
         if hooks.silent(self._step):
-            try:
-                seen = await hooks.look(self._step, self._hook, self._client.read)
-            except Gone:
-                raise
-            except ItemError as error:
-                raise Unsure(error.cause, error.hint) from error
+            seen = await self._read_after()
         if not hooks.shows(self._step, seen):
             self._lane.live[self._hook] = None
             raise Unsure("the answer does not show the change", "look at the hook")
         self._applied(seen)
         return APPLIED
+
+    async def _read_after(self) -> Fields:
+        """What a write has left that says nothing of it."""
+        try:
+            return await hooks.look(self._step, self._hook, self._client.read)
+        except Gone:
+            raise
+        except ItemError as error:
+            raise Unsure(error.cause, error.hint) from error
 
     async def _mark(self) -> None:
         self._sent_at = self._wall()
@@ -660,8 +670,12 @@ class _Attempt:
         self._doubt_until = loop_time() + self._lane.settle
 
     def _unmark(self) -> None:
-        self._journal.post(self._journal.unsent(self._item, self._step.n))
-        self._sent_at = self._doubt_until = None
+        """Take the last mark back; an earlier one of which nobody knows stays."""
+        if self._earlier is not None:
+            self._journal.post(self._journal.sent(self._item, self._step.n, self._earlier))
+        elif self._sent_at is not None:
+            self._journal.post(self._journal.unsent(self._item, self._step.n))
+        self._sent_at, self._doubt_until = self._earlier, None
 
     def _applied(self, seen: Fields) -> None:
         self._step_ended(seen, applied=True)
@@ -675,6 +689,8 @@ class _Attempt:
             live[hook] = (live[hook] or {}) | seen
 
     def _failed(self, error: ItemError) -> Outcome:
+        if self._earlier is not None:
+            return _in_doubt(error.cause)
         self._step_ended({}, applied=False)
         return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
 

@@ -133,6 +133,11 @@ class Listing:
             raise
         return [msgspec.structs.replace(item, rank=1) for item in items] if late else items
 
+    def let_go(self) -> None:
+        """Keep no scripts that were read: where another edit needs one, it is read again."""
+        for fields in self.hooks.values():
+            fields.pop("script", None)
+
     def _chosen(self, edit: Edit, only: str | None) -> list[str]:
         """The hooks that an edit is for."""
         if only is not None:
@@ -253,23 +258,17 @@ class Listing:
         if not self._kept(edit.narrowed, want):
             return []
         secrets = {SECRET + secret: value for secret, value in edit.set_secrets.items()}
-        there = self._names.get(name)
-        if there is not None and there != thing:
-            now = self._now(there, secrets)
-            same = all(now.get(key) == value for key, value in edit.create.items())
-            cause, hint = "a hook of that name is there already", "change it by `hook` and `set`"
-            outcome = Outcome(state=State.FAILED, cause=cause, hint=hint)
-            if same and all(now.get(secret) for secret in secrets):
-                outcome = self._claim(row, there, edit.create, name) or UNCHANGED
+        there = self._names.get(name, thing)
+        if outcome := self._there_already(row, edit, there, name):
             return [Item(edit=row, target=there, label=name, outcome=outcome)]
-        clash = self._claim(row, thing, want | secrets, name)
-        if clash is not None:
-            return [Item(edit=row, target=thing, label=name, outcome=clash)]
-        if there == thing:
+        known = thing in self._left
+        if outcome := self._claim(row, thing, want | secrets, name):
+            return [Item(edit=row, target=thing, label=name, outcome=outcome)]
+        if known:
             return [Item(edit=row, target=thing, label=name, outcome=UNCHANGED)]
         self._put(self._names, name, thing)
         trigger, enabled = want["triggerId"], want.pop("enabled")
-        keys = [thing, _name_key(name), f"enabled:{trigger}"]
+        keys = [thing.replace(" ", "+"), _name_key(name), f"enabled:{trigger}"]
         steps = [Step(kind="create", target=thing, before=ABSENT, want=want)]
         if secrets:
             before = dict.fromkeys(secrets, False)
@@ -283,6 +282,20 @@ class Listing:
             return [Item(edit=row, target=thing, label=name, outcome=spared)]
         steps = self._switched(row, steps, rivals, keys)
         return [Item(edit=row, target=thing, label=name, keys=tuple(keys), steps=tuple(steps))]
+
+    def _there_already(self, row: int, edit: Edit, there: str, name: str) -> Outcome | None:
+        """What becomes of a hook to be created where `there` has its name."""
+        if there.startswith("new:"):
+            return None
+        if "name" in self._by.get(there, {}):
+            return self._against(row, self._by[there]["name"], f"which hook is {name}")
+        secrets = [SECRET + secret for secret in edit.set_secrets]
+        now = self._now(there, secrets)
+        same = all(now.get(key) == value for key, value in edit.create.items())
+        if same and all(now.get(secret) for secret in secrets):
+            return self._claim(row, there, edit.create, name) or UNCHANGED
+        cause, hint = "a hook of that name is there already", "change it by `hook` and `set`"
+        return Outcome(state=State.FAILED, cause=cause, hint=hint)
 
     def _spared(self, narrowed: Narrowed | None, rivals: list[str]) -> Outcome | None:
         """The end of an item that would switch off what the call leaves out by name."""
@@ -334,7 +347,7 @@ class Listing:
         if not undo.steps:
             return items
         steps: list[Step] = []
-        keys = [undo.target]
+        keys = [undo.target.replace(" ", "+")]
         for step in undo.steps:
             drifted, kept = self._turned(step, steps)
             if drifted:
@@ -350,7 +363,9 @@ class Listing:
                 continue
             steps.append(kept)
             now = self._now(kept.target)
-            keys += [kept.target, f"enabled:{now.get('triggerId')}"] if now != ABSENT else []
+            keys.append(kept.target.replace(" ", "+"))
+            if now != ABSENT:
+                keys.append(f"enabled:{now.get('triggerId')}")
             if kept.back:
                 continue
             gone = "" if kept.kind == "delete" else kept.want.get("name")
@@ -374,7 +389,8 @@ class Listing:
         if step.back:
             return "", step if any(other.target == step.target for other in ahead) else None
         if any(other.kind == "create" and other.target == step.target for other in ahead):
-            return "", step
+            on = step.want.get("enabled") is True
+            return self._rivalled(step.target) if on else "", step
         now = self._now(hook, step.want)
         verdict = judge(step, now, sent=False)
         never_made = now == ABSENT and step.kind == "update" and step.target.startswith("new:")
@@ -382,15 +398,18 @@ class Listing:
             return "", None
         if verdict is not Seen.BEFORE:
             return drift(step, now), None
-        if step.want.get("enabled") is True and (others := self._rivals(hook)):
-            names = ", ".join(str(self._now(other).get("name")) for other in others)
-            return f"{names} of its trigger is enabled", None
+        if step.want.get("enabled") is True and (rivalled := self._rivalled(hook)):
+            return rivalled, None
         before = step.before
         if step.kind == "delete":
             before = _whole(now)
         elif step.kind == "update" and "name" not in before:  # a plan names each of its hooks
             before = {"name": now.get("name")} | before
         return "", msgspec.structs.replace(step, target=hook, before=before)
+
+    def _rivalled(self, hook: str) -> str:
+        names = ", ".join(str(self._now(other).get("name")) for other in self._rivals(hook))
+        return f"{names} of its trigger is enabled" if names else ""
 
     def _hook_of(self, step: Step) -> str:
         """The id of the hook that a step of the way back is for, as far as it is known."""
@@ -607,7 +626,7 @@ def _guard(edit: Edit, now: Fields) -> Outcome | None:
 
 
 def _guarded(step: Step, expect: Fields) -> Step:
-    return Step(kind=step.kind, target=step.target, before=expect | step.before, want=step.want)
+    return msgspec.structs.replace(step, before=expect | step.before)
 
 
 def _whole(now: Fields) -> Fields:

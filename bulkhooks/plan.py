@@ -71,7 +71,7 @@ def stage(
         whole.update(f"{row.name} {row.base_url}\n".encode())
     whole.update(b"sandbox" if sandbox else b"tenants")
     if narrowing != Narrowing():
-        whole.update(orjson.dumps(narrowing))
+        whole.update(f"{sorted(narrowing.only)} {sorted(narrowing.skip)}".encode())
     journal.note(
         job=job.name,
         note=job.note or "",
@@ -164,6 +164,8 @@ def differences(old: Journal, new: Journal) -> list[str]:
     found: list[str] = []
     if old.meta("sandbox") != new.meta("sandbox"):
         found.append("one of them is for the sandbox")
+    if old.meta("narrowing") != new.meta("narrowing"):
+        found.append("--only or --skip narrow it in another way")
     was = {row.name: row.base_url for row in old.tenants()}
     now = {row.name: row.base_url for row in new.tenants()}
     found += [f"tenant {name} is new" for name in now if name not in was]

@@ -127,6 +127,8 @@ def _next(journal: Journal, books: Books) -> str:
         return ""  # its tenants ended with their process
     if journal.meta("undone_by"):
         return f"bulkhooks status {shlex.quote(journal.meta('undone_by'))}"
+    if not journal.meta("planned") and journal.meta("undoes"):
+        return shlex.join(["bulkhooks", "undo", journal.meta("undoes")])
     if not journal.meta("planned"):
         words = ["bulkhooks", "plan", journal.meta("file") or "JOB", "--journal", str(journal.path)]
         if journal.meta("tenants_file"):

@@ -103,7 +103,8 @@ async def apply_journal(
     """
     with _locked(path), Journal.open(path) as journal:
         if not journal.meta("planned"):
-            raise Refused(f"{path}: its plan was not finished; plan the job again")
+            again = f"`bulkhooks undo {done}`" if (done := journal.meta("undoes")) else "the job"
+            raise Refused(f"{path}: its plan was not finished; plan {again} again")
         if journal.meta("sandbox"):
             raise Refused(f"{path}: its pretend tenants are gone; run the job again")
         orders = _Orders(failed=failed, replan=replan, watch=watch, confirm=confirm, settle=settle)
@@ -314,7 +315,10 @@ async def _survey(journal: Journal, lanes: Lanes) -> None:
 
 async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders) -> None:
     if other := journal.meta("undone_by"):
-        raise Refused(f"{journal.path} was undone by {other}; it is not applied any more")
+        raise Refused(
+            f"{journal.path} was undone by {other}; it is not applied any more, "
+            "--fresh plans its job anew"
+        )
     rows = _with_work(journal, orders)
     if not rows:
         return
@@ -329,6 +333,7 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
                 await _survey(journal, lanes)
             elif orders.failed or orders.replan:
                 await lanes.survey(failed=orders.failed, replan=orders.replan)
+                plan.consistent(journal, lanes.contradictions)
             check_guards(journal, orders.guards)
             await lanes.reopen(failed=orders.failed, replan=orders.replan)
             with lanes.unless_stopped():

@@ -304,7 +304,7 @@ async def test_one_token_is_fetched_however_many_ask_and_renewed_once_when_refus
                 for _ in range(5):
                     tasks.start_soon(client.read, hooks.list_hooks(0))
             assert asked["/oauth/token"] == 1
-            client._token = "worn out"
+            client._held.token = "worn out"
             await client.read(hooks.list_hooks(0))
             assert asked["/oauth/token"] == 2
 

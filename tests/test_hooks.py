@@ -12,7 +12,6 @@ from bulkhooks.hooks import (
     Edit,
     HookMatch,
     body_of,
-    describe,
     edit_of,
     hook_in,
     hooks_in,
@@ -35,13 +34,23 @@ def hook(id: str, name: str = "n", trigger: str = PRE, enabled: bool = False, **
     [
         ([{"total": 3, "hooks": [hook("A"), hook("B")]}, {"total": 3, "hooks": [hook("C")]}], 3),
         ([{"length": 1, "hooks": [hook("A")]}], 1),
-        ([[hook(f"H{n}") for n in range(100)], [hook("L")]], 101),
+        ([[hook(f"H{n}") for n in range(100)], [hook("L")], []], 101),
+        ([[hook(f"H{n}") for n in range(50)], [hook("L")], []], 51),
         ([[hook(f"H{n}") for n in range(100)]] * 2, 100),
         ([{"total": 9, "hooks": [hook("A")]}, {"total": 9, "hooks": []}], 1),
         ([{"total": 9, "hooks": [hook("A")]}, {"total": 9, "hooks": [hook("A")]}], 1),
         ([[]], 0),
     ],
-    ids=["total", "length", "array", "no paging", "total too high", "same page", "none"],
+    ids=[
+        "total",
+        "length",
+        "array",
+        "fifty a page",
+        "no paging",
+        "total too high",
+        "same page",
+        "none",
+    ],
 )
 def test_pages_are_read_until_there_are_no_more(pages: list[Any], count: int) -> None:
     calls: list[Call] = []
@@ -105,17 +114,3 @@ def test_an_edit_survives_the_journal() -> None:
         note="why",
     )
     assert edit_of(body_of(wanted)) == wanted
-
-
-def test_a_change_is_told_in_a_few_words() -> None:
-    step = Step(
-        kind="update",
-        target="h",
-        before={"enabled": True, "script": "a\nb", "dependencies": {}},
-        want={"enabled": False, "script": "a", "dependencies": {"axios": "1.7.9"}},
-    )
-    assert describe(step) == [
-        "enabled: true → false",
-        "script: 2 lines (539ed2) → 1 line (c93f52)",
-        "dependencies: {} → {axios 1.7.9}",
-    ]
