@@ -450,9 +450,12 @@ class _Course:
             if not self._way_back(step.n):
                 raise
             self._lane.give_up(error)
-            ended = self._journal.step_ended(self._item, step.n, applied=False, at=None, after={})
-            self._journal.post(*ended)
+            self._fail(step)
             return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+
+    def _fail(self, step: Step) -> None:
+        ended = self._journal.step_ended(self._item, step.n, applied=False, at=None, after={})
+        self._journal.post(*ended)
 
     async def _read_back(self) -> Outcome | None:
         """What is wrong with an item of several hooks, all of whose steps are done: each hook is
@@ -467,6 +470,7 @@ class _Course:
             except ItemError as error:
                 return _in_doubt(error.cause)
             if not hooks.shows(step, seen):
+                self._fail(step)  # to be taken again, if the item is
                 cause = f"read back: {hooks.unlike(step, seen)}"
                 return Outcome(state=State.FAILED, cause=cause, hint="look at the trigger's hooks")
         return None
@@ -494,7 +498,8 @@ class _Course:
                 if back.state not in _OK:
                     cause = f"{ended.cause}; and what was on is not put back: {back.cause}"
                     state = back.state if ended.state is State.SKIPPED else State.FAILED
-                    return Outcome(state=state, cause=cause, hint=back.hint or ended.hint)
+                    hint = "look at the hooks of its trigger; --fresh plans the job anew"
+                    return Outcome(state=state, cause=cause, hint=hint)
         except TenantError:
             self._journal.post(self._journal.unsent(self._item, failed))  # next time it goes on
             raise

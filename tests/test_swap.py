@@ -49,6 +49,7 @@ class Meddled(Core):
     refuse = 0  #: how often B's write is answered with `status`
     status = 400
     dead = False  #: what is refused once is the token, and nothing is answered from then on
+    undo_once = False  #: somebody disables B right after it was enabled
     then = ""  #: the hook that somebody else enables
 
     async def wait_for_off(self) -> None:
@@ -69,6 +70,11 @@ class Meddled(Core):
                 self.refuse -= 1
                 self.refused = True
                 return Reply(status=self.status, body=b'{"message": "no"}'), {}
+            elif self.undo_once:
+                self.undo_once = False
+                answer = await super().send(method, url, headers, body)
+                self.sandbox.change("t0", "B", enabled=False)
+                return answer
         if method == "PATCH" and self._asked:
             self._asked.set()
             await anyio.lowlevel.checkpoint()
@@ -117,6 +123,16 @@ def test_what_somebody_enables_in_between_is_not_switched_off_by_putting_back(
     assert on(core.sandbox) == left
     if left == "C":
         assert "not put back: drifted: c of its trigger is enabled" in cause(tmp_path / "j")
+
+
+def test_what_is_read_back_otherwise_is_put_back_and_can_be_tried_again(tmp_path: Path) -> None:
+    core = meddled(tmp_path, undo_once=True)
+    books = anyio.run(lambda: work(tmp_path / "j", core, plan=SWAP))
+    assert books[State.FAILED] == 1
+    assert on(core.sandbox) == "A"
+    assert cause(tmp_path / "j").startswith("read back: enabled is false, not true; ")
+    assert anyio.run(lambda: work(tmp_path / "j", core, failed=True))[State.APPLIED] == 1
+    assert on(core.sandbox) == "B"
 
 
 def test_a_token_that_dies_between_the_two_leaves_it_for_the_next_apply(tmp_path: Path) -> None:
