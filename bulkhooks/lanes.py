@@ -403,7 +403,9 @@ class _Course:
         lane, live = self._lane, self._lane.live
         if lane.trusts_plan or len(self._item.steps) == 1:
             return None
-        steps = [s for s in self._item.steps if not s.back and ":" not in s.target]
+        # What a hook's later steps find is what its first ones left.
+        first = {step.target: step for step in reversed(self._item.steps) if not step.back}
+        steps = [step for target, step in first.items() if ":" not in target]
         for step in steps:
             seen = live.get(step.target, hooks.ABSENT)
             if seen is None or hooks.judge(step, seen, sent=False) is Seen.LACKING:
@@ -411,7 +413,7 @@ class _Course:
                     seen = await hooks.look(step, step.target, lane.client.read)
                 except ItemError as error:
                     return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-            others = set(hooks.rivals(step.target, live)) - {other.target for other in steps}
+            others = set(hooks.rivals(step.target, live)) - first.keys()
             how = ""
             if hooks.judge(step, seen, sent=False) is Seen.OTHER:
                 how = hooks.drift(step, seen)
