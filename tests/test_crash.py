@@ -74,7 +74,7 @@ def crash_and_resume(seed: int, at: int, after: bool, fault: Any = None) -> None
         assert written(sandbox) == written(undisturbed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), at=st.integers(1, 25), after=st.booleans())
 def test_a_job_killed_at_any_request_ends_as_an_undisturbed_one(
     seed: int, at: int, after: bool
@@ -84,13 +84,13 @@ def test_a_job_killed_at_any_request_ends_as_an_undisturbed_one(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 10**6), at=st.integers(1, 40), after=st.booleans())
 def test_many_jobs_killed_at_any_request(seed: int, at: int, after: bool) -> None:
     crash_and_resume(seed, at, after)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_job_killed_over_and_over_ends_as_an_undisturbed_one(seed: int) -> None:
     chance = random.Random(seed)
@@ -120,7 +120,7 @@ def test_a_job_killed_over_and_over_ends_as_an_undisturbed_one(seed: int) -> Non
         assert written(sandbox) == written(undisturbed)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     at=st.integers(0, 25),

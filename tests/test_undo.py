@@ -70,7 +70,7 @@ def apply_and_undo(seed: int, at: int, after: bool, again: int, resumed: bool) -
         assert now == was
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     at=st.integers(0, 40),
@@ -86,7 +86,7 @@ def test_apply_and_undo_leave_everything_as_it_was(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     at=st.integers(0, 60),
