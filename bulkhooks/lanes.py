@@ -462,6 +462,8 @@ class _Course:
     async def _read_back(self) -> Outcome | None:
         """What is wrong with an item of several hooks, all of whose steps are done: each hook is
         read, for writing to one may have changed another."""
+        if len(self._item.steps) == 1:
+            return None
         last = {step.target: step for step in self._item.steps if not step.back}
         if len(last) == 1:
             return None
@@ -548,8 +550,7 @@ class _Attempt:
                 if tries == TRIES:
                     hint = "its writes break; see whether the tenant works, then apply --failed"
                     self._lane.give_up(TenantError(why, hint))
-                    self._step_ended({}, applied=False)
-                    break
+                    return self._failed(ItemError(why, "apply --failed"))
                 return await self._send()
             except Unsure as error:
                 if self._doubt_until is None:  # it was a look that broke, and nothing was sent
@@ -557,7 +558,7 @@ class _Attempt:
                 why = error.cause
             except ItemError as error:
                 return self._failed(error)
-        return Outcome(state=State.FAILED, cause=why, hint="apply --failed")
+        raise AssertionError("the last try ends")
 
     async def _looked(self) -> Outcome | None:
         """The end of the step if looking at the hook shows one; None: it is to be sent."""
