@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import BadInput, BulkhooksError, JournalError, Locked, Refused
+    from .guards import Guards, Narrowing
     from .jobfile import Job, load_job
     from .pacing import Limits
     from .report import Books, Summary
-    from .run import apply_journal, plan_job, read_books, run_job
+    from .run import apply_journal, plan_job, read_books, run_job, undo_journal
     from .tenants import Tenant, load_tenants
 
 __all__ = [
     "BadInput",
     "Books",
     "BulkhooksError",
+    "Guards",
     "Job",
     "JournalError",
     "Limits",
     "Locked",
+    "Narrowing",
     "Refused",
     "Summary",
     "Tenant",
@@ -32,14 +35,16 @@ __all__ = [
     "plan_job",
     "read_books",
     "run_job",
+    "undo_journal",
 ]
 
 _HOME = {
     "errors": ("BadInput", "BulkhooksError", "JournalError", "Locked", "Refused"),
+    "guards": ("Guards", "Narrowing"),
     "jobfile": ("Job", "load_job"),
     "pacing": ("Limits",),
     "report": ("Books", "Summary"),
-    "run": ("apply_journal", "plan_job", "read_books", "run_job"),
+    "run": ("apply_journal", "plan_job", "read_books", "run_job", "undo_journal"),
     "tenants": ("Tenant", "load_tenants"),
 }
 

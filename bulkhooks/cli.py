@@ -71,6 +71,14 @@ class Written(StrEnum):
     TENANTS = "tenants"
 
 
+class SecondEnable(StrEnum):
+    """What enabling a hook gets where another of its trigger is on."""
+
+    CONFLICT = "conflict"
+    BAD_REQUEST = "bad_request"
+    SWITCH = "switch"
+
+
 app = typer.Typer(
     help="Bulk updates of Auth0 hooks across many tenants: planned, paced, journaled, resumable.",
     no_args_is_help=True,
@@ -373,6 +381,12 @@ def sandbox(
     ] = "prod",
     refill: Annotated[Refill, typer.Option(help="How tokens come back.")] = Refill.DRIP,
     latency: Annotated[float, typer.Option(min=0, max=60, help="Seconds an answer takes.")] = 0.0,
+    second_enable: Annotated[
+        SecondEnable,
+        typer.Option(
+            help="What a second enable of a trigger gets: 409, 400, or the first goes off."
+        ),
+    ] = SecondEnable.CONFLICT,
     json: JsonOption = False,
 ) -> None:
     """Serve pretend tenants on 127.0.0.1.
@@ -388,7 +402,14 @@ def sandbox(
     names = list(load_tenants(tenants)) if tenants else ["t0", "t1", "t2", "t3", "t4"]
 
     async def serving() -> None:
-        box = Sandbox(names, hooks=hooks, bucket=limit, latency=latency, keep_log=False)
+        box = Sandbox(
+            names,
+            hooks=hooks,
+            bucket=limit,
+            latency=latency,
+            second_enable=second_enable.value,
+            keep_log=False,
+        )
         async with AsyncExitStack() as stack:
             try:
                 url = await stack.enter_async_context(serve(box, port=port))
