@@ -195,3 +195,17 @@ def test_the_way_back_of_a_swap_is_a_swap_and_can_itself_be_undone(tmp_path: Pat
         books = anyio.run(partial(work, undo, core, plan=Undoing(done)))
         assert books[State.APPLIED] == 1
         assert on(core.sandbox) == left
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_somebody_enables_while_the_process_is_dead_stays_on(
+    tmp_path: Path, mode: SecondEnable
+) -> None:
+    core = meddled(tmp_path, mode)
+    core.copy, core.at = tmp_path / "copy", 3  # the request that enables B
+    assert killed(tmp_path / "j", core, plan=SWAP)
+    core.sandbox.change("t0", "C", enabled=True)
+    core.at = 0
+    anyio.run(lambda: work(tmp_path / "copy", core))
+    assert on(core.sandbox) == "C"
+    assert "drifted: c of its trigger is enabled" in cause(tmp_path / "copy")
