@@ -139,13 +139,14 @@ def test_a_second_ctrl_c_waits_for_nothing_and_nothing_is_lost(make: Make) -> No
 
 
 def test_one_journal_has_one_worker_and_the_second_learns_who(make: Make) -> None:
-    world = make(hooks=100, latency=0.05)
+    world = make(hooks=100, latency=1.0)  # the first is at work for long
     dependencies_job(world)
     with world.start_job("job.jsonl") as first:
         world.wait_for(lambda: len(world.sandbox.writes()) > 10)
         second = world.call("apply", "j", "--yes", status=2)
         assert f"in use by process {first.pid}" in second.stderr
         first.kill()
+    world.sandbox.latency = 0.0
     world.call("apply", "j", "--yes")
     assert_each_written_once(world)
 
@@ -164,7 +165,7 @@ def test_whoever_looks_at_a_journal_does_not_hold_its_worker_up(make: Make) -> N
 
 
 def test_one_tenant_has_one_worker_whatever_the_journal(make: Make) -> None:
-    world = make(("t0",), hooks=100, latency=0.05)
+    world = make(("t0",), hooks=100, latency=1.0)  # the first is at work for long
     dependencies_job(world)
     with world.start_job("job.jsonl") as first:
         world.wait_for(lambda: len(world.sandbox.writes()) > 2)
