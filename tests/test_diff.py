@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from bulkhooks.cli import _show_changes
+from bulkhooks.console import show_changes
 from bulkhooks.diff import Tint, as_json, as_markdown, as_text
 from bulkhooks.items import Fields, Item, Outcome, State, Step
 from bulkhooks.journal import Journal, StagedEdit, Unresolved
@@ -513,7 +513,7 @@ def test_lines_are_coloured_on_a_terminal_unless_no_color_is_set(
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (24, 60))
     with open(slave, "w") as out:
-        _show_changes(journal, summary(journal), tenants(journal), out)
+        show_changes(journal, summary(journal), tenants(journal), out)
         out.flush()
         shown = ""
         while "expected to take" not in shown:

@@ -506,13 +506,13 @@ def test_a_run_needs_none_of_its_three_streams(tmp_path: Path, closed: str) -> N
 def test_a_few_names_that_cannot_be_resolved_leave_threads_for_the_others() -> None:
     program = """
 import asyncio, os
-from bulkhooks import cli
+from bulkhooks.console import run_async
 
 async def look_up():
     await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
     print(len(os.listdir("/proc/self/task")))
 
-cli._run(look_up())
+run_async(look_up())
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert int(ended.stdout) > 64, ended.stderr

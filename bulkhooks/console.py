@@ -1,0 +1,435 @@
+"""What the commands share: how work is read, run, watched, asked about and shown.
+
+Here, and only here, things are printed: data goes to stdout, talk and progress to stderr. As in
+`cli`, what is needed is imported when it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import os
+import resource
+import shlex
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGTERM
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
+
+from .errors import BadInput, TenantError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .guards import Narrowing
+    from .hooks import Edit
+    from .items import Fields
+    from .jobfile import Job
+    from .journal import Journal
+    from .lanes import Lanes
+    from .report import Summary
+    from .tenants import Tenant
+
+_T = TypeVar("_T")
+
+#: Tenants that the books show.
+_TENANTS_SHOWN = 50
+#: How lines of a plan look on a terminal, in ECMA-48's numbers.
+_TINTS = {"head": "1", "plus": "32", "minus": "31", "place": "36", "alarm": "1;33"}
+#: Columns from which on the table of books tells requests too.
+_WIDE = 95
+_SIGNALS = (SIGINT, SIGTERM, SIGHUP)
+#: New objects after which garbage is looked for.
+_GARBAGE = 20_000
+#: Threads of libuv, set unless the environment says otherwise. Half of them look up names, and its
+#: own 4 would let two dead names hold up every other tenant.
+_THREADS = 128
+#: Files that may be open at once, if the system lets us: a lane has up to 8 connections of its own.
+_FILES = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A job and the tenants it may name."""
+
+    job: Job
+    tenants: dict[str, Tenant]
+    tenants_file: Path
+
+    @classmethod
+    def read(cls, job: Path, tenants: Path | None) -> Work:
+        """Raises BadInput with what is wrong in either file."""
+        from .jobfile import load_job
+        from .tenants import load_tenants
+
+        file = tenants or job.parent / "tenants.yaml"
+        wrong: list[Any] = []
+        found: list[Any] = []
+        for load, path in ((load_job, job), (load_tenants, file)):
+            try:
+                found.append(load(path))
+            except BadInput as error:
+                wrong += error.complaints
+        if wrong:
+            raise BadInput(wrong)
+        if not found[0].sound:  # its name must not become a path
+            deque(found[0].edits(found[1]), maxlen=0)
+        return cls(job=found[0], tenants=found[1], tenants_file=file)
+
+    @asynccontextmanager
+    async def pretended(self) -> AsyncIterator[dict[str, Tenant]]:
+        """The job's tenants, each at a sandbox that has the hooks which the job names."""
+        from . import sandbox
+        from .buckets import BUCKETS
+        from .hooks import Trigger
+        from .tenants import Given, StaticToken
+
+        named: dict[tuple[str, str], Edit] = {}
+        names: dict[str, None] = {}
+        selects = False
+        for edit in self.job.edits(self.tenants):
+            names.update(dict.fromkeys(edit.tenants))
+            selects = selects or not edit.one
+            if edit.one and not edit.create:
+                wanted = edit.match.id or edit.match.name or ""
+                named.update({(name, wanted): edit for name in edit.tenants})
+        box = sandbox.Sandbox(
+            names, hooks=25 if selects else 0, bucket=BUCKETS["prod"], keep_log=False
+        )
+        triggers = cycle(get_args(Trigger))
+        for number, ((name, _), edit) in enumerate(named.items(), 1):
+            match, expect = edit.match, edit.expect
+            with suppress(ValueError):  # one of that name is there already
+                box.add_hook(
+                    name,
+                    id=match.id,
+                    name=match.name or expect.get("name") or f"hook-{number}",
+                    triggerId=match.triggerId or expect.get("triggerId") or next(triggers),
+                    enabled=expect.get("enabled", False),
+                    dependencies=expect.get("dependencies"),
+                    alone=True in (expect.get("enabled"), edit.set.get("enabled")),
+                )
+        token = StaticToken(token=Given("sandbox"))
+        async with sandbox.serve(box) as url:
+            # Those that no edit reaches too: a selector may name them under `not`.
+            yield {
+                name: replace(tenant, base_url=f"{url}/{name}", credential=token)
+                for name, tenant in self.tenants.items()
+            }
+
+
+def tenants_of(journal: Path, file: Path | None) -> dict[str, Tenant]:
+    """The tenants that a journal may name: of its own tenants file, unless another is given."""
+    from .journal import Journal
+    from .tenants import load_tenants
+
+    with Journal.read(journal) as kept:
+        file = file or Path(kept.meta("tenants_file") or "tenants.yaml")
+        sandbox = bool(kept.meta("sandbox"))
+    return {} if sandbox else load_tenants(file)
+
+
+class Desk:
+    """Where a run is looked on at, stopped, asked about, and shown when it has ended."""
+
+    def __init__(self, tenants: dict[str, Tenant], *, yes: bool = False) -> None:
+        from .progress import Screen
+
+        self._tenants, self._yes, self._asked = tenants, yes, False
+        self._screen = Screen(sys.stderr)
+
+    async def watch(self, lanes: Lanes) -> None:
+        """Progress on stderr, and signals: the first one stops, the second waits for nothing."""
+        import anyio
+
+        async def heed() -> None:
+            with anyio.open_signal_receiver(*_SIGNALS) as signals:
+                async for _ in signals:
+                    if lanes.stopped:
+                        lanes.abandon()
+                        return
+                    lanes.stop()
+                    talk("stopping: what is in flight ends first; once more to wait for nothing")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heed)
+            with heard():
+                await self._screen.watch(lanes)
+
+    async def confirm(self, journal: Journal) -> bool:
+        """Show what will be written, and ask on a terminal unless `yes`."""
+        from .report import summary
+
+        self._asked = True
+        await self._screen.quiet()
+        books = summary(journal)
+        with heard():
+            show_changes(journal, books, self._tenants, sys.stderr)
+        if self._yes or not (books.books.pending or books.books.uncertain):
+            return True
+        if not interactive():
+            talk("not a terminal: --yes says that it may write")
+            return False
+        return await _answered()
+
+    def finish(self, summary: Summary, *, json: bool) -> int:
+        """Show the books; the exit status that they call for."""
+        with heard():
+            show_books(summary, json=json)
+            if not self._asked:
+                talk(f"nothing sent; journal of {summary.made}")
+        return summary.exit_status
+
+
+def interactive() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+async def _answered() -> bool:
+    """The answer from the terminal. The thread that waits for it does not keep us from ending."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+
+    def tell(line: str) -> None:
+        if not answer.done():
+            answer.set_result(line)
+
+    def read() -> None:
+        line = sys.stdin.readline()
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, line)
+
+    talk("Write this? [y/N] ", end="")
+    threading.Thread(target=read, daemon=True).start()
+    return (await answer).strip().lower() in ("y", "yes")
+
+
+async def until_signal() -> None:
+    """Return when one of the signals comes that end a program."""
+    import anyio
+
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        async for _ in signals:
+            return
+
+
+def run_async(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run a command's work to its end, in a process made ready for a thousand tenants."""
+    import anyio
+
+    # Nearly all that a run makes goes when its last reference goes. Looking for cycles as often as
+    # Python does by default took a fifth of the CPU of a large run.
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
+    _open_many()
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_THREADS))
+    return anyio.run(lambda: work, backend="asyncio", backend_options={"use_uvloop": True})
+
+
+def _open_many() -> None:
+    """Raise the soft limit of open files, often 1024, which a thousand tenants are too many for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for most in (_FILES, 10_240):  # macOS grants no more than the second, whatever it says
+        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        if soft == resource.RLIM_INFINITY or wanted <= soft:
+            return
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
+
+
+def show_plan(
+    journal: Journal,
+    summary: Summary,
+    tenants: dict[str, Tenant],
+    *,
+    json: bool,
+    markdown: bool = False,
+) -> None:
+    """Show what a journal is about to do."""
+    from .diff import as_json, as_markdown
+
+    if json or markdown:
+        pieces = as_json if json else as_markdown
+        sys.stdout.writelines(pieces(journal, summary, tenants))
+        sys.stdout.flush()
+    else:
+        show_changes(journal, summary, tenants, sys.stdout)
+    if not json:
+        talk(f"planned in {journal.path}; next: {summary.next or 'nothing'}")
+
+
+def show_changes(
+    journal: Journal, summary: Summary, tenants: dict[str, Tenant], out: TextIO
+) -> None:
+    """What will be written, as far as a screen shows it."""
+    from .diff import as_text
+
+    terminal = out.isatty()
+    width = os.get_terminal_size(out.fileno()).columns if terminal else None
+    coloured = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    for text, tint in as_text(journal, summary, tenants, width or None):
+        code = _TINTS.get(tint.value) if coloured else None
+        print(f"\x1b[{code}m{text}\x1b[0m" if code else text, file=out)
+
+
+def show_books(summary: Summary, *, json: bool) -> None:
+    """Show the books of a journal by tenant, why items failed, and what to type next."""
+    if json:
+        return print_json(summary.as_json())
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from .report import causes
+
+    console = Console(file=sys.stdout, highlight=False)
+    states = list(summary.books.__struct_fields__)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("tenant", no_wrap=True, overflow="ellipsis")
+    wide = not console.is_terminal or console.width >= _WIDE
+    if not console.is_terminal:
+        console.width = 200
+    for name in states + ["requests", "429s"] * wide:
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = sorted(
+        summary.tenants.items(),
+        key=lambda pair: (pair[1].books.planned == pair[1].books.applied, pair[0]),
+    )[:_TENANTS_SHOWN]
+    for name, tenant in shown:
+        numbers = [getattr(tenant.books, state) for state in states]
+        numbers += [tenant.requests, tenant.throttled] * wide
+        table.add_row(name, *map(str, numbers))
+    if len(summary.tenants) > len(shown):
+        table.add_row(f"and {len(summary.tenants) - len(shown)} more")
+    table.add_section()
+    requests = sum(tenant.requests for tenant in summary.tenants.values())
+    throttled = sum(tenant.throttled for tenant in summary.tenants.values())
+    numbers = [getattr(summary.books, state) for state in states]
+    table.add_row("all", *map(str, numbers + [requests, throttled] * wide))
+    console.print(f"{summary.job} in {summary.journal}", table)
+    for line in causes(summary):
+        print_text(f"  {line}")
+    if summary.undone_by:
+        print_text(f"taken back by {summary.undone_by}")
+    if summary.next:
+        print_text(f"next: {summary.next}")
+
+
+def give_job(
+    head: Fields,
+    edits: Iterable[Fields],
+    to: Path | None,
+    *,
+    narrowing: Narrowing | None = None,
+    json: bool,
+) -> None:
+    """Write a job to a file or to stdout, and say what to type next."""
+    from .jobwriter import job_text, save_job
+    from .report import many
+
+    if to is None:
+        text, count = job_text(head, edits, json=json)
+        if count or json:
+            print_text(text.removesuffix("\n"))
+    else:
+        count = save_job(to, head, edits)
+        if json:
+            print_json({"job": str(to) if count else None, "edits": count})
+    if not count:
+        talk("nothing to do, so there is no job")
+        return
+    again = _words(narrowing)
+    if to is None:
+        if again:
+            talk(f"its journal was planned with{again}; plan this job with the same")
+        return
+    name, lost = str(head.get("name", to.stem)), list[str]()
+    if to.suffix.lower() == ".jsonl":
+        name, lost = to.stem, [key for key in ("note", "limits") if key in head]
+    if lost:
+        talk(f"JSON Lines have no place for the job's {' and '.join(lost)}: left out")
+    if Path(f"{name}.journal").exists():  # it may be the one that the job came from
+        again += f" --journal {to.stem}-2.journal"
+    talk(f"{many(count, 'edit')} in {to}; next: bulkhooks plan {to}{again}")
+
+
+def _words(narrowing: Narrowing | None) -> str:
+    """The options that a narrowing came from."""
+    if narrowing is None:
+        return ""
+    words = [f" --only {shlex.quote(each)}" for each in narrowing.only]
+    return "".join(words + [f" --skip {shlex.quote(each)}" for each in narrowing.skip])
+
+
+def told(
+    ended: Mapping[str, _T | TenantError], remarks: Callable[[_T], Iterable[str]]
+) -> dict[str, _T]:
+    """Those of the tenants that could be read. What there is to remark on each of them is told,
+    and then which could not be read, and why; equal causes together."""
+    from .report import clean
+
+    done = {name: each for name, each in ended.items() if not isinstance(each, TenantError)}
+    for name, each in done.items():
+        for remark in remarks(each):
+            talk(clean(f"{name}: {remark}"))
+    alike: dict[str, list[str]] = {}
+    for name, error in ended.items():
+        if isinstance(error, TenantError):
+            alike.setdefault(str(error), []).append(name)
+    for trouble, names in alike.items():
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        talk(clean(f"{', '.join(names[:5])}{more}: {trouble}"))
+    return done
+
+
+def print_text(text: str) -> None:
+    """Data, to stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_json(value: object) -> None:
+    """The same, for machines."""
+    import orjson
+
+    print_text(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def talk(text: str, end: str = "\n") -> None:
+    """What is for a person only, to stderr."""
+    sys.stderr.write(text + end)
+    sys.stderr.flush()
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Whoever reads our output may go away; the work goes on, and its exit status counts."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (OSError, SystemExit):  # rich leaves by SystemExit when a pipe is broken
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+
+
+def open_streams() -> None:
+    """Started without one of the three, a socket would take its number: libuv aborts at that."""
+    while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(lowest)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
