@@ -101,10 +101,10 @@ SkipOption = Annotated[
     list[str] | None, typer.Option(metavar="WHICH", help="All but these; named as for --only.")
 ]
 MaxChangesOption = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Refuse to change more hooks than this.")
+    int | None, typer.Option(min=0, metavar="N", help="Refuse a plan of more changes.")
 ]
 MaxPerTenantOption = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Refuse to change more on one tenant.")
+    int | None, typer.Option(min=0, metavar="N", help="The same, on one tenant.")
 ]
 MaxDeletesOption = Annotated[
     int, typer.Option(min=0, metavar="N", help="Refuse to delete more hooks than this.")
