@@ -17,9 +17,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 import orjson
 
+from . import tally
 from .hooks import SECRET
 from .items import Fields, Item, State, Step
-from .journal import Group, Journal
+from .journal import Journal
 from .plan import Effort, expected, together
 from .report import Summary, causes, clean, many
 from .tenants import Tenant
@@ -65,11 +66,11 @@ def as_text(
     Equal changes are one group, whatever the number of tenants; the first groups are shown, the
     others counted.
     """
-    items, changes = journal.different()
+    items, changes = tally.different(journal)
     yield from _heading(journal, summary, changes)
     names = _names(journal)
     shown = 0
-    for group in journal.groups(groups=_GROUPS, tenants=_NAMES + 1, labels=_NAMES + 1):
+    for group in tally.groups(journal, groups=_GROUPS, tenants=_NAMES + 1, labels=_NAMES + 1):
         shown += group.items
         yield from _group_text(group, names, width)
     if changes > _GROUPS:
@@ -93,11 +94,12 @@ def as_markdown(journal: Journal, summary: Summary, tenants: Tenants) -> Iterato
     books = {k: v for k, v in msgspec.structs.asdict(summary.books).items() if v or k == "planned"}
     yield _table(list(books), [books.values()])
     names = _names(journal)
-    if journal.different()[0]:
+    if tally.different(journal)[0]:
         yield "\n## Changes\n\n" + _table(("#", "change", "tenants", "items"), [])
-        for number, group in enumerate(journal.groups(tenants=_NAMES + 1, labels=_NAMES + 1), 1):
+        groups = tally.groups(journal, tenants=_NAMES + 1, labels=_NAMES + 1)
+        for number, group in enumerate(groups, 1):
             yield _row((number, _title(group, names), _where(group, names), group.items))
-        for number, group in enumerate(journal.groups(labels=_PAGE), 1):
+        for number, group in enumerate(tally.groups(journal, labels=_PAGE), 1):
             yield f"\n### {number}. {_escaped(_title(group, names))}\n\n"
             yield from _group_markdown(group, names)
     told = list(causes(summary))
@@ -137,7 +139,7 @@ def as_json(journal: Journal, summary: Summary, tenants: Tenants) -> Iterator[st
         for loss in _losses(journal)
     )
     yield from _json_list("irreversible", lost)
-    groups = journal.groups(labels=_PAGE)
+    groups = tally.groups(journal, labels=_PAGE)
     yield from _json_list("groups", (_group_json(group, names) for group in groups))
     yield from _json_list("items", _items_json(journal, names))
     yield "\n}\n"
@@ -337,7 +339,7 @@ def _switch(item: Item, updates: Sequence[Step]) -> str:
     return " ".join(words)
 
 
-def _title(group: Group, names: Mapping[int, str]) -> str:
+def _title(group: tally.Group, names: Mapping[int, str]) -> str:
     """What a group does, to which hooks, on how many tenants: one clean line."""
     deed, item = _deed(group.example), group.example
     labels = list(group.some_labels)
@@ -354,7 +356,7 @@ def _title(group: Group, names: Mapping[int, str]) -> str:
     return clean(f"{deed.verb}{what} on {where}: {_some(labels, group.labels)}")
 
 
-def _where(group: Group, names: Mapping[int, str]) -> str:
+def _where(group: tally.Group, names: Mapping[int, str]) -> str:
     """A few of a group's tenants, and how many more there are."""
     return clean(_some([names[row] for row in group.some_tenants], group.tenants))
 
@@ -366,7 +368,7 @@ def _some(names: Sequence[str], total: int) -> str:
     return f"{', '.join(names[:_NAMES])}, ... and {total - _NAMES} more"
 
 
-def _group_text(group: Group, names: Mapping[int, str], width: int | None) -> Iterator[Line]:
+def _group_text(group: tally.Group, names: Mapping[int, str], width: int | None) -> Iterator[Line]:
     title, fields = _title(group, names), _fields(group.example)
     where = f"({_where(group, names)})" if group.tenants > 1 else ""
     if where and (width is None or len(f"  {title} {where}") <= width):
@@ -392,7 +394,7 @@ def _group_text(group: Group, names: Mapping[int, str], width: int | None) -> It
             yield Line(f"        and {many(len(field.diff) - _LINES, 'more line')}")
 
 
-def _group_markdown(group: Group, names: Mapping[int, str]) -> Iterator[str]:
+def _group_markdown(group: tally.Group, names: Mapping[int, str]) -> Iterator[str]:
     for field in _fields(group.example):
         if field.fits and field.key != "script":
             yield f"- {_escaped(f'{field.name}: {field.says}')}\n"
@@ -403,7 +405,7 @@ def _group_markdown(group: Group, names: Mapping[int, str]) -> Iterator[str]:
     yield f"\nTenants: {_escaped(_all(here, group.tenants))}\n"
 
 
-def _group_json(group: Group, names: Mapping[int, str]) -> Fields:
+def _group_json(group: tally.Group, names: Mapping[int, str]) -> Fields:
     fields = []
     for field in _fields(group.example):
         told = {
@@ -474,10 +476,10 @@ _LOST: Final = {
 
 
 def _losses(journal: Journal) -> Iterator[Loss]:
-    for label, hooks, tenants in journal.labels("delete"):
+    for label, hooks, tenants in tally.labels(journal, "delete"):
         what = clean(f"the id of deleted hook {label}")
         yield Loss(what=what, hooks=hooks, tenants=tenants)
-    for kind, key, hooks, tenants in journal.fields(tuple(_LOST), SECRET):
+    for kind, key, hooks, tenants in tally.fields(journal, tuple(_LOST), SECRET):
         what = clean(_LOST[kind].format(key.removeprefix(SECRET)))
         yield Loss(what=what, hooks=hooks, tenants=tenants)
 

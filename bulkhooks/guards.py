@@ -10,7 +10,7 @@ from typing import Final, get_args
 import msgspec
 import orjson
 
-from . import hooks
+from . import hooks, tally
 from .errors import Refused
 from .journal import Journal
 from .tenants import Tenant
@@ -124,7 +124,7 @@ def _over(guards: Guards, journal: Journal) -> Iterator[str]:
     """In which ways a plan asks for more than `guards` allow."""
     in_all, each = guards.max_changes, guards.max_per_tenant
     if in_all is not None or each is not None:
-        changes = journal.planned_writes()
+        changes = tally.planned_writes(journal)
         total = sum(changes.values())
         over = [name for name, count in changes.items() if each is not None and count > each]
         if in_all is not None and total > in_all:
@@ -132,7 +132,7 @@ def _over(guards: Guards, journal: Journal) -> Iterator[str]:
         if over:
             listing = listed([f"{name} ({changes[name]})" for name in over])
             yield f"more than --max-per-tenant {each} on {listing}"
-    deletes = journal.deletes()
+    deletes = tally.deletes(journal)
     if deletes > guards.max_deletes:
         yield f"{deletes} hooks would be deleted; --max-deletes is {guards.max_deletes}"
 

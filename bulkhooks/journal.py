@@ -1,45 +1,31 @@
 """The journal: one SQLite file that is plan, record, resume point and undo source of a job.
 
-It knows edits, items and steps, and nothing of what they edit. Rows are read on one connection and
-written on another, in batches that are gathered over all lanes and are durable before anyone who
-waits for them goes on. Every row carries a checksum that is verified when the row is used.
+It knows edits, items and steps, and nothing of what they edit. Every row carries a checksum that is
+verified when the row is used.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final
 
-import anyio
-import anyio.to_thread
 import orjson
 
-from .errors import JournalError, Refused
+from .errors import JournalError
 from .items import Fields, Item, Outcome, State, Step
+from .store import Store, Write, rowsum
 
-FORMAT: Final = 3
-_APPLICATION: Final = 0x62686B73  # "bhks"
 _STATES: Final = {state.value: state for state in State}
 _NOT_PLANNED: Final = Outcome(state=State.FAILED, cause="not planned")
-#: Seconds over which writes of all lanes are gathered into one commit.
-_GATHER: Final = 0.008
-#: Writes in one commit from which on whoever has many more waits.
-_CROWDED: Final = 8_192
 #: Strings longer than this many characters are stored once and referred to.
 _LONG: Final = 200
-#: KiB of the journal that the writer keeps at hand; pages of the log after which it is moved
-#: into the journal.
-_CACHE, _CHECKPOINT = 8_000, 4_000
 #: Items that are read at once.
 _PAGE: Final = 256
 #: What a value holds that refers to a text.
@@ -94,12 +80,11 @@ _END_ITEM: Final = "UPDATE items SET state = ?, cause = ?, hint = ?, state_sum =
 _MOVE_ITEMS: Final = """UPDATE items SET state = :state, cause = :cause, hint = :hint,
     state_sum = rowsum(id, :state, :cause, :hint) WHERE tenant = :tenant"""
 _TELL_PLACEHOLDERS: Final = _MOVE_ITEMS + " AND target IS NULL"
-#: Only whole rows are moved on: one that is not stays as it is, to be found when it is used.
-_MOVE_WHOLE: Final = (
-    _MOVE_ITEMS
-    + """ AND state = :was AND target IS NOT NULL AND state_sum = rowsum(id, state, cause, hint)
+#: Whether a row of `items` is whole.
+_WHOLE: Final = """state_sum = rowsum(id, state, cause, hint)
     AND planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)"""
-)
+#: Only whole rows are moved on: one that is not stays as it is, to be found when it is used.
+_MOVE_WHOLE: Final = f"{_MOVE_ITEMS} AND state = :was AND target IS NOT NULL AND {_WHOLE}"
 #: What nothing of ours is left of: nothing is in doubt, and what was written was put back.
 _NOT_BEGUN: Final = """NOT EXISTS (SELECT 1 FROM steps s WHERE s.item = i.id AND NOT s.back
     AND (s.state = 'sent' OR s.state = 'applied' AND s.sent_at IS NOT NULL AND NOT EXISTS
@@ -115,9 +100,7 @@ _RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, aft
 _FAILED: Final = "state = 'failed' AND EXISTS (SELECT 1 FROM steps WHERE item = i.id)"
 _HALF_DRIFTED: Final = f"state = 'skipped' AND cause LIKE 'drifted%' AND NOT {_NOT_BEGUN}"
 _REOPEN: Final = """UPDATE items AS i SET state = 'pending',
-    state_sum = rowsum(id, 'pending', cause, hint) WHERE tenant = :tenant AND {which}
-    AND state_sum = rowsum(id, state, cause, hint)
-    AND planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)"""
+    state_sum = rowsum(id, 'pending', cause, hint) WHERE tenant = :tenant AND {which} AND {whole}"""
 _GIVE_UP: Final = (
     _MOVE_WHOLE
     + """ AND NOT EXISTS
@@ -140,49 +123,10 @@ _WRITTEN: Final = _ITEMS.format(
     AND sent_at IS NOT NULL AND state IN ('applied', 'sent')) ORDER BY id DESC LIMIT ?""",
     order="i.id DESC",
 )
-_CHANGES: Final = """SELECT t.name, count(*) FROM items i JOIN tenants t ON t.id = i.tenant
-    WHERE EXISTS (SELECT 1 FROM steps WHERE item = i.id) GROUP BY t.id ORDER BY t.id"""
 _BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, state"
 _IN_DOUBT: Final = """SELECT i.tenant, count(DISTINCT i.id) FROM steps s
     JOIN items i ON i.id = s.item
     WHERE s.state = 'sent' AND i.state = 'pending' GROUP BY i.tenant"""
-#: Groups of pending items that change the same, the largest first; then up to a number of each
-#: group's tenants, in the job's order, and of its labels, the most frequent first.
-_OF_A_CHANGE: Final = """WITH g AS (SELECT change, count(*) AS items,
-    count(DISTINCT tenant) AS tenants, count(DISTINCT label) AS labels, min(id) AS first
-    FROM items WHERE state = 'pending' GROUP BY change ORDER BY items DESC, first LIMIT :groups) """
-_GROUPS: Final = _OF_A_CHANGE + "SELECT * FROM g ORDER BY items DESC, first"
-_SOME_OF_EACH: Final = (
-    _OF_A_CHANGE
-    + """SELECT change, {what} FROM (SELECT g.items AS items, g.first AS first, i.change AS change,
-    i.{what} AS {what}, row_number() OVER (PARTITION BY i.change ORDER BY {order}) AS nth
-    FROM g JOIN items i ON i.change = g.change WHERE i.state = 'pending'
-    GROUP BY i.change, i.{what}) WHERE nth <= :{what}s OR :{what}s < 0
-    ORDER BY items DESC, first, nth"""
-)
-_TENANTS_OF_EACH: Final = _SOME_OF_EACH.format(what="tenant", order="i.tenant")
-_LABELS_OF_EACH: Final = _SOME_OF_EACH.format(what="label", order="count(*) DESC, i.label")
-#: What is still to be written for each tenant: steps, those of certain kinds, and the things that
-#: items of several things write to.
-_WORK: Final = """SELECT tenant, sum(steps), sum(these), sum(iif(targets > 1, targets, 0))
-    FROM (SELECT i.tenant AS tenant, count(*) AS steps, sum(s.kind IN ({kinds})) AS these,
-    count(DISTINCT s.target) AS targets FROM steps s JOIN items i ON i.id = s.item
-    WHERE i.state = 'pending' AND s.state <> 'applied' AND NOT s.back GROUP BY s.item)
-    GROUP BY tenant"""
-#: Of pending steps of certain kinds, how often they had a field that begins in a certain way.
-_FIELDS: Final = """SELECT s.kind, f.key, count(*), count(DISTINCT i.tenant)
-    FROM steps s JOIN items i ON i.id = s.item, json_each(s.before) f
-    WHERE s.kind IN ({kinds}) AND s.state <> 'applied' AND i.state = 'pending'
-    AND substr(f.key, 1, length(?)) = ? GROUP BY s.kind, f.key ORDER BY s.kind, f.key"""
-_LABELS: Final = """SELECT i.label, count(*), count(DISTINCT i.tenant)
-    FROM steps s JOIN items i ON i.id = s.item
-    WHERE s.kind = ? AND s.state <> 'applied' AND i.state = 'pending'
-    GROUP BY i.label ORDER BY count(*) DESC, i.label"""
-_CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), max(i.label), count(*),
-    group_concat(DISTINCT t.name)
-    FROM items i JOIN tenants t ON t.id = i.tenant
-    WHERE i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
-    ORDER BY count(*) DESC, i.cause"""
 #: Selectors that must match something: how many hooks they matched, on how many tenants that
 #: could be read they did not.
 _UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
@@ -193,14 +137,10 @@ _UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
 #: whole. What a dead process left sent counts as uncertain.
 _LEFT: Final = """SELECT e.id, e.name, e.line, e.body, e.sum, l.tenants, l.whole FROM edits e
     JOIN (SELECT edit, group_concat(DISTINCT tenant) AS tenants,
-        min(planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)
-            AND state_sum = rowsum(id, state, cause, hint)) AS whole
-        FROM items i WHERE CASE WHEN state = 'pending' AND EXISTS
+        min({whole}) AS whole FROM items i WHERE CASE WHEN state = 'pending' AND EXISTS
             (SELECT 1 FROM steps s WHERE s.item = i.id AND s.state = 'sent')
             THEN 'uncertain' ELSE state END IN ({states})
         GROUP BY edit) l ON l.edit = e.id ORDER BY e.id"""
-
-Write: TypeAlias = tuple[str, Sequence[object] | Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +183,7 @@ class Unresolved:
         return failed + again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TenantRow:
     """A tenant as the journal knows it."""
 
@@ -256,152 +196,30 @@ class TenantRow:
     pace: Fields | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Pending items that all change the same."""
-
-    change: int
-    items: int
-    tenants: int
-    labels: int  #: different ones
-    some_tenants: tuple[int, ...]  #: rows, in the job's order
-    some_labels: tuple[str, ...]  #: the most frequent first
-    example: Item
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What one tenant's pending items still have to do."""
-
-    steps: int
-    these: int  #: steps of the kinds that were asked for
-    things: int  #: what items that write to several things write to
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """Items that ended the same way for the same reason."""
-
-    state: str
-    cause: str
-    hint: str
-    example: str  #: what one of the items is for
-    count: int
-    tenants: tuple[str, ...]
-
-
-def _rowsum(*values: object) -> int:
-    return zlib.crc32(orjson.dumps(values, repr))
-
-
-class Journal:
+class Journal(Store):
     """One open journal, by `create` and `open` for whoever works on it, and by `read` beside them.
 
     Everything raises JournalError when the file is damaged or cannot be read or written.
     """
 
+    FORMAT = 3
+    SCHEMA = _SCHEMA
+    OFTEN = (_MOVE_STEP, _END_ITEM)
+
     def __init__(self, path: Path, reader: sqlite3.Connection, writer: sqlite3.Connection) -> None:
-        self.path = path
-        self._reader, self._writer = reader, writer
-        self._batch = _Batch()
-        self._wake = asyncio.Event()
-        self._broken: JournalError | None = None
-        self._closing = False
-        with _told(path):
-            row = reader.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
-        self._last_item: int = row[0]
-
-    @classmethod
-    @contextmanager
-    def create(cls, path: Path) -> Iterator[Self]:
-        """A new, empty journal that only its owner may read. Raises JournalError if it is there."""
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except OSError as error:
-            raise JournalError(f"{path}: cannot make the journal: {error.strerror}") from error
-        with _told(path), _connection(path) as writer:
-            writer.execute("PRAGMA journal_mode = WAL")
-            writer.executescript(
-                f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {FORMAT};{_SCHEMA}"
-            )
-        with cls._opened(path) as journal:
-            yield journal
-
-    @classmethod
-    @contextmanager
-    def open(cls, path: Path) -> Iterator[Self]:
-        """The journal at `path`, checked, to work on: whoever opens it holds its lock.
-
-        Raises Refused when there is none, or when it has another version's format; JournalError
-        when it is damaged.
-        """
-        cls._look_over(path)
-        with cls._opened(path) as journal:
-            journal.check()
-            yield journal
-
-    @classmethod
-    @contextmanager
-    def read(cls, path: Path) -> Iterator[Self]:
-        """The journal at `path` to look into, while another process may be at work on it.
-
-        Raises what `open` raises, but does not `check`.
-        """
-        # Where no file can be made beside it, nobody can be at work on it either.
-        sealed = not os.access(path.absolute().parent, os.W_OK)
-        cls._look_over(path, sealed=sealed)
-        with _connection(path, sealed=sealed) as reader:
-            with _told(path):
-                reader.execute("PRAGMA query_only = ON")
-                reader.execute("BEGIN")  # all that is read is of one moment
-            yield cls(path, reader, reader)
-
-    @staticmethod
-    def _look_over(path: Path, *, sealed: bool = False) -> None:
-        if not path.is_file():
-            raise Refused(f"{path}: there is no such journal; `bulkhooks plan JOB` makes one")
-        with _told(path), _connection(path, sealed=sealed) as db:
-            application = db.execute("PRAGMA application_id").fetchone()[0]
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if application != _APPLICATION:
-                raise JournalError(f"{path}: not a bulkhooks journal, or its head is damaged")
-            if version != FORMAT:
-                raise Refused(
-                    f"{path}: journal format {version}, this bulkhooks reads format {FORMAT}; "
-                    f"use the bulkhooks version that made it"
-                )
-
-    def check(self) -> None:
-        """Raises JournalError when SQLite finds the file damaged; reads all of it."""
-        found = self._rows("PRAGMA quick_check(1)")[0][0]
-        if found != "ok":
-            raise JournalError(f"{self.path}: the journal is damaged: {found}")
-
-    @classmethod
-    @contextmanager
-    def _opened(cls, path: Path) -> Iterator[Self]:
-        with _connection(path) as reader, _connection(path) as writer:
-            with _told(path):
-                reader.execute("PRAGMA query_only = ON")
-                writer.execute("PRAGMA synchronous = FULL")
-                writer.execute(f"PRAGMA cache_size = -{_CACHE}")
-                writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
-            yield cls(path, reader, writer)
-            # A full checkpoint leaves one file that may be moved.
-            reader.close()
-            with suppress(sqlite3.Error):
-                writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        super().__init__(path, reader, writer)
+        self._last_item: int = self.rows("SELECT coalesce(max(id), 0) FROM items")[0][0]
 
     # ---- what holds for the whole job
 
     def meta(self, key: str, default: str = "") -> str:
         """What was last `note`d under `key`."""
-        rows = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
+        rows = self.rows("SELECT value FROM meta WHERE key = ?", (key,))
         return str(rows[0][0]) if rows else default
 
     def note(self, **values: str) -> None:
         """Keep `values`, at once and durably; not while `writing`."""
-        self._write(self.noted(**values))
+        self.write(self.noted(**values))
 
     def noted(self, **values: str) -> list[Write]:
         """The writes that keep `values`."""
@@ -409,25 +227,16 @@ class Journal:
 
     def tenants(self) -> list[TenantRow]:
         """All tenants of the job, in their file's order."""
-        rows = self._rows(
-            "SELECT id, name, base_url, read_at, requests, throttled, pace FROM tenants ORDER BY id"
-        )
+        sql = """SELECT id, name, base_url, read_at, requests, throttled, pace
+            FROM tenants ORDER BY id"""
         return [
-            TenantRow(
-                id=row[0],
-                name=row[1],
-                base_url=row[2],
-                read_at=row[3],
-                requests=row[4],
-                throttled=row[5],
-                pace=self._pace(row[6]) if row[6] else None,
-            )
-            for row in rows
+            TenantRow(row, name, base_url, read_at, requests, throttled, self._pace(pace))
+            for row, name, base_url, read_at, requests, throttled, pace in self.rows(sql)
         ]
 
-    def _pace(self, text: str) -> Fields:
+    def _pace(self, text: str | None) -> Fields | None:
         try:
-            return dict(orjson.loads(text))
+            return dict(orjson.loads(text)) if text else None
         except (ValueError, TypeError) as error:
             raise self._damaged("what a lane learned") from error
 
@@ -439,7 +248,7 @@ class Journal:
         """
         ids: dict[str, int] = {}
         digest = blake2b(digest_size=16)
-        with _told(self.path), _transaction(self._writer) as db:
+        with self.transaction() as db:
             for number, edit in enumerate(edits, 1):
                 body = self._packed(edit.body, db)
                 digest.update(f"{edit.name}\x1f{','.join(edit.tenants)}\x1f{body}\n".encode())
@@ -468,7 +277,7 @@ class Journal:
 
     def same_names(self) -> list[tuple[str, list[int]]]:
         """Edit names that stand in the job more than once, with their lines."""
-        rows = self._rows(
+        rows = self.rows(
             """SELECT name, group_concat(line) FROM edits GROUP BY name HAVING count(*) > 1
             ORDER BY min(line)"""
         )
@@ -476,31 +285,30 @@ class Journal:
 
     def unmatched(self) -> list[tuple[int, str]]:
         """Line and name of each edit that must match something and matched nothing anywhere."""
-        return [(line, name) for line, name in self._rows(_UNMATCHED)]
+        return [(line, name) for line, name in self.rows(_UNMATCHED)]
 
     def notes(self, edits: Iterable[int]) -> dict[int, str]:
         """The notes that some edits carry, by the edits' rows."""
         rows = ",".join(map(str, edits))
         sql = f"SELECT id, json_extract(body, '$.note') FROM edits WHERE id IN ({rows})"
-        return {row: note for row, note in self._rows(sql) if note}
+        return {row: note for row, note in self.rows(sql) if note}
 
     def edit_names(self, rows: Iterable[int]) -> dict[int, tuple[str, int]]:
         """Name and line of edits, by their rows."""
         sql = "SELECT name, line FROM edits WHERE id = ?"
-        return {row: (name, line) for row in rows for name, line in self._rows(sql, (row,))}
+        return {row: (name, line) for row in rows for name, line in self.rows(sql, (row,))}
 
     def left(self, states: Iterable[State]) -> Iterator[tuple[str, Fields, list[str]]]:
         """Every edit that has items in one of `states`, in the job's order: its name, its body,
         and the tenants of these items."""
         names = {row.id: row.name for row in self.tenants()}
         marks = ",".join(f"'{state.value}'" for state in states)
-        with _told(self.path):
-            for row in self._reader.execute(_LEFT.format(states=marks)):
-                edit, name, line, body, total, tenants, whole = row
-                if not whole or _rowsum(edit, name, line, body) != total:
-                    raise self._damaged(f"edit {name}")
-                there = sorted(map(int, tenants.split(",")))
-                yield name, self._unpacked(body), [names[tenant] for tenant in there]
+        rows = self.each(_LEFT.format(whole=_WHOLE, states=marks))
+        for edit, name, line, body, total, tenants, whole in rows:
+            if not whole or rowsum(edit, name, line, body) != total:
+                raise self._damaged(f"edit {name}")
+            there = sorted(map(int, tenants.split(",")))
+            yield name, self._unpacked(body), [names[tenant] for tenant in there]
 
     def contents(self) -> Iterator[tuple[str, int, int]]:
         """Name, line and a checksum of the content of every edit, in the job's order."""
@@ -519,7 +327,7 @@ class Journal:
         found: set[int] = set()
         for state, holds in which.kinds:
             sql = f"SELECT DISTINCT tenant FROM items i WHERE state = ? AND {holds}"
-            found |= {row[0] for row in self._rows(sql, (state.value,))}
+            found |= {row[0] for row in self.rows(sql, (state.value,))}
         return found
 
     def placeholders(
@@ -533,13 +341,13 @@ class Journal:
                 WHERE i.tenant = ? AND i.state = ? AND (i.rank, i.id) > (?, ?) AND i.id <= ?
                 AND {holds} ORDER BY i.rank, i.id LIMIT ?"""
             after: Sequence[int] = (-1, 0)
-            while rows := self._rows(sql, (tenant, state.value, *after, which.last, count)):
+            while rows := self.rows(sql, (tenant, state.value, *after, which.last, count)):
                 after = rows[-1][:2]
                 yield [self._placeholder(row) for row in rows]
 
     def _placeholder(self, row: Any) -> tuple[Placeholder, Fields]:
         _, item, target, edit, name, line, body, total = row
-        if _rowsum(edit, name, line, body) != total:
+        if rowsum(edit, name, line, body) != total:
             raise self._damaged(f"edit {name}")
         return Placeholder(item=item, target=target, edit=edit), self._unpacked(body)
 
@@ -611,11 +419,11 @@ class Journal:
 
     def untouched(self) -> bool:
         """Whether no step was ever sent."""
-        return not self._rows("SELECT 1 FROM steps WHERE state <> 'pending' LIMIT 1")
+        return not self.rows("SELECT 1 FROM steps WHERE state <> 'pending' LIMIT 1")
 
     def count(self) -> int:
         """How many items there are."""
-        return int(self._rows("SELECT count(*) FROM items")[0][0])
+        return int(self.rows("SELECT count(*) FROM items")[0][0])
 
     # ---- the work
 
@@ -628,12 +436,12 @@ class Journal:
         for which in ["state = 'uncertain'", *again]:
             if which in again:
                 writes.append((_RETRY_STEPS.format(which=which), {"tenant": tenant}))
-            writes.append((_REOPEN.format(which=which), {"tenant": tenant}))
+            writes.append((_REOPEN.format(which=which, whole=_WHOLE), {"tenant": tenant}))
         return writes
 
     def pending(self, tenant: int, after: tuple[int, int], count: int) -> list[Item]:
         """Up to `count` pending items of a tenant in the order of work, `after` (rank, id)."""
-        return list(self._items(self._rows(_PENDING, (tenant, *after, count))))
+        return list(self._items(self.rows(_PENDING, (tenant, *after, count))))
 
     def items(self, states: Iterable[State], count: int, after: int = 0) -> list[Item]:
         """Up to `count` items in one of `states`, with the names of their edits, by their ids:
@@ -644,31 +452,22 @@ class Journal:
             which=f"WHERE state IN ({marks}) AND id > ? ORDER BY id LIMIT ?",
             order="i.id",
         )
-        return list(self._items(self._rows(sql, (after, count))))
+        return list(self._items(self.rows(sql, (after, count))))
 
     def written(self) -> Iterator[Item]:
         """Every item of which something was written, or may have been; the newest work first."""
         for rank in range(
-            int(self._rows("SELECT coalesce(max(rank), -1) FROM items")[0][0]), -1, -1
+            int(self.rows("SELECT coalesce(max(rank), -1) FROM items")[0][0]), -1, -1
         ):
             last = self._last_item + 1
-            while page := list(self._items(self._rows(_WRITTEN, (rank, last, _PAGE)))):
+            while page := list(self._items(self.rows(_WRITTEN, (rank, last, _PAGE)))):
                 yield from page
                 last = page[-1].id
 
     def last_sent(self) -> float:
         """When the last of the steps was sent of which no answer is known; Unix seconds, or 0."""
         sql = "SELECT coalesce(max(sent_at), 0) FROM steps WHERE state = 'sent'"
-        return float(self._rows(sql)[0][0])
-
-    def planned_writes(self) -> dict[str, int]:
-        """How many items of each tenant were planned to write something, by the tenant's name."""
-        return dict(self._rows(_CHANGES))
-
-    def deletes(self) -> int:
-        """How many hooks were planned to be deleted."""
-        sql = "SELECT count(*) FROM steps WHERE kind = 'delete'"
-        return int(self._rows(sql)[0][0])
+        return float(self.rows(sql)[0][0])
 
     def sent(self, item: Item, n: int, at: float) -> Write:
         """The write that marks a step as sent, at `at` Unix seconds."""
@@ -691,7 +490,7 @@ class Journal:
     def ended(self, item: Item, outcome: Outcome) -> Write:
         """The write that records an item's end."""
         state, cause, hint = outcome.state.value, outcome.cause, outcome.hint
-        total = _rowsum(item.id, state, cause, hint)
+        total = rowsum(item.id, state, cause, hint)
         return (_END_ITEM, (state, cause, hint, total, item.id))
 
     def give_up(self, tenant: int, cause: str, hint: str) -> list[Write]:
@@ -711,157 +510,22 @@ class Journal:
             (requests, throttled, orjson.dumps(pace).decode(), tenant),
         )
 
-    def post(self, *writes: Write) -> None:
-        """Hand writes over, to be durable before any that is handed over later."""
-        if self._broken:
-            raise self._broken
-        self._batch.writes.extend(writes)
-        self._wake.set()
-
-    async def commit(self, *writes: Write) -> None:
-        """Hand writes over and wait until they, and all before them, are durable."""
-        self.post(*writes)
-        durable = asyncio.get_running_loop().create_future()
-        self._batch.waiting.append(durable)
-        await durable
-        if self._broken:
-            raise self._broken
-
-    async def room(self) -> None:
-        """Wait while so much is gathered that more would fill the memory."""
-        while len(self._batch.writes) > _CROWDED:
-            await self.commit()
-
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[None]:
-        """While inside, what is handed over is written; at the end, all of it has been."""
-        self._closing = False
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._write_batches)
-            try:
-                yield
-            finally:
-                self._closing = True
-                self._wake.set()
-        if self._broken:
-            raise self._broken
-
-    async def _write_batches(self) -> None:
-        # Whoever is cancelled, what was handed over is written.
-        with anyio.CancelScope(shield=True):
-            while not (self._broken or (self._closing and not self._batch.writes)):
-                await self._wake.wait()
-                if not self._closing:
-                    await asyncio.sleep(_GATHER)
-                batch, self._batch, self._wake = self._batch, _Batch(), asyncio.Event()
-                try:
-                    with _told(self.path), _transaction(self._writer, commit=False) as db:
-                        _execute(db, batch.writes)
-                    # Only the wait for the disk goes to a thread: two threads that run Python
-                    # take the interpreter from each other at every statement.
-                    await anyio.to_thread.run_sync(self._commit)
-                except JournalError as error:
-                    self._broken = error
-                    self._batch.end()
-                batch.end()
-                if self._closing:
-                    self._wake.set()
-
-    def _commit(self) -> None:
-        with _told(self.path):
-            self._writer.execute("COMMIT")
-
-    def _write(self, writes: list[Write]) -> None:
-        with _told(self.path), _transaction(self._writer) as db:
-            _execute(db, writes)
-
     # ---- the books
 
     def books(self) -> dict[int, dict[State, int]]:
         """For each tenant the number of its items in each state; what a dead process left sent
         counts as uncertain."""
         books: dict[int, dict[State, int]] = {}
-        for tenant, state, count in self._rows(_BOOKS):
+        for tenant, state, count in self.rows(_BOOKS):
             if state not in _STATES:
                 raise self._damaged(f"an item that is {state!r}")
             books.setdefault(tenant, dict.fromkeys(State, 0))[_STATES[state]] += count
-        for tenant, count in self._rows(_IN_DOUBT):
+        for tenant, count in self.rows(_IN_DOUBT):
             books[tenant][State.PENDING] -= count
             books[tenant][State.UNCERTAIN] += count
         return books
 
-    # ---- what is pending, as a whole
-
-    def groups(self, *, groups: int = -1, tenants: int = -1, labels: int = -1) -> Iterator[Group]:
-        """Pending items by what they change, the most frequent change first.
-
-        Up to `groups` of them, each with up to `tenants` of its tenants and `labels` of its
-        labels; -1: all.
-        """
-        most = {"groups": groups, "tenants": tenants, "labels": labels}
-        own = groupby(self._each(_TENANTS_OF_EACH, most), itemgetter(0))
-        called = groupby(self._each(_LABELS_OF_EACH, most), itemgetter(0))
-        for change, items, here, names, first in self._each(_GROUPS, most):
-            (_, some_tenants), (_, some_labels) = next(own), next(called)
-            yield Group(
-                change=change,
-                items=items,
-                tenants=here,
-                labels=names,
-                some_tenants=tuple([row[1] for row in some_tenants]),
-                some_labels=tuple([row[1] for row in some_labels]),
-                example=self.items([State.PENDING], 1, first - 1)[0],
-            )
-
-    def different(self) -> tuple[int, int]:
-        """How many pending items there are, and how many different changes they make."""
-        sql = "SELECT count(*), count(DISTINCT change) FROM items WHERE state = 'pending'"
-        items, changes = self._rows(sql)[0]
-        return items, changes
-
-    def work(self, kinds: Sequence[str]) -> dict[int, Work]:
-        """What is still to be done, by tenant; steps of `kinds` are counted apart as well."""
-        rows = self._rows(_WORK.format(kinds=_marks(kinds)), kinds)
-        return {
-            tenant: Work(steps=steps, these=these, things=things)
-            for tenant, steps, these, things in rows
-        }
-
-    def fields(self, kinds: Sequence[str], prefix: str) -> Iterator[tuple[str, str, int, int]]:
-        """What pending steps of `kinds` had before, of fields that begin with `prefix`: kind,
-        field, how many steps, on how many tenants."""
-        yield from self._each(_FIELDS.format(kinds=_marks(kinds)), (*kinds, prefix, prefix))
-
-    def labels(self, kind: str) -> Iterator[tuple[str, int, int]]:
-        """What pending steps of a kind are for: label, how many steps, on how many tenants."""
-        yield from self._each(_LABELS, (kind,))
-
-    def causes(self) -> list[Cause]:
-        """Why items failed, were skipped or are uncertain, the most frequent first."""
-        return [
-            Cause(
-                state=state,
-                cause=cause,
-                hint=hint,
-                example=example,
-                count=count,
-                tenants=tuple(sorted(names.split(","))),
-            )
-            for state, cause, hint, example, count, names in self._rows(_CAUSES)
-        ]
-
     # ---- rows and values
-
-    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
-        with _told(self.path):
-            return self._reader.execute(sql, values).fetchall()
-
-    def _each(
-        self, sql: str, values: Sequence[object] | Mapping[str, object] = ()
-    ) -> Iterator[Any]:
-        """Rows as they are found: there may be more of them than memory holds."""
-        with _told(self.path):
-            yield from self._reader.execute(sql, values)
 
     def _items(self, rows: Sequence[Any]) -> Iterator[Item]:
         for number, group in groupby(rows, itemgetter(0)):
@@ -869,7 +533,7 @@ class Journal:
             row = steps[0]
             _, edit, tenant, target, label, keys, rank, change, planned = row[:9]
             state, cause, hint, total, name = row[9:14]
-            if _rowsum(*row[:8]) != planned or _rowsum(number, state, cause, hint) != total:
+            if rowsum(*row[:8]) != planned or rowsum(number, state, cause, hint) != total:
                 raise self._damaged(f"item {number}")
             yield Item(
                 id=number,
@@ -887,7 +551,7 @@ class Journal:
 
     def _step(self, row: Any) -> Step:
         item, n, kind, target, back, before, want, planned, state, sent_at, after, total = row
-        if _rowsum(*row[:7]) != planned or _rowsum(item, n, state, sent_at, after) != total:
+        if rowsum(*row[:7]) != planned or rowsum(item, n, state, sent_at, after) != total:
             raise self._damaged(f"item {item} step {n}")
         return Step(
             n=n,
@@ -935,15 +599,11 @@ class Journal:
             return value
         if value.keys() != {"$text"}:
             return {key: self._whole(inner) for key, inner in value.items()} if value else value
-        rows = self._rows("SELECT body FROM texts WHERE digest = ?", (value["$text"],))
+        rows = self.rows("SELECT body FROM texts WHERE digest = ?", (value["$text"],))
         text = str(rows[0][0]) if rows else ""
         if blake2b(text.encode(), digest_size=16).hexdigest() != value["$text"]:
             raise self._damaged(f"text {value['$text']}")
         return text
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
 
 
 def _digest(*values: object) -> int:
@@ -953,73 +613,4 @@ def _digest(*values: object) -> int:
 
 
 def _move_step(item: Item, n: int, state: str, at: float | None, after: str | None) -> Write:
-    return (_MOVE_STEP, (state, at, after, _rowsum(item.id, n, state, at, after), item.id, n))
-
-
-def _execute(db: sqlite3.Connection, writes: Iterable[Write]) -> None:
-    """Write in order, except that between two other writes all of `_MOVE_STEP` go first, then all
-    of `_END_ITEM`: they are most by far, change nothing in common, and go faster together."""
-    for often, run in groupby(writes, lambda write: write[0] in (_MOVE_STEP, _END_ITEM)):
-        if often:
-            together = list(run)
-            for often_sql in (_MOVE_STEP, _END_ITEM):
-                db.executemany(often_sql, [v for sql, v in together if sql is often_sql])
-        else:
-            for sql, values in run:
-                db.execute(sql, values)
-
-
-class _Batch:
-    """Writes that become durable together, and whoever waits until they are."""
-
-    def __init__(self) -> None:
-        self.writes: list[Write] = []
-        self.waiting: list[asyncio.Future[None]] = []
-
-    def end(self) -> None:
-        """Let them go on, those who were not cancelled."""
-        for durable in self.waiting:
-            if not durable.done():
-                durable.set_result(None)
-
-
-@contextmanager
-def _connection(path: Path, *, sealed: bool = False) -> Iterator[sqlite3.Connection]:
-    uri = path.absolute().as_uri() + ("?immutable=1" if sealed else "")
-    db = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
-    )
-    try:
-        db.create_function("rowsum", -1, _rowsum, deterministic=True)
-        yield db
-    finally:
-        db.close()
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection, *, commit: bool = True) -> Iterator[sqlite3.Connection]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield db
-        if commit:
-            db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # SQLite may have rolled back on its own
-            db.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns what SQLite raises into a JournalError that says what to do."""
-    try:
-        yield
-    except sqlite3.ProgrammingError:
-        raise
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or not name:
-            raise JournalError(f"{path}: the journal is damaged: {error}") from error
-        raise JournalError(
-            f"{path}: the journal cannot be used: {error}; nothing more was sent"
-        ) from error
+    return (_MOVE_STEP, (state, at, after, rowsum(item.id, n, state, at, after), item.id, n))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from . import hooks
+from . import hooks, tally
 from .errors import BadInput, Complaint, JournalError, Refused
 from .guards import Guards, Narrowing, listed
 from .jobfile import Job
@@ -198,7 +198,7 @@ def expected(journal: Journal, tenants: Mapping[str, Tenant]) -> dict[str, Effor
 
     The time is from what each tenant's answers showed of its bucket, where they did.
     """
-    work, job = journal.work(_SILENT), limits(journal)
+    work, job = tally.work(journal, _SILENT), limits(journal)
     efforts = {}
     for row in journal.tenants():
         if row.id in work and row.name in tenants:

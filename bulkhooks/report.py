@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
+from . import tally
 from .errors import JournalError
 from .items import State
-from .journal import Cause, Journal
+from .journal import Journal
 
 #: U+2400 and on: pictures of U+0000 and on.
 _PICTURES: Final = {chr(code): chr(0x2400 + code) for code in range(32)}
@@ -47,7 +48,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     next: str  #: the command to type; empty when nothing is left to do
     undoes: str  #: the journal that this one takes back, if it is an undo
     undone_by: str  #: the journal that takes this one back, if there is one
-    causes: tuple[Cause, ...]
+    causes: tuple[tally.Cause, ...]
     tenants: dict[str, TenantBooks]
 
     @property
@@ -111,7 +112,7 @@ def summary(journal: Journal) -> Summary:
         next=_next(journal, total),
         undoes=journal.meta("undoes"),
         undone_by=journal.meta("undone_by"),
-        causes=tuple(journal.causes()),
+        causes=tuple(tally.causes(journal)),
         tenants=tenants,
     )
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhooks import Job
+from bulkhooks import Job, tally
 from bulkhooks.auth0 import Reply
 from bulkhooks.errors import Unsure
 from bulkhooks.items import State
@@ -113,7 +113,7 @@ def test_a_job_killed_over_and_over_ends_as_an_undisturbed_one(seed: int) -> Non
             at = chance.randint(3, 12) if kills < 20 else 0
             core = Core(sandbox, path, folder / str(kills + 1), at, chance.random() < 0.5)
         with Journal.open(path) as journal:
-            books, causes = journal.books(), journal.causes()
+            books, causes = journal.books(), tally.causes(journal)
         summed = {state: sum(mine[state] for mine in books.values()) for state in State}
         assert summed == ended, causes
         assert state_of(sandbox) == state_of(undisturbed)

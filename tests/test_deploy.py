@@ -586,7 +586,7 @@ def test_what_a_dead_process_left_sent_is_uncertain_not_pending(world: World) ->
     world.call("plan", "job.jsonl", *fixed, "--only", "t0", "--only", "hook:*")
     with Journal.open(world.folder / "j") as journal:
         (item,) = journal.pending(1, (-1, 0), 1)
-        journal._write([journal.sent(item, 0, 1.0)])
+        journal.write([journal.sent(item, 0, 1.0)])
     left = {
         state: [edit["hook"] for edit in json.loads(out)["edits"]]
         for state in ("pending", "uncertain")

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from bulkhooks import tally
 from bulkhooks.console import show_changes
 from bulkhooks.diff import Tint, as_json, as_markdown, as_text
 from bulkhooks.items import Fields, Item, Outcome, State, Step
@@ -80,7 +81,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
             which = Unresolved(made.last_item)
             for row in made.tenants():
                 (((place, _),),) = made.placeholders(row.id, which, 2)
-                made._write(made.resolve(row.id, place, plan[row.name]))
+                made.write(made.resolve(row.id, place, plan[row.name]))
             return made
 
         yield journal
@@ -301,7 +302,7 @@ def test_a_guard_is_no_part_of_a_change_and_all_of_a_deleted_hook_is(make: Make)
         kind="delete", target="h", before=DELETE.before | {"script": "1"}, want=DELETE.want
     )
     plan = {"t0": [item("a", OFF), item("x", DELETE)], "t1": [item("b", guarded), item("x", other)]}
-    assert [group.items for group in make(plan).groups()] == [2, 1, 1]
+    assert [group.items for group in tally.groups(make(plan))] == [2, 1, 1]
 
 
 def test_what_a_title_does_not_say_stands_below_it(make: Make) -> None:
@@ -431,7 +432,7 @@ def test_requests_are_counted_with_the_reads_that_writes_take(make: Make) -> Non
 def test_the_slowest_tenants_are_told_and_the_others_summed(make: Make) -> None:
     journal = make({f"t{n}": [item(f"c{m}", OFF) for m in range(20 + n)] for n in range(8)})
     pace = {"limit": 10, "remaining": 10, "refill": 2.0}
-    journal._write([journal.counted(row.id, 1, 0, pace) for row in journal.tenants()])
+    journal.write([journal.counted(row.id, 1, 0, pace) for row in journal.tenants()])
     assert text(journal)[-7:] == [
         "expected to take about 10 s, 196 requests",
         "  t7  28 requests  about 10 s",
@@ -447,7 +448,7 @@ def test_the_slowest_tenants_are_told_and_the_others_summed(make: Make) -> None:
 
 def test_what_may_have_been_sent_is_shown_and_said(make: Make) -> None:
     journal = make({"t0": [item("a", OFF), item("b", OFF)]})
-    journal._write([journal.sent(journal.pending(1, (-1, 0), 1)[0], 0, 1.0)])
+    journal.write([journal.sent(journal.pending(1, (-1, 0), 1)[0], 0, 1.0)])
     shown = text(journal)
     assert shown[0] == "freeze: 2 items to write on 1 tenant, 1 different change"
     assert shown[2] == "1 of them may have been sent: they are read back first"

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from bulkhooks.errors import JournalError, Refused
 from bulkhooks.items import APPLIED, Item, Outcome, State, Step
-from bulkhooks.journal import Journal, Placeholder, StagedEdit, Unresolved, _rowsum
+from bulkhooks.journal import Journal, Placeholder, StagedEdit, Unresolved
+from bulkhooks.store import rowsum
 
 LONG = "module.exports = (user, context, cb) => cb(null);\n" * 20
 
@@ -47,7 +48,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def write(journal: Journal, *writes: Any) -> None:
-    journal._write(list(writes))
+    journal.write(writes)
 
 
 def resolved(journal: Journal) -> list[Item]:
@@ -64,7 +65,7 @@ def test_only_its_owner_may_read_a_journal(journal: Journal) -> None:
 
 def test_a_long_text_is_kept_once_however_many_edits_have_it(journal: Journal) -> None:
     resolved(journal)
-    assert journal._rows("SELECT count(*) FROM texts")[0][0] == 1
+    assert journal.rows("SELECT count(*) FROM texts")[0][0] == 1
     assert places(journal, 2)[0][1]["set"]["script"] == LONG
     assert journal.pending(1, (-1, 0), 1)[0].steps[0].want == {"script": LONG}
 
@@ -254,7 +255,7 @@ def test_a_checksum_is_the_same_in_sql_and_here(row: list[Any]) -> None:
         for value in row
     ]
     db = sqlite3.connect(":memory:")
-    db.create_function("rowsum", -1, _rowsum)
+    db.create_function("rowsum", -1, rowsum)
     marks = ",".join("?" * len(row))
-    assert db.execute(f"SELECT rowsum({marks})", row).fetchone()[0] == _rowsum(*row)
+    assert db.execute(f"SELECT rowsum({marks})", row).fetchone()[0] == rowsum(*row)
     db.close()

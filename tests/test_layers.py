@@ -13,11 +13,11 @@ PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
     ("errors", "items", "buckets"),
-    ("sandbox", "hooks", "pacing", "gates", "locks", "source"),
+    ("sandbox", "hooks", "pacing", "gates", "locks", "source", "store"),
     ("references",),
     ("schema",),
     ("tenants", "journal", "listing"),
-    ("edits", "auth0"),
+    ("tally", "edits", "auth0"),
     ("jobfile", "guards", "deploy"),
     ("plan", "report", "lanes", "jobwriter"),
     ("progress", "run", "diff", "transfer"),

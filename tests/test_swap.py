@@ -11,7 +11,7 @@ from typing import Any, get_args
 import anyio
 import pytest
 
-from bulkhooks import Job
+from bulkhooks import Job, tally
 from bulkhooks.auth0 import Reply
 from bulkhooks.items import State
 from bulkhooks.journal import Journal
@@ -37,7 +37,7 @@ def on(sandbox: Sandbox) -> str:
 
 def cause(journal: Path) -> str:
     with Journal.open(journal) as kept:
-        (found,) = kept.causes()
+        (found,) = tally.causes(kept)
         return found.cause
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulkhooks import tally
 from bulkhooks.items import State
 from bulkhooks.journal import Journal, Unresolved
 from engine import NAMES, Core, Undoing, killed, random_job, state_of, two_tenants, work
@@ -63,7 +64,7 @@ def apply_and_undo(seed: int, at: int, after: bool, again: int, resumed: bool) -
             books = kept.books()
             left = {state: sum(mine[state] for mine in books.values()) for state in State}
             assert not (left[State.FAILED] + left[State.UNCERTAIN] + left[State.PENDING]), left
-            causes = {cause.cause for cause in kept.causes()}
+            causes = {cause.cause for cause in tally.causes(kept)}
             assert all(cause.startswith("cannot be undone: the value") for cause in causes), causes
         now = state_of(sandbox)
         restorable(was, now, done)

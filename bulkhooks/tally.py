@@ -1,0 +1,159 @@
+"""What a plan asks for and came to, counted over all of it: for whoever shows or guards it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Final
+
+from .items import Item, State
+from .journal import Journal
+
+_CHANGES: Final = """SELECT t.name, count(*) FROM items i JOIN tenants t ON t.id = i.tenant
+    WHERE EXISTS (SELECT 1 FROM steps WHERE item = i.id) GROUP BY t.id ORDER BY t.id"""
+#: Groups of pending items that change the same, the largest first; then up to a number of each
+#: group's tenants, in the job's order, and of its labels, the most frequent first.
+_OF_A_CHANGE: Final = """WITH g AS (SELECT change, count(*) AS items,
+    count(DISTINCT tenant) AS tenants, count(DISTINCT label) AS labels, min(id) AS first
+    FROM items WHERE state = 'pending' GROUP BY change ORDER BY items DESC, first LIMIT :groups) """
+_GROUPS: Final = _OF_A_CHANGE + "SELECT * FROM g ORDER BY items DESC, first"
+_SOME_OF_EACH: Final = (
+    _OF_A_CHANGE
+    + """SELECT change, {what} FROM (SELECT g.items AS items, g.first AS first, i.change AS change,
+    i.{what} AS {what}, row_number() OVER (PARTITION BY i.change ORDER BY {order}) AS nth
+    FROM g JOIN items i ON i.change = g.change WHERE i.state = 'pending'
+    GROUP BY i.change, i.{what}) WHERE nth <= :{what}s OR :{what}s < 0
+    ORDER BY items DESC, first, nth"""
+)
+_TENANTS_OF_EACH: Final = _SOME_OF_EACH.format(what="tenant", order="i.tenant")
+_LABELS_OF_EACH: Final = _SOME_OF_EACH.format(what="label", order="count(*) DESC, i.label")
+#: What is still to be written for each tenant: steps, those of certain kinds, and the things that
+#: items of several things write to.
+_WORK: Final = """SELECT tenant, sum(steps), sum(these), sum(iif(targets > 1, targets, 0))
+    FROM (SELECT i.tenant AS tenant, count(*) AS steps, sum(s.kind IN ({kinds})) AS these,
+    count(DISTINCT s.target) AS targets FROM steps s JOIN items i ON i.id = s.item
+    WHERE i.state = 'pending' AND s.state <> 'applied' AND NOT s.back GROUP BY s.item)
+    GROUP BY tenant"""
+#: Of pending steps of certain kinds, how often they had a field that begins in a certain way.
+_FIELDS: Final = """SELECT s.kind, f.key, count(*), count(DISTINCT i.tenant)
+    FROM steps s JOIN items i ON i.id = s.item, json_each(s.before) f
+    WHERE s.kind IN ({kinds}) AND s.state <> 'applied' AND i.state = 'pending'
+    AND substr(f.key, 1, length(?)) = ? GROUP BY s.kind, f.key ORDER BY s.kind, f.key"""
+_LABELS: Final = """SELECT i.label, count(*), count(DISTINCT i.tenant)
+    FROM steps s JOIN items i ON i.id = s.item
+    WHERE s.kind = ? AND s.state <> 'applied' AND i.state = 'pending'
+    GROUP BY i.label ORDER BY count(*) DESC, i.label"""
+_CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), max(i.label), count(*),
+    group_concat(DISTINCT t.name)
+    FROM items i JOIN tenants t ON t.id = i.tenant
+    WHERE i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
+    ORDER BY count(*) DESC, i.cause"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Pending items that all change the same."""
+
+    change: int
+    items: int
+    tenants: int
+    labels: int  #: different ones
+    some_tenants: tuple[int, ...]  #: rows, in the job's order
+    some_labels: tuple[str, ...]  #: the most frequent first
+    example: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one tenant's pending items still have to do."""
+
+    steps: int
+    these: int  #: steps of the kinds that were asked for
+    things: int  #: what items that write to several things write to
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Items that ended the same way for the same reason."""
+
+    state: str
+    cause: str
+    hint: str
+    example: str  #: what one of the items is for
+    count: int
+    tenants: tuple[str, ...]
+
+
+def groups(
+    journal: Journal, *, groups: int = -1, tenants: int = -1, labels: int = -1
+) -> Iterator[Group]:
+    """Pending items by what they change, the most frequent change first.
+
+    Up to `groups` of them, each with up to `tenants` of its tenants and `labels` of its
+    labels; -1: all.
+    """
+    most = {"groups": groups, "tenants": tenants, "labels": labels}
+    own = groupby(journal.each(_TENANTS_OF_EACH, most), itemgetter(0))
+    called = groupby(journal.each(_LABELS_OF_EACH, most), itemgetter(0))
+    for change, items, here, names, first in journal.each(_GROUPS, most):
+        (_, some_tenants), (_, some_labels) = next(own), next(called)
+        yield Group(
+            change=change,
+            items=items,
+            tenants=here,
+            labels=names,
+            some_tenants=tuple([row[1] for row in some_tenants]),
+            some_labels=tuple([row[1] for row in some_labels]),
+            example=journal.items([State.PENDING], 1, first - 1)[0],
+        )
+
+
+def different(journal: Journal) -> tuple[int, int]:
+    """How many pending items there are, and how many different changes they make."""
+    sql = "SELECT count(*), count(DISTINCT change) FROM items WHERE state = 'pending'"
+    items, changes = journal.rows(sql)[0]
+    return items, changes
+
+
+def work(journal: Journal, kinds: Sequence[str]) -> dict[int, Work]:
+    """What is still to be done, by tenant; steps of `kinds` are counted apart as well."""
+    rows = journal.rows(_WORK.format(kinds=_marks(kinds)), kinds)
+    return {tenant: Work(*counts) for tenant, *counts in rows}
+
+
+def fields(
+    journal: Journal, kinds: Sequence[str], prefix: str
+) -> Iterator[tuple[str, str, int, int]]:
+    """What pending steps of `kinds` had before, of fields that begin with `prefix`: kind,
+    field, how many steps, on how many tenants."""
+    yield from journal.each(_FIELDS.format(kinds=_marks(kinds)), (*kinds, prefix, prefix))
+
+
+def labels(journal: Journal, kind: str) -> Iterator[tuple[str, int, int]]:
+    """What pending steps of a kind are for: label, how many steps, on how many tenants."""
+    yield from journal.each(_LABELS, (kind,))
+
+
+def causes(journal: Journal) -> list[Cause]:
+    """Why items failed, were skipped or are uncertain, the most frequent first."""
+    return [
+        Cause(state, cause, hint, example, count, tuple(sorted(names.split(","))))
+        for state, cause, hint, example, count, names in journal.rows(_CAUSES)
+    ]
+
+
+def planned_writes(journal: Journal) -> dict[str, int]:
+    """How many items of each tenant were planned to write something, by the tenant's name."""
+    return dict(journal.rows(_CHANGES))
+
+
+def deletes(journal: Journal) -> int:
+    """How many hooks were planned to be deleted."""
+    sql = "SELECT count(*) FROM steps WHERE kind = 'delete'"
+    return int(journal.rows(sql)[0][0])
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
