@@ -312,7 +312,7 @@ class Journal(Store):
 
     def contents(self) -> Iterator[tuple[str, int, int]]:
         """Name, line and a checksum of the content of every edit, in the job's order."""
-        for name, line, body in self._reader.execute("SELECT name, line, body FROM edits"):
+        for name, line, body in self.each("SELECT name, line, body FROM edits"):
             yield name, line, zlib.crc32(body.encode())
 
     # ---- the plan of one tenant

@@ -203,7 +203,8 @@ def expected(journal: Journal, tenants: Mapping[str, Tenant]) -> dict[str, Effor
     for row in journal.tenants():
         if row.id in work and row.name in tenants:
             mine = work[row.id]
-            requests = 1 + mine.steps + mine.these + mine.things  # a list, and reads back
+            # A list, what is read alone, the writes, and what is read back.
+            requests = 1 + mine.alone + mine.steps + mine.these + mine.things
             seconds = _lane_seconds(requests, row.pace or {}, tenants[row.name].allowed(job))
             efforts[row.name] = Effort(requests=requests, seconds=seconds)
     return efforts

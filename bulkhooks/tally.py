@@ -31,8 +31,10 @@ _TENANTS_OF_EACH: Final = _SOME_OF_EACH.format(what="tenant", order="i.tenant")
 _LABELS_OF_EACH: Final = _SOME_OF_EACH.format(what="label", order="count(*) DESC, i.label")
 #: What is still to be written for each tenant: steps, those of certain kinds, and the things that
 #: items of several things write to.
-_WORK: Final = """SELECT tenant, sum(steps), sum(these), sum(iif(targets > 1, targets, 0))
+_WORK: Final = """SELECT tenant, sum(steps), sum(these), sum(alone),
+    sum(iif(targets > 1, targets, 0))
     FROM (SELECT i.tenant AS tenant, count(*) AS steps, sum(s.kind IN ({kinds})) AS these,
+    sum(s.kind IN ({kinds}) OR s.before LIKE '%"script":%') AS alone,
     count(DISTINCT s.target) AS targets FROM steps s JOIN items i ON i.id = s.item
     WHERE i.state = 'pending' AND s.state <> 'applied' AND NOT s.back GROUP BY s.item)
     GROUP BY tenant"""
@@ -71,6 +73,7 @@ class Work:
 
     steps: int
     these: int  #: steps of the kinds that were asked for
+    alone: int  #: steps before which more than a list must be read
     things: int  #: what items that write to several things write to
 
 
@@ -119,7 +122,7 @@ def different(journal: Journal) -> tuple[int, int]:
 
 def work(journal: Journal, kinds: Sequence[str]) -> dict[int, Work]:
     """What is still to be done, by tenant; steps of `kinds` are counted apart as well."""
-    rows = journal.rows(_WORK.format(kinds=_marks(kinds)), kinds)
+    rows = journal.rows(_WORK.format(kinds=_marks(kinds)), (*kinds, *kinds))
     return {tenant: Work(*counts) for tenant, *counts in rows}
 
 
