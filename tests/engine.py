@@ -10,17 +10,17 @@ import os
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import anyio
 
-from bulkhooks import Job, Limits, Tenant
+from bulkhooks import Job, Limits, Tenant, tally
 from bulkhooks.auth0 import Reply
 from bulkhooks.errors import Refused, Unsure
 from bulkhooks.gates import Gate
@@ -34,6 +34,7 @@ from bulkhooks.sandbox import NoAnswer, Request, Sandbox, SecondEnable
 
 NAMES = ("t0", "t1")
 TRIGGERS = get_args(Trigger)
+PRE = "pre-user-registration"
 TENANTS = {name: Tenant.with_token(name, f"https://x/{name}", "sandbox") for name in NAMES}
 
 
@@ -90,6 +91,50 @@ class Core:
             if file.exists():
                 shutil.copy(file, f"{self.copy}{end}")
         raise Killed
+
+
+#: Is asked with method, path and body of a request; what it answers goes back in its place.
+Answers: TypeAlias = Callable[[str, str, bytes], Awaitable[Reply | None]]
+
+
+class Answered(Core):
+    """The sandbox's core, some requests to which somebody else answers."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path, answers: Answers) -> None:
+        super().__init__(sandbox, folder / "j", folder / "none", 0, False)
+        self.answers = answers
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        reply = await self.answers(method, url.removeprefix("https://x"), body or b"")
+        return (reply, {}) if reply else await super().send(method, url, headers, body)
+
+
+class Refusing(Answered):
+    """The sandbox's core, but the next `times` requests of which `what` holds get `status`."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        folder: Path,
+        what: Callable[[str, str, bytes], bool],
+        times: int = 1,
+        status: int = 400,
+    ) -> None:
+        super().__init__(sandbox, folder, self._refuse)
+        self.what, self.times, self.status = what, times, status
+
+    async def _refuse(self, method: str, path: str, body: bytes) -> Reply | None:
+        if not (self.times and self.what(method, path, body)):
+            return None
+        self.times -= 1
+        return Reply(status=self.status, body=b'{"message": "no"}')
+
+
+def calm(sandbox: Sandbox, folder: Path) -> Core:
+    """The sandbox's core and nothing else."""
+    return Core(sandbox, folder / "j", folder / "none", 0, False)
 
 
 os.environ |= {"SECRET_ONE": "one", "SECRET_TWO": "two"}
@@ -177,10 +222,12 @@ async def work(
     *,
     plan: Job | Undoing | None = None,
     failed: bool = False,
+    replan: bool = False,
+    apply: bool = True,
     settle: float = 0.0,
     watch: Callable[[Lanes], Coroutine[Any, Any, None]] | None = None,
 ) -> dict[State, int]:
-    """Plan, if there is a job or a journal to undo, and apply; the books after it."""
+    """Plan, if there is a job or a journal to undo, and `apply`; the books after it."""
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Core]:
@@ -196,16 +243,41 @@ async def work(
         async with Lanes.opened(
             journal, journal.tenants(), TENANTS, Limits(), settle=settle, connect=connect
         ) as lanes:
-            if plan:
-                await lanes.survey()
-            await lanes.reopen(failed=failed)
+            if plan or failed or replan:
+                await lanes.survey(failed=failed or bool(plan), replan=replan)
+            await lanes.reopen(failed=failed, replan=replan)
             async with anyio.create_task_group() as tasks:
                 if watch:
                     tasks.start_soon(watch, lanes)
-                await lanes.apply(read_first=plan is None)
+                if apply:
+                    await lanes.apply(read_first=plan is None)
                 tasks.cancel_scope.cancel()
         books = journal.books()
         return {state: sum(mine[state] for mine in books.values()) for state in State}
+
+
+def one_on(**more: Any) -> Sandbox:
+    """Hooks A (on), B and C of one trigger of t0; t1 has none."""
+    sandbox = Sandbox(NAMES, hooks=0, **more)
+    for id in "ABC":
+        sandbox.add_hook("t0", id=id, name=id.lower(), triggerId=PRE, enabled=id == "A")
+    return sandbox
+
+
+def on(sandbox: Sandbox) -> str:
+    """The hooks of t0 that are enabled."""
+    return "".join(hook["id"] for hook in sandbox.hooks_of("t0") if hook["enabled"])
+
+
+def for_t0(*edits: Mapping[str, Any]) -> Job:
+    """A job of edits for t0."""
+    return Job.of("job", [{"tenant": "t0", **edit} for edit in edits])
+
+
+def causes(journal: Path) -> list[str]:
+    """Why items did not end well."""
+    with Journal.open(journal) as kept:
+        return [found.cause for found in tally.causes(kept)]
 
 
 def state_of(sandbox: Sandbox) -> list[Any]:

@@ -11,34 +11,20 @@ from typing import Any, get_args
 import anyio
 import pytest
 
-from bulkhooks import Job, tally
 from bulkhooks.auth0 import Reply
 from bulkhooks.items import State
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
-from bulkhooks.sandbox import Sandbox, SecondEnable
-from engine import NAMES, Core, Undoing, killed, work
+from bulkhooks.sandbox import SecondEnable
+from engine import Answered, Core, Undoing, calm, causes, for_t0, killed, on, one_on, work
 
-PRE = "pre-user-registration"
 MODES = get_args(SecondEnable)
-SWAP = Job.of("swap", [{"tenant": "t0", "hook": "B", "set": {"enabled": True}}])
-
-
-def one_on(mode: SecondEnable = "conflict") -> Sandbox:
-    sandbox = Sandbox(NAMES, hooks=0, second_enable=mode)
-    for id in "ABC":
-        sandbox.add_hook("t0", id=id, name=id.lower(), triggerId=PRE, enabled=id == "A")
-    return sandbox
-
-
-def on(sandbox: Sandbox) -> str:
-    return "".join(hook["id"] for hook in sandbox.hooks_of("t0") if hook["enabled"])
+SWAP = for_t0({"hook": "B", "set": {"enabled": True}})
 
 
 def cause(journal: Path) -> str:
-    with Journal.open(journal) as kept:
-        (found,) = tally.causes(kept)
-        return found.cause
+    (found,) = causes(journal)
+    return found
 
 
 class Meddled(Core):
@@ -82,7 +68,7 @@ class Meddled(Core):
 
 
 def meddled(folder: Path, mode: SecondEnable = "conflict", **what: Any) -> Meddled:
-    core = Meddled(one_on(mode), folder / "j", folder / "none", 0, False)
+    core = Meddled(one_on(second_enable=mode), folder / "j", folder / "none", 0, False)
     for name, value in what.items():
         setattr(core, name, value)
     return core
@@ -142,6 +128,38 @@ def test_a_token_that_dies_between_the_two_leaves_it_for_the_next_apply(tmp_path
     assert on(core.sandbox) == ""
     core.dead = False
     books = anyio.run(lambda: work(tmp_path / "j", core))
+    assert books[State.APPLIED] == 1
+    assert on(core.sandbox) == "B"
+
+
+def test_if_the_second_is_deleted_meanwhile_the_first_is_put_back(tmp_path: Path) -> None:
+    sandbox = one_on()
+
+    async def delete_b(method: str, path: str, body: bytes) -> None:
+        if method == "PATCH" and path.endswith("/B"):
+            sandbox._tenants["t0"].hooks.pop("B", None)
+
+    core = Answered(sandbox, tmp_path, delete_b)
+    books = anyio.run(lambda: work(tmp_path / "j", core, plan=SWAP))
+    assert books[State.FAILED] == 1
+    assert on(sandbox) == "A"
+
+
+def test_if_the_second_has_drifted_the_first_is_not_touched(tmp_path: Path) -> None:
+    core = calm(one_on(), tmp_path)
+    guarded = for_t0({"hook": "B", "set": {"enabled": True}, "expect": {"name": "b"}})
+    anyio.run(lambda: work(tmp_path / "j", core, plan=guarded, apply=False))
+    core.sandbox.change("t0", "B", name="theirs")
+    books = anyio.run(lambda: work(tmp_path / "j", core))
+    assert books[State.SKIPPED] == 1
+    assert cause(tmp_path / "j") == "drifted: name was b, is theirs"
+    assert core.sandbox.writes() == []
+
+
+def test_all_that_are_on_go_off_where_a_service_let_several_be_on(tmp_path: Path) -> None:
+    core = calm(one_on(), tmp_path)
+    core.sandbox.change("t0", "C", enabled=True)
+    books = anyio.run(lambda: work(tmp_path / "j", core, plan=SWAP))
     assert books[State.APPLIED] == 1
     assert on(core.sandbox) == "B"
 
