@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+import orjson
 import pytest
 
 from bulkhooks import Limits, Tenant, hooks
@@ -244,6 +245,30 @@ async def test_a_message_that_repeats_the_token_is_shown_without_it() -> None:
         assert told.value.cause == "400 bad token *** <script>"
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "kept"),
+    [
+        ("K: abc, L: abcdef", "invalid_body", "400 invalid_body"),
+        (r'in {"K": "a\"b\nc"}', "", "400"),
+        ("abcd", "abcdef is no secret", "400"),
+    ],
+    ids=["one in another", "as JSON", "in the code"],
+)
+async def test_nothing_is_kept_of_what_a_server_says_to_secrets(
+    said: str, code: str, kept: str
+) -> None:
+    call = hooks.create_secrets("A", {"K": "abc", "L": "abcdef"})
+    body = orjson.dumps({"message": said, "errorCode": code})
+    async with raw_server(lambda line: http(400, body)) as (url, _), client_of(url) as client:
+        with pytest.raises(ItemError) as told:
+            await client.write(call, no_mark)
+        assert told.value.cause == kept
+
+
+def test_a_call_does_not_show_its_body_which_may_be_a_secret() -> None:
+    assert "abc" not in repr(hooks.update_secrets("A", {"K": "abc"}))
+
+
 async def test_a_429_is_no_try_and_the_write_goes_out_again() -> None:
     answers = iter([429, 429, 200])
 
@@ -307,6 +332,16 @@ async def test_one_token_is_fetched_however_many_ask_and_renewed_once_when_refus
             client._held.token = "worn out"
             await client.read(hooks.list_hooks(0))
             assert asked["/oauth/token"] == 2
+
+
+async def test_a_client_that_a_stop_does_not_end_has_the_same_token() -> None:
+    async with raw_server(lambda line: http(200, b'{"access_token": "t"}')) as (url, asked):
+        credential = ClientSecret(client_id=Given("id"), client_secret=Given("secret"))
+        tenant = Tenant(name="t0", base_url=url, credential=credential)
+        async with client_of("", tenant=tenant) as client:
+            await client.until(Stop()).read(GET)
+            await client.read(GET)
+        assert asked == {"POST": 1, "GET": 2}
 
 
 @pytest.mark.parametrize("answer", [http(401, b'{"error": "access_denied"}'), http(200, b"OK")])

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bulkhooks import (
+    BadInput,
+    Guards,
+    Job,
+    Narrowing,
+    Refused,
+    Tenant,
+    apply_journal,
+    load_tenants,
+    plan_job,
+    run_job,
+    undo_journal,
+)
+from bulkhooks.journal import Journal
+from bulkhooks.plan import differences, stage
+from engine import TENANTS, for_t0
 from world import Make, World
 
 PRE = "pre-user-registration"
@@ -25,6 +45,13 @@ def world(make: Make) -> World:
     world.tenants["t2"]["protected"] = True
     world.write_tenants()
     return world
+
+
+@pytest.fixture
+def known(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tenant]:
+    """The tenants of the world, for calls that need no process."""
+    monkeypatch.setenv("TOKEN", "sandbox")
+    return load_tenants(world.folder / "tenants.json")
 
 
 def plan(world: World, *words: str, status: int = 0) -> Any:
@@ -157,7 +184,104 @@ def test_a_word_that_narrows_to_nothing_known_is_refused(world: World, which: st
     assert which.rpartition(":")[2] in plan(world, "--only", which, status=2).stderr
 
 
+DELETE = {"tenant": "t0", "hook": "B", "delete": True}
+
+
+def unreachable(world: World, *names: str) -> None:
+    """From now on these tenants, and no others, refuse every token."""
+    world.sandbox._refuse = frozenset(names)
+
+
+async def test_what_is_planned_later_must_keep_within_the_guards_at_every_apply(
+    world: World, known: dict[str, Tenant]
+) -> None:
+    path = world.folder / "j"
+    unreachable(world, "t0")
+    await plan_job(Job.of("job", [DELETE]), known, path)
+    unreachable(world)
+    for failed in (True, False):
+        with pytest.raises(Refused, match="--max-deletes is 0"):
+            await apply_journal(path, known, failed=failed)
+    assert world.sandbox.writes() == []
+
+
+async def test_edits_that_are_planned_later_must_not_contradict_either(
+    world: World, known: dict[str, Tenant]
+) -> None:
+    path = world.folder / "j"
+    names = [{"tenant": "t0", "hook": "B", "set": {"name": name}} for name in ("one", "two")]
+    unreachable(world, "t0")
+    await plan_job(Job.of("job", names), known, path)
+    unreachable(world)
+    with pytest.raises(BadInput, match="contradict each other on name of hook B; tenants: t0"):
+        await apply_journal(path, known, failed=True)
+    assert world.sandbox.writes() == []
+
+
+async def test_a_run_that_goes_on_keeps_within_its_own_guards_too(
+    world: World, known: dict[str, Tenant]
+) -> None:
+    job, path = Job.of("job", [DELETE]), world.folder / "j"
+    await plan_job(job, known, path, guards=Guards(max_deletes=1))
+    with pytest.raises(Refused, match="--max-deletes is 0"):
+        await run_job(job, known, path, guards=Guards())
+    assert world.sandbox.writes() == []
+    await run_job(job, known, path, guards=Guards(max_deletes=1))
+    assert len(world.sandbox.writes()) == 1
+
+
+async def test_a_rehearsal_may_reach_a_protected_tenant(
+    world: World, known: dict[str, Tenant]
+) -> None:
+    job = Job.of("job", [OFF | {"tenants": "*"}])
+    summary = await run_job(job, known, world.folder / "j", sandbox=True)
+    assert summary.books.applied == 3
+
+
+async def test_a_selector_may_match_nothing_in_the_part_of_a_job_that_is_meant(
+    world: World, known: dict[str, Tenant]
+) -> None:
+    world.sandbox.add_hook("t1", name="there", triggerId=PRE)
+    named = {"tenants": ["t0", "t1"], "hooks": {"name": "there"}, "set": {"name": "renamed"}}
+    for narrowing, planned in ((Narrowing(only=("t0",)), 1), (None, 2)):
+        job = Job.of("job", [named, OFF | {"tenants": ["t0"]}])
+        summary = await plan_job(job, known, world.folder / "j", narrowing=narrowing)
+        assert summary.books.planned == planned
+
+
+@contextmanager
+def staged(path: Path, *only: str) -> Iterator[Journal]:
+    """A journal of one and the same job, narrowed."""
+    with Journal.create(path) as journal:
+        job = for_t0({"hook": "B", "set": {"name": "x"}})
+        narrowing, now = Narrowing(only=only), datetime.now(UTC)
+        stage(journal, job, TENANTS, sandbox=False, now=now, narrowing=narrowing)
+        yield journal
+
+
+def test_what_narrows_a_job_makes_it_another_but_not_its_order(tmp_path: Path) -> None:
+    with (
+        staged(tmp_path / "one", "t0", "t1") as one,
+        staged(tmp_path / "same", "t1", "t0") as same,
+        staged(tmp_path / "other", "t0") as other,
+    ):
+        assert one.meta("digest") == same.meta("digest") != other.meta("digest")
+        assert differences(one, other) == ["--only or --skip narrow it in another way"]
+
+
 # ---- the way back
+
+
+async def test_an_undo_that_its_guards_refuse_leaves_the_journal_to_be_applied(
+    world: World, known: dict[str, Tenant]
+) -> None:
+    path, undo = world.folder / "j", world.folder / "undo"
+    create = {"tenant": "t0", "create": {"name": "new", "triggerId": PRE, "script": "s"}}
+    await run_job(Job.of("job", [create]), known, path)
+    with pytest.raises(Refused, match="--max-deletes is 0"):
+        await undo_journal(path, known, undo)
+    assert not undo.exists()
+    await apply_journal(path, known)
 
 
 def test_undo_puts_everything_back_and_the_journal_is_not_applied_any_more(world: World) -> None:

@@ -6,9 +6,11 @@ import os
 import sqlite3
 import stat
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import pytest
@@ -161,6 +163,71 @@ def test_failed_items_are_reopened_only_when_asked(journal: Journal) -> None:
     write(journal, *journal.reopen(1, failed=True, replan=False))
     assert journal.books()[1][State.PENDING] == 2
     assert journal.pending(1, (-1, 0), 1)[0].steps[0].state == "pending"
+
+
+def test_what_failed_without_a_step_is_planned_again_and_not_merely_reopened(
+    journal: Journal,
+) -> None:
+    place, _ = places(journal, 1)[0]
+    told = Outcome(state=State.FAILED, cause="another hook has that name")
+    failed = Item(edit=place.edit, target="h", label="name", outcome=told)
+    write(journal, *journal.resolve(1, place, [failed]))
+    write(journal, *journal.reopen(1, failed=True, replan=False))
+    assert journal.pending(1, (-1, 0), 10) == []
+    assert "h" in [found.target for found, _ in places(journal, 1)]
+
+
+def effort(db: sqlite3.Connection, do: Callable[[], object]) -> int:
+    """How many tens of SQLite's instructions something takes."""
+    taken = 0
+
+    def count() -> None:
+        nonlocal taken
+        taken += 1
+
+    db.set_progress_handler(count, 10)
+    do()
+    db.set_progress_handler(None, 0)
+    return taken
+
+
+def plan(journal: Journal, tenant: int, page: int, **which: bool) -> None:
+    """Put a pending item in every place of a tenant that is to be resolved, page by page."""
+    for found in journal.placeholders(tenant, Unresolved(journal.last_item, **which), page):
+        new = [item(place.edit, f"h{place.edit}") for place, _ in found]
+        made = zip(found, new, strict=True)
+        write(journal, *chain(*(journal.resolve(tenant, at, [one]) for (at, _), one in made)))
+
+
+@contextmanager
+def planned(path: Path, tenants: str, edits: int) -> Iterator[Journal]:
+    """A journal in which every edit has a pending item on every tenant."""
+    with Journal.create(path) as journal:
+        wanted = (staged(f"e{n}", *tenants) for n in range(edits))
+        journal.stage(wanted, dict.fromkeys(tenants, "u"))
+        for tenant, _ in enumerate(tenants, 1):
+            plan(journal, tenant, edits)
+        yield journal
+
+
+def test_planning_a_tenant_again_costs_in_proportion_to_its_items(tmp_path: Path) -> None:
+    def taken(edits: int) -> int:
+        with planned(tmp_path / str(edits), "t", edits) as journal:
+            return effort(journal._reader, lambda: plan(journal, 1, 10, replan=True))
+
+    assert taken(400) < 2 * 8 * taken(50)
+
+
+def test_trying_a_tenant_again_costs_the_same_beside_any_number_of_others(tmp_path: Path) -> None:
+    def taken(tenants: str) -> int:
+        with planned(tmp_path / str(len(tenants)), tenants, 1) as journal:
+            for found in journal.items([State.PENDING], 10**9):  # as what was read back otherwise
+                ended = journal.step_ended(found, 0, applied=True, at=1.0, after={})
+                write(journal, *ended, journal.ended(found, Outcome(state=State.FAILED)))
+            again = journal.reopen(1, failed=True, replan=False)
+            return effort(journal._writer, lambda: write(journal, *again))
+
+    assert taken(ascii_letters) < 1.5 * taken("a")
 
 
 async def test_what_is_committed_is_there_for_another_process(journal: Journal) -> None:

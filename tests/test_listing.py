@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from bulkhooks.errors import ItemError
-from bulkhooks.hooks import ABSENT, Edit, HookMatch, Undo, request
+from bulkhooks.hooks import ABSENT, Edit, HookMatch, Narrowed, Undo, request, rivals
 from bulkhooks.items import UNCHANGED, Call, Item, State, Step
 from bulkhooks.listing import Listing, undone
 
@@ -145,6 +145,36 @@ def test_a_hook_is_read_alone_only_where_the_list_does_not_show_what_matters() -
     assert read_for(read, edit(match={"id": "B"}, delete=True)) == ["/hooks/B/secrets"]
 
 
+@pytest.mark.parametrize("untold", ["triggerId", "enabled"])
+def test_before_one_is_enabled_all_are_read_of_which_the_list_does_not_tell_enough(
+    untold: str,
+) -> None:
+    hooks = [hook("A", "a", enabled=True), hook("B", "b"), hook("X", "x", POST, enabled=True)]
+    for fields in hooks:
+        del fields[untold]
+    on = edit(match={"id": "B"}, set={"enabled": True})
+    assert sorted(read_for(listing(*hooks), on)) == ["/hooks/A", "/hooks/B", "/hooks/X"]
+
+
+def test_scripts_that_were_read_are_not_kept_for_longer_than_a_page_of_edits() -> None:
+    read, wanted = listing(hook("A")), edit(match={"id": "A"}, set={"script": "t"})
+    read_for(read, wanted)
+    read.let_go()
+    assert "script" not in read.hooks["A"]
+    assert read_for(read, wanted) == ["/hooks/A"]
+
+
+def test_an_edit_that_fails_on_one_hook_leaves_no_trace_of_the_others() -> None:
+    full: dict[str, Any] = {f"secrets.S{number}": True for number in range(20)}
+    read = listing(hook("A", "a", enabled=True), hook("B", "b", **full))
+    both = edit(set={"enabled": False}, set_secrets={"K": "env:K"})
+    read_for(read, both)
+    with pytest.raises(ItemError, match="more than 20 secrets"):
+        read.resolve(1, both)
+    (item,) = read.resolve(2, edit(match={"id": "A"}, set={"enabled": False}))
+    assert [step.want for step in item.steps] == [{"enabled": False}]
+
+
 # ---- one enabled hook a trigger
 
 
@@ -175,6 +205,30 @@ def test_that_the_one_is_on_already_is_no_excuse() -> None:
     assert len(read.contradictions) == 1
 
 
+def test_what_a_job_creates_is_the_one_that_is_on_even_if_it_is_there_already() -> None:
+    read = listing(hook("A", "new", enabled=True, script="s"), hook("B", "b"))
+    create = edit(one=True, create=NEW | {"enabled": True})
+    items(read, create, edit(match={"id": "B"}, set={"enabled": True}))
+    (what,) = read.contradictions
+    assert what.what == f"which hook of {PRE} is enabled; only one may be"
+
+
+def test_a_hook_whose_trigger_nobody_tells_is_no_rival() -> None:
+    assert rivals("B", {"A": {"enabled": True}, "B": {"enabled": False}}) == []
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_what_skip_leaves_out_is_not_switched_off_for_another(create: bool) -> None:
+    wanted: Any = {"match": {"id": "B"}, "set": {"enabled": True}}
+    if create:
+        wanted = {"one": True, "create": NEW | {"enabled": True}}
+    read = listing(hook("A", "a", enabled=True), hook("B", "b"))
+    (item,) = items(read, edit(narrowed=Narrowed(skip_hooks=("a",)), **wanted))
+    assert item.outcome.state is State.SKIPPED
+    assert item.outcome.cause == "a of its trigger is enabled, and --skip leaves that as it is"
+    assert item.steps == ()
+
+
 # ---- what contradicts
 
 
@@ -201,6 +255,15 @@ def test_one_field_wanted_in_two_ways_is_told_with_both_edits(
     (told,) = read.contradictions
     assert (told.first, told.second, told.what) == (1, 2, what)
     assert sorted(item.outcome.state for item in found)[0] is State.FAILED
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_that_one_edit_gives_and_another_creates_is_told_with_both(order: int) -> None:
+    read = listing(hook("A"))
+    both = [edit(match={"id": "A"}, set={"name": "new"}), edit(one=True, create=NEW)]
+    items(read, *both[::order])
+    (told,) = read.contradictions
+    assert (told.first, told.second, told.what) == (1, 2, "which hook is new")
 
 
 def test_the_same_wanted_twice_is_no_contradiction() -> None:
@@ -369,6 +432,15 @@ def test_a_created_hook_is_deleted_and_a_deleted_one_created_again() -> None:
         ("create", "new:new"),
         ("update", "new:new"),
     ]
+
+
+def test_no_key_has_a_space_which_is_what_parts_them_in_the_journal() -> None:
+    new, renamed = edit(one=True, create=NEW | {"name": "n B"}), edit(set={"name": "m B"})
+    found = items(listing(hook("A")), new, renamed)
+    (turned,) = listing(hook("M", "n B", script="s")).resolve(1, back(found[0]))
+    for item in (*found, turned):
+        assert item.steps
+        assert not any(" " in key for key in item.keys)
 
 
 def test_what_cannot_be_brought_back_is_told() -> None:
