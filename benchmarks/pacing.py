@@ -95,7 +95,7 @@ async def apply(folder: Path, urls: dict[str, str], writes: dict[str, int], limi
         stage(journal, Job.of("pacing", edits), tenants, sandbox=False, now=datetime.now(UTC))
         async with Lanes.opened(journal, journal.tenants(), tenants, limits) as lanes:
             await lanes.survey()
-            await lanes.apply()
+            await lanes.apply(read_first=False)
 
 
 def figures_of(row: Row, log: list[dict[str, Any]]) -> dict[str, Any]:

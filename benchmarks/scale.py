@@ -31,7 +31,7 @@ from bulkhooks.items import APPLIED
 from bulkhooks.journal import Journal
 
 #: Edits of the long job, and of the one that it is compared with; tenants of both, hooks of each.
-EDITS, FEWER, TENANTS, HOOKS = 1_000_000, 100_000, 1_000, 25
+EDITS, FEWER, TENANTS, HOOKS = 1_000_000, 100_000, 1_000, 1_000
 #: Items of each tenant that are left pending for `apply`.
 LEFT = 1
 #: Lanes at once, writes on each, their buckets' size and requests a second, an answer's seconds.
@@ -107,7 +107,7 @@ def write_tenants(folder: Path, url: str, names: Iterable[str], **limits: float)
 
 
 def write_job(path: Path, ids: dict[str, list[str]], edits: int) -> None:
-    """A job of that many edits, all different: tenant after tenant, hook after hook, again."""
+    """A job of that many edits, each of another hook, tenant after tenant."""
     with path.open("w") as file:
         for number, (name, hook) in zip(range(edits), _in_turn(ids), strict=False):
             dependencies = {"axios": f"1.0.{number}"}
@@ -116,10 +116,8 @@ def write_job(path: Path, ids: dict[str, list[str]], edits: int) -> None:
 
 
 def _in_turn(ids: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
-    while True:
-        for number in range(len(next(iter(ids.values())))):
-            for name, hooks in ids.items():
-                yield name, hooks[number]
+    for hooks in zip(*ids.values(), strict=True):
+        yield from zip(ids, hooks, strict=True)
 
 
 async def apply_in_pretence(path: Path) -> None:

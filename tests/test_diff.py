@@ -426,7 +426,7 @@ def test_requests_are_counted_with_the_reads_that_writes_take(make: Make) -> Non
     expected = document(journal)["expected"]
     requests = {name: one["requests"] for name, one in expected["tenants"].items()}
     assert requests == {"t0": 1 + 2 + 2, "t1": 2, "t2": 4, "t3": 4}
-    assert expected["requests"] == 13
+    assert expected["requests"] == 15
 
 
 def test_the_slowest_tenants_are_told_and_the_others_summed(make: Make) -> None:
