@@ -217,7 +217,7 @@ def lane_ratios(log: list[dict[str, Any]]) -> list[float]:
     lanes: dict[str, list[float]] = {}
     for request in log:
         lanes.setdefault(request["tenant"], []).append(request["at"])
-    least = (WRITES - BURST) / RATE
+    least = (1 + WRITES - BURST) / RATE  # a list goes before them
     return [(max(times) - min(times) + LATENCY - 1) / least for times in lanes.values()]
 
 

@@ -21,7 +21,7 @@ import msgspec
 from . import hooks
 from .auth0 import TRIES, ManagementClient, Network, Sender, loop_time, with_values
 from .errors import Gone, ItemError, Stopped, TenantError, Unsure
-from .gates import Stop
+from .gates import Gate, Stop
 from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
 from .journal import Journal, Placeholder, TenantRow, Unresolved
 from .listing import Contradiction, Listing
@@ -37,6 +37,8 @@ FRESH: Final = 60.0
 _CONCURRENCY: Final = 8
 #: Items and edits that a lane holds at once; the journal is the queue.
 _PAGE: Final = 64
+#: Lanes that plan at once: each holds all hooks of its tenant meanwhile.
+_SURVEYS: Final = 256
 #: Items that wait for others of their hook or trigger before a lane stops looking for more.
 _BLOCKED: Final = 1024
 
@@ -149,6 +151,7 @@ class Lanes:
         self._journal, self._lanes, self._wall = journal, lanes, wall
         self._scope = anyio.CancelScope()
         self._stop = Stop()
+        self._surveys = Gate(_SURVEYS)
         #: What `survey` found that edits want differently, by tenant.
         self.contradictions: dict[Contradiction, list[str]] = {}
         self.met: set[str] = set()  #: names and globs of hooks that narrow the job, and are met
@@ -227,6 +230,10 @@ class Lanes:
             raise Stopped("stopped while planning; nothing was sent, the same command plans again")
 
     async def _survey(self, lane: Lane, which: Unresolved) -> None:
+        try:
+            await self._surveys.enter(lane.stop)
+        except Stopped:
+            return
         lane.doing = "reading"
         try:
             began = self._wall()
@@ -243,6 +250,7 @@ class Lanes:
             self._journal.post(*self._journal.unresolved(lane.row.id, error.cause, error.hint))
         finally:
             lane.doing = ""
+            self._surveys.leave()
 
     async def _resolve(self, lane: Lane, listing: Listing, which: Unresolved) -> None:
         late: list[_Placed] = []
