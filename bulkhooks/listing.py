@@ -216,6 +216,7 @@ class Listing:
         label = str(now.get("name", hook))
         if outcome := _guard(edit, now):
             return Item(edit=row, target=hook, label=label, outcome=outcome)
+        noted = len(self._trail)
         if clash := self._claim(row, hook, wanted, label):
             return Item(edit=row, target=hook, label=label, outcome=clash)
         want = {key: value for key, value in edit.set.items() if now.get(key) != value}
@@ -233,6 +234,7 @@ class Listing:
             return Item(edit=row, target=hook, label=label, outcome=UNCHANGED)
         steps[0] = _guarded(steps[0], edit.expect)
         if outcome := self._spared(edit.narrowed, rivals):
+            self._forget(noted)
             return Item(edit=row, target=hook, label=label, outcome=outcome)
         steps = self._switched(row, steps, rivals, keys)
         return Item(edit=row, target=hook, label=label, keys=tuple(keys), steps=tuple(steps))
@@ -437,12 +439,14 @@ class Listing:
         else:
             noted[key] = value
 
-    def _forget(self) -> None:
-        """Note nothing of the edit at hand after all."""
-        trail, self._trail = self._trail, []
-        for noted, key, value in reversed(trail):
-            self._put(noted, key, value)
-        self._trail = []
+    def _forget(self, kept: int = 0) -> None:
+        """Note nothing of the edit at hand after all, but for its first `kept` notes."""
+        trail, self._trail = self._trail, self._trail[:kept]
+        for noted, key, value in reversed(trail[kept:]):
+            if value is None:
+                noted.pop(key, None)
+            else:
+                noted[key] = value
 
     def _claim(self, row: int, thing: str, want: Fields, label: str) -> Outcome | None:
         """Note what an edit wants; what is to be said of it if another edit contradicts it."""

@@ -229,6 +229,18 @@ def test_what_skip_leaves_out_is_not_switched_off_for_another(create: bool) -> N
     assert item.steps == ()
 
 
+def test_what_an_edit_that_is_skipped_wanted_besides_is_not_noted() -> None:
+    read = listing(hook("A", "a", enabled=True), hook("B", "b"), hook("C", "c"))
+    skip = Narrowed(skip_hooks=("a",))
+    swap = edit(match={"id": "B"}, set={"enabled": True, "name": "x"}, narrowed=skip)
+    skipped, renamed = items(
+        read, swap, edit(match={"id": "C"}, set={"name": "x", "enabled": True})
+    )
+    assert skipped.outcome.state is State.SKIPPED
+    assert renamed.steps
+    assert not read.contradictions
+
+
 # ---- what contradicts
 
 
