@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -348,7 +348,7 @@ def test_a_secrets_value_is_fetched_when_it_is_sent_and_kept_nowhere(world: Worl
     assert world.sandbox.secrets_of("t1", "A") == {"K": "marker-5b1d"}
     kept = b"".join(path.read_bytes() for path in world.folder.iterdir() if path.is_file())
     assert b"marker-5b1d" not in kept + (ran.stdout + ran.stderr).encode()
-    with sqlite3.connect(world.folder / "j") as journal:
+    with closing(sqlite3.connect(world.folder / "j")) as journal:
         assert "env:HIDDEN" in "".join(row[0] for row in journal.execute("SELECT want FROM steps"))
 
 
