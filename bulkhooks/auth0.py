@@ -32,6 +32,8 @@ from .tenants import ClientSecret, Given, StaticToken, Tenant
 
 #: A code that a server gives an error: one plain word.
 _CODE: Final = re.compile(r"[a-z_]{1,40}\Z")
+#: Requests in flight on one tenant, unless it says otherwise.
+CONCURRENCY: Final = 8
 #: Requests in flight over all tenants, token requests aside. A thousand buckets at 2 a second need
 #: 300 where an answer takes 0.15 s, and more for as long as their first tokens last.
 IN_FLIGHT: Final = 1024

@@ -19,14 +19,13 @@ import yaml
 
 from .edits import MAX_SCRIPT, EditCheck
 from .errors import BadInput, Complaint, Refused
+from .hooks import MAX_SECRETS
 from .items import Fields
-from .references import MASKS
+from .references import MASK, MASKS
 from .source import Document, Findings, document_in, dotted, read_document, read_file, read_text
 from .source import shown as quoted
 from .tenants import Tenant
 
-#: What stands for a secret's value in exported files.
-MASK: Final = "_VALUE_NOT_SHOWN_"
 #: Bytes in a file of a tree, and in a file of mappings, at most.
 _MAX_FILE: Final = 20_000_000
 #: The setting of the Deploy CLI's configuration that holds the mappings.
@@ -370,10 +369,10 @@ class _Reader:
             if key != "script":
                 self._find_markers(here, key, value)
         edit: Fields = {"tenant": self._tenant, "create": fields}
-        if secrets and len(secrets) + len(masked) + len(literal) <= 20:
+        if secrets and len(secrets) + len(masked) + len(literal) <= MAX_SECRETS:
             edit["set_secrets"] = secrets
         elif secrets:
-            here.add("secrets", "are more than the 20 that a hook may have")
+            here.add("secrets", f"are more than the {MAX_SECRETS} that a hook may have")
         if not here.count:
             self._checked(here, edit)
         self._found.take(*here.complaints)

@@ -18,7 +18,7 @@ import msgspec
 import orjson
 
 from . import tally
-from .hooks import SECRET
+from .hooks import SECRET, told
 from .items import Fields, Item, State, Step
 from .journal import Journal
 from .plan import Effort, expected, together
@@ -267,12 +267,7 @@ def _lines_of(text: str) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        inner = ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
-        return clean(f"{{{inner}}}")
-    return "none" if value is None else clean(str(value))
+    return "none" if value is None else clean(told("", value))
 
 
 def _called(item: Item) -> dict[str, str]:

@@ -94,16 +94,22 @@ class Narrowing:
         )
 
 
+def narrowed_by(journal: Journal) -> Narrowing:
+    """What part of its job a journal was planned for."""
+    return Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
+
+
 def check_protected(journal: Journal, tenants: Mapping[str, Tenant]) -> None:
     """Raises Refused when tenants of a journal are protected by now, and were not spelled out when
     it was planned."""
-    narrowing = Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
-    narrowing.spare(tenants[row.name] for row in journal.tenants() if row.name in tenants)
+    narrowed_by(journal).spare(
+        tenants[row.name] for row in journal.tenants() if row.name in tenants
+    )
 
 
 def check_narrowing(journal: Journal, met: Collection[str]) -> None:
     """Raises Refused when `--only` or `--skip` named hooks that no tenant has."""
-    narrowing = Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
+    narrowing = narrowed_by(journal)
     named = _of_kind("hook", (*narrowing.only, *narrowing.skip))
     missed = [f"hook:{name}" for name in named if name not in met]
     if missed:
@@ -148,5 +154,6 @@ def _is(tenant: Tenant, wanted: str) -> bool:
 
 
 def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more

@@ -6,7 +6,7 @@ All that is known of hooks is here; lanes, limiter and journal know items, steps
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from hashlib import blake2b
 from itertools import count
 from typing import Any, Final, Literal, TypeAlias
@@ -33,6 +33,10 @@ ABSENT: Final[Fields] = {"id": None}
 #: A secret among the fields of a step is this and its name: in `before` whether it is there, in
 #: `want` the reference to its value, or False.
 SECRET: Final = "secrets."
+#: Secrets of a hook, at most (https://auth0.com/docs/customize/hooks/hook-secrets).
+MAX_SECRETS: Final = 20
+#: Kinds of steps whose answer shows nothing of what they did: it must be read back.
+SILENT: Final = ("delete", "create_secrets", "update_secrets", "remove_secrets")
 #: Hooks a page of a list, the most that the API gives.
 PAGE: Final = 100
 
@@ -293,20 +297,22 @@ def rivals(hook: str, live: Mapping[str, Fields | None]) -> list[str]:
     ]
 
 
+def rivalled(hook: str, live: Mapping[str, Fields | None], besides: Collection[str] = ()) -> str:
+    """Which hooks keep `hook` from being enabled, as a sentence; "" if none but those `besides`."""
+    others = [other for other in rivals(hook, live) if other not in besides]
+    names = ", ".join(str((live[other] or {}).get("name", other)) for other in others)
+    return f"{names} of its trigger is enabled" if names else ""
+
+
 def seen_in(step: Step, answer: object) -> Fields:
     """The fields that the answer to a step's write shows; none if it shows no hook."""
-    if step.kind not in ("create", "update"):
+    if step.kind in SILENT:
         return {}
     try:
         _, fields = hook_in(answer)
     except ItemError:
         return {}
     return {"dependencies": {}} | fields
-
-
-def silent(step: Step) -> bool:
-    """Whether the answer to a step's write shows nothing of what it did: it must be read back."""
-    return step.kind not in ("create", "update")
 
 
 def shows(step: Step, seen: Fields) -> bool:

@@ -19,7 +19,7 @@ import anyio
 import msgspec
 
 from . import hooks
-from .auth0 import TRIES, ManagementClient, Network, Sender, loop_time, with_values
+from .auth0 import CONCURRENCY, TRIES, ManagementClient, Network, Sender, loop_time, with_values
 from .errors import Gone, ItemError, Stopped, TenantError, Unsure
 from .gates import Gate, Stop
 from .items import APPLIED, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
@@ -33,8 +33,6 @@ from .tenants import Tenant
 SETTLE: Final = 10.0
 #: Seconds for which what was read of a tenant is trusted without reading again.
 FRESH: Final = 60.0
-#: Requests in flight on one tenant, unless it says otherwise.
-_CONCURRENCY: Final = 8
 #: Items and edits that a lane holds at once; the journal is the queue.
 _PAGE: Final = 64
 #: Lanes that plan at once: each holds all hooks of its tenant meanwhile.
@@ -84,7 +82,7 @@ class Lane:
         self.row, self.tenant, self.settle, self.value_of = row, tenant, settle, value_of
         self.stop = Stop()
         self.limiter = Limiter(limits)
-        self.concurrency = limits.concurrency or _CONCURRENCY
+        self.concurrency = limits.concurrency or CONCURRENCY
         self.client = ManagementClient(tenant, self.limiter, network, self.stop, self.concurrency)
         self.read_at = row.read_at  #: Unix seconds
         self.trouble: TenantError | None = None
@@ -116,7 +114,7 @@ class Lane:
         )
 
     def give_up(self, trouble: TenantError) -> None:
-        """End the lane: what is in flight goes on, nothing else is sent."""
+        """End the lane: what is in flight goes on, and what is half done ends or goes back."""
         self.trouble = self.trouble or trouble
         self.stop.ask()
 
@@ -421,12 +419,11 @@ class _Course:
                     seen = await hooks.look(step, step.target, lane.client.read)
                 except ItemError as error:
                     return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-            others = set(hooks.rivals(step.target, live)) - first.keys()
             how = ""
             if hooks.judge(step, seen, sent=False) is Seen.OTHER:
                 how = hooks.drift(step, seen)
-            elif others and step.want.get("enabled") is True:
-                how = f"{(live[min(others)] or {}).get('name')} of its trigger is enabled"
+            elif step.want.get("enabled") is True:
+                how = hooks.rivalled(step.target, live, first)
             if how:
                 return Outcome(state=State.SKIPPED, cause=f"drifted: {how}", hint=_REPLAN)
         return None
@@ -580,8 +577,8 @@ class _Attempt:
         if verdict is Seen.WANTED:
             self._applied(seen)
             return APPLIED if sent else UNCHANGED
-        if verdict is Seen.BEFORE and (rival := await self._rival()):
-            return self._skipped(f"drifted: {rival} of its trigger is enabled", {})
+        if verdict is Seen.BEFORE and (rivalled := await self._rivalled()):
+            return self._skipped(f"drifted: {rivalled}", {})
         if verdict is Seen.BEFORE:
             if sent and hooks.blind(self._step):
                 self._earlier, self._seen = self._sent_at, seen
@@ -599,15 +596,14 @@ class _Attempt:
         self._step_ended(seen, applied=False)
         return Outcome(state=State.SKIPPED, cause=cause, hint=_REPLAN)
 
-    async def _rival(self) -> str:
-        """The name of a hook that must not be enabled when this step enables its own, and is."""
+    async def _rivalled(self) -> str:
+        """What must not be enabled when this step enables its hook, and is; "" if nothing."""
         if self._step.want.get("enabled") is not True:
             return ""
         live = self._lane.live
         if self._step.back:  # something else may be on now; a service may switch that off silently
             live = dict(await hooks.list_all(self._client.read))
-        found = hooks.rivals(self._hook, live)
-        return str((live[found[0]] or {}).get("name", found[0])) if found else ""
+        return hooks.rivalled(self._hook, live)
 
     def _unseen(self, error: ItemError | TenantError) -> Outcome:
         """What it means that a look failed: a step that was sent stays in doubt."""
@@ -663,7 +659,7 @@ class _Attempt:
             self._lane.live[self._hook] = None
             raise
         seen = hooks.seen_in(self._step, answer)
-        if hooks.silent(self._step):
+        if self._step.kind in hooks.SILENT:
             seen = await self._read_after()
         if not hooks.shows(self._step, seen):
             self._lane.live[self._hook] = None

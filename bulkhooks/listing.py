@@ -16,6 +16,7 @@ import msgspec
 from .errors import ItemError
 from .hooks import (
     ABSENT,
+    MAX_SECRETS,
     SECRET,
     Edit,
     HookMatch,
@@ -27,14 +28,17 @@ from .hooks import (
     get_secrets,
     hook_in,
     judge,
+    rivalled,
     rivals,
     secrets_in,
     told,
 )
 from .items import PENDING, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
 
-#: Secrets of a hook, at most (https://auth0.com/docs/customize/hooks/hook-secrets).
-MAX_SECRETS: Final = 20
+#: What a hook is created with; enabling it is a step of its own.
+_CREATED: Final = ("name", "triggerId", "script", "dependencies")
+_ON: Final[Fields] = {"enabled": True}
+_OFF: Final[Fields] = {"enabled": False}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -223,7 +227,7 @@ class Listing:
         keys = [hook, *self._moved(hook, now.get("name"), want.get("name"))]
         if "enabled" in want:
             keys.append(f"enabled:{now.get('triggerId')}")
-        rivals = self._rivals(hook) if want.get("enabled") is True else []
+        others = rivals(hook, self._after()) if want.get("enabled") is True else []
         steps = [*_secret_steps(hook, edit, now)]
         if want:
             update = Step(
@@ -233,10 +237,10 @@ class Listing:
         if not steps:
             return Item(edit=row, target=hook, label=label, outcome=UNCHANGED)
         steps[0] = _guarded(steps[0], edit.expect)
-        if outcome := self._spared(edit.narrowed, rivals):
+        if outcome := self._spared(edit.narrowed, others):
             self._forget(noted)
             return Item(edit=row, target=hook, label=label, outcome=outcome)
-        steps = self._switched(row, steps, rivals, keys)
+        steps = self._switched(row, steps, others, keys)
         return Item(edit=row, target=hook, label=label, keys=tuple(keys), steps=tuple(steps))
 
     def _delete(self, row: int, edit: Edit, hook: str) -> Item:
@@ -278,11 +282,11 @@ class Listing:
         # The first hook of a trigger comes out enabled, whatever is asked for.
         before, after = {"enabled": not enabled}, {"enabled": enabled}
         steps.append(Step(kind="update", target=thing, before=before, want=after))
-        rivals = self._rivals(thing) if enabled else []
-        if spared := self._spared(edit.narrowed, rivals):
+        others = rivals(thing, self._after()) if enabled else []
+        if spared := self._spared(edit.narrowed, others):
             self._forget()
             return [Item(edit=row, target=thing, label=name, outcome=spared)]
-        steps = self._switched(row, steps, rivals, keys)
+        steps = self._switched(row, steps, others, keys)
         return [Item(edit=row, target=thing, label=name, keys=tuple(keys), steps=tuple(steps))]
 
     def _there_already(self, row: int, edit: Edit, there: str, name: str) -> Outcome | None:
@@ -299,10 +303,10 @@ class Listing:
         cause, hint = "a hook of that name is there already", "change it by `hook` and `set`"
         return Outcome(state=State.FAILED, cause=cause, hint=hint)
 
-    def _spared(self, narrowed: Narrowed | None, rivals: list[str]) -> Outcome | None:
+    def _spared(self, narrowed: Narrowed | None, others: list[str]) -> Outcome | None:
         """The end of an item that would switch off what the call leaves out by name."""
         skipped = narrowed.skip_hooks if narrowed else ()
-        names = [str(self._now(rival).get("name")) for rival in rivals]
+        names = [str(self._now(other).get("name")) for other in others]
         left_out = [name for name in names if _met(skipped, [name])]
         if not left_out:
             return None
@@ -310,29 +314,28 @@ class Listing:
         return Outcome(state=State.SKIPPED, cause=cause)
 
     def _switched(
-        self, row: int, steps: list[Step], rivals: list[str], keys: list[str]
+        self, row: int, steps: list[Step], others: list[str], keys: list[str]
     ) -> list[Step]:
         """The steps of an item whose last one enables, with those that make room for it, and put
         back what they disabled if the last fails."""
-        if not rivals:
+        if not others:
             return steps
-        on, off = {"enabled": True}, {"enabled": False}
-        keys += rivals
+        keys += others
         # Its name is there to be shown: the id alone tells a person nothing.
-        named = {rival: {"name": self._now(rival).get("name")} for rival in rivals}
-        for rival in rivals:
-            self._put(self._left, rival, self._left.get(rival, {}) | off)
-            self._put(self._by, rival, self._by.get(rival, {}) | {"enabled": row})
+        named = {other: {"name": self._now(other).get("name")} for other in others}
+        for other in others:
+            self._put(self._left, other, self._left.get(other, {}) | _OFF)
+            self._put(self._by, other, self._by.get(other, {}) | {"enabled": row})
         return [
             *steps[:-1],
             *(
-                Step(kind="update", target=rival, before=named[rival] | on, want=off)
-                for rival in rivals
+                Step(kind="update", target=other, before=named[other] | _ON, want=_OFF)
+                for other in others
             ),
             steps[-1],
             *(
-                Step(kind="update", target=rival, before=off, want=on, back=True)
-                for rival in rivals
+                Step(kind="update", target=other, before=_OFF, want=_ON, back=True)
+                for other in others
             ),
         ]
 
@@ -392,7 +395,7 @@ class Listing:
             return "", step if any(other.target == step.target for other in ahead) else None
         if any(other.kind == "create" and other.target == step.target for other in ahead):
             on = step.want.get("enabled") is True
-            return self._rivalled(step.target) if on else "", step
+            return rivalled(step.target, self._after()) if on else "", step
         now = self._now(hook, step.want)
         verdict = judge(step, now, sent=False)
         never_made = now == ABSENT and step.kind == "update" and step.target.startswith("new:")
@@ -400,18 +403,14 @@ class Listing:
             return "", None
         if verdict is not Seen.BEFORE:
             return drift(step, now), None
-        if step.want.get("enabled") is True and (rivalled := self._rivalled(hook)):
-            return rivalled, None
+        if step.want.get("enabled") is True and (others := rivalled(hook, self._after())):
+            return others, None
         before = step.before
         if step.kind == "delete":
             before = _whole(now)
         elif step.kind == "update" and "name" not in before:  # a plan names each of its hooks
             before = {"name": now.get("name")} | before
         return "", msgspec.structs.replace(step, target=hook, before=before)
-
-    def _rivalled(self, hook: str) -> str:
-        names = ", ".join(str(self._now(other).get("name")) for other in self._rivals(hook))
-        return f"{names} of its trigger is enabled" if names else ""
 
     def _hook_of(self, step: Step) -> str:
         """The id of the hook that a step of the way back is for, as far as it is known."""
@@ -500,9 +499,10 @@ class Listing:
             self._put(self._names, str(new), hook)
         return [_name_key(str(name)) for name in (old, new) if name]
 
-    def _rivals(self, hook: str) -> list[str]:
-        things = {**self.hooks, **{thing: {} for thing in self._left if thing[:4] == "new:"}}
-        return rivals(hook, {thing: self._now(thing) for thing in things})
+    def _after(self) -> dict[str, Fields]:
+        """All hooks as the edits so far will leave them, those that they make among them."""
+        made = (thing for thing in self._left if thing.startswith("new:"))
+        return {thing: self._now(thing) for thing in (*self.hooks, *made)}
 
 
 def undone(item: Item) -> Undo | None:
@@ -564,9 +564,8 @@ def _unmade(made: Step, own: list[Step], between: list[Step]) -> list[Step]:
     gone = Step(kind="delete", target=hook, before=before, want=ABSENT)
     if not between:
         return [gone]
-    on, off = {"enabled": True}, {"enabled": False}
-    gone = msgspec.structs.replace(gone, before=before | off)
-    switched = [Step(kind="update", target=hook, before=on, want=off), *between]
+    gone = msgspec.structs.replace(gone, before=before | _OFF)
+    switched = [Step(kind="update", target=hook, before=_ON, want=_OFF), *between]
     return [*switched, *_put_back(switched), gone]
 
 
@@ -575,15 +574,11 @@ def _put_back(steps: Iterable[Step]) -> list[Step]:
     updates = [step for step in steps if step.kind == "update" and "enabled" in step.want]
     if not any(step.want["enabled"] for step in updates):
         return []
-    on, off = {"enabled": True}, {"enabled": False}
     return [
-        Step(kind="update", target=step.target, before=off, want=on, back=True)
+        Step(kind="update", target=step.target, before=_OFF, want=_ON, back=True)
         for step in updates
         if not step.want["enabled"]
     ]
-
-
-_CREATED: Final = ("name", "triggerId", "script", "dependencies")
 
 
 def _values(names: list[str]) -> list[str]:
@@ -635,7 +630,7 @@ def _guarded(step: Step, expect: Fields) -> Step:
 
 def _whole(now: Fields) -> Fields:
     """All of a hook that is kept before it is deleted."""
-    kept = ("name", "triggerId", "script", "dependencies", "enabled")
+    kept = (*_CREATED, "enabled")
     if missing := [key for key in kept if key not in now]:
         raise ItemError(
             f"the tenant does not tell the hook's {', '.join(missing)}",

@@ -20,8 +20,6 @@ from .listing import Contradiction, undone
 from .pacing import Limits, reserved
 from .tenants import Tenant
 
-#: Steps whose answer does not show what they did, and that a read follows.
-_SILENT: Final = ("delete", "create_secrets", "update_secrets", "remove_secrets")
 #: Requests a second that one process makes, about, where no limit holds it back.
 _RATE: Final = 3_000.0
 #: Contradictions that an error shows.
@@ -124,7 +122,7 @@ def limits(journal: Journal) -> Limits:
 
 
 def consistent(journal: Journal, found: Mapping[Contradiction, list[str]]) -> None:
-    """Raises BadInput when edits of a job want different things of one hook."""
+    """Raises BadInput when edits of a job want different things of one tenant."""
     if not found:
         return
     names = journal.edit_names({row for each in found for row in (each.first, each.second)})
@@ -198,7 +196,7 @@ def expected(journal: Journal, tenants: Mapping[str, Tenant]) -> dict[str, Effor
 
     The time is from what each tenant's answers showed of its bucket, where they did.
     """
-    work, job = tally.work(journal, _SILENT), limits(journal)
+    work, job = tally.work(journal, hooks.SILENT), limits(journal)
     efforts = {}
     for row in journal.tenants():
         if row.id in work and row.name in tenants:

@@ -19,7 +19,8 @@ from .source import read_file
 Kind: TypeAlias = Literal["env", "file", "cmd"]
 
 #: What the API shows in place of a secret's value, in either of its spellings.
-MASKS: Final = frozenset({"_VALUE_NOT_SHOWN_", "_VALUE_NOT_SHOWN"})
+MASK: Final = "_VALUE_NOT_SHOWN_"
+MASKS: Final = frozenset({MASK, MASK.removesuffix("_")})
 
 #: Bytes in a file that is referred to, and characters in any value, at most.
 _MAX_TEXT: Final = 100_000

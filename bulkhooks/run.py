@@ -98,9 +98,8 @@ async def apply_journal(
 
     Run again, it goes on where it was. Every tenant is read first: a hook that is not as it was
     planned is skipped, or with `replan` planned again from how it is now, unless something of its
-    item was written already. `settle` is how many
-    seconds after a send a read that shows it undone is believed. Raises Refused (Locked, Differs),
-    JournalError.
+    item was written already. `settle` is how many seconds after a send a read that shows it undone
+    is believed. Raises Refused (Locked, Differs), JournalError.
     """
     with _locked(path), Journal.open(path) as journal:
         if not journal.meta("planned"):

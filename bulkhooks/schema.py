@@ -125,10 +125,13 @@ SecretReference: TypeAlias = Annotated[
         "file:keys/audit.pem",
     ),
 ]
-#: The API takes 20 secrets a hook.
 Secrets: TypeAlias = Annotated[
     dict[SecretName, SecretReference],
-    Meta(min_length=1, max_length=20, description="Secrets to set, whether they are new or not"),
+    Meta(
+        min_length=1,
+        max_length=hooks.MAX_SECRETS,
+        description="Secrets to set, whether they are new or not",
+    ),
 ]
 
 Share: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%$")]

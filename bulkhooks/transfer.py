@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 import anyio.to_thread
-import orjson
 
 from . import deploy, hooks, jobwriter, plan
-from .auth0 import ManagementClient, Network
+from .auth0 import CONCURRENCY, ManagementClient, Network
 from .errors import BadInput, Complaint, Gone, ItemError, Refused, TenantError
 from .gates import Stop
-from .guards import Narrowing
+from .guards import Narrowing, narrowed_by
 from .items import Fields, State
 from .journal import Journal
 from .pacing import Limiter, Limits
@@ -29,8 +28,6 @@ from .tenants import Tenant
 Tenants: TypeAlias = Mapping[str, Tenant]
 _T = TypeVar("_T")
 
-#: Requests in flight on one tenant, unless it says otherwise.
-_CONCURRENCY: Final = 8
 #: Hooks that are read at once on one tenant; the limiter and the bound above pace their requests.
 _AT_ONCE: Final = 32
 #: States of items that a journal's job may be made of.
@@ -184,8 +181,7 @@ def left_of(path: Path, states: Iterable[State]) -> Iterator[Left]:
             for name, body, tenants in journal.left(states)
             if isinstance(edit := hooks.edit_of(body), hooks.Edit)
         )
-        narrowing = Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))
-        yield Left(head=head, edits=edits, narrowing=narrowing)
+        yield Left(head=head, edits=edits, narrowing=narrowed_by(journal))
 
 
 # ---- the way
@@ -199,7 +195,7 @@ async def _everywhere(
 
     async def one(tenant: Tenant, network: Network) -> None:
         limits = tenant.allowed(Limits())
-        concurrency = limits.concurrency or _CONCURRENCY
+        concurrency = limits.concurrency or CONCURRENCY
         client = ManagementClient(tenant, Limiter(limits), network, Stop(), concurrency)
         try:
             ended[tenant.name] = await work(tenant, client)
