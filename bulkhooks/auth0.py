@@ -28,7 +28,7 @@ from .gates import Deadlines, Gate, Stop
 from .items import Call
 from .pacing import Limiter, Turn
 from .references import Reference
-from .tenants import ClientSecret, Given, StaticToken, Tenant
+from .tenants import ClientKey, ClientSecret, Given, StaticToken, Tenant
 
 #: A code that a server gives an error: one plain word.
 _CODE: Final = re.compile(r"[a-z_]{1,40}\Z")
@@ -288,9 +288,10 @@ class ManagementClient:
                         raise TenantError(error.cause, "apply --failed later") from error
         return self._held.token
 
-    async def _fetch_token(self, credential: ClientSecret) -> None:
+    async def _fetch_token(self, credential: ClientSecret | ClientKey) -> None:
         """A token by client credentials (https://auth0.com/docs/get-started/authentication-and-
         authorization-flow/client-credentials-flow)."""
+        assert isinstance(credential, ClientSecret)
         body = {
             "grant_type": "client_credentials",
             "client_id": await _resolved(credential.client_id),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from . import schema
@@ -17,6 +17,11 @@ from .source import Findings, dotted, number, read_document, shown
 
 #: Bytes in a tenants file, at most: a few tens of thousands of tenants.
 _MAX_FILE: Final = 10_000_000
+
+#: How a client's assertion is signed, of what Auth0 takes.
+Algorithm: TypeAlias = Literal["RS256", "RS384", "PS256"]
+#: What hooks take: every write, or those of `enabled` and of secrets alone.
+Lifecycle: TypeAlias = Literal["active", "read-only"]
 
 _tenant_name = matcher(schema.TenantName)
 _tag = matcher(schema.Tag)
@@ -40,6 +45,8 @@ class Given:
         """The credential."""
         return self.value
 
+    text = resolve
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticToken:
@@ -57,7 +64,28 @@ class ClientSecret:
     audience: str | None = None  #: None: made from the base URL
 
 
-Credential: TypeAlias = StaticToken | ClientSecret
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientKey:
+    """An application that signs what it asks for tokens with (private key JWT, RFC 7523)."""
+
+    client_id: Reference | Given
+    private_key: Reference | Given  #: a text in PEM
+    algorithm: Algorithm = "RS256"
+    kid: str | None = None  #: of the key, where the application has several
+    audience: str | None = None  #: None: made from the base URL
+
+
+Credential: TypeAlias = StaticToken | ClientSecret | ClientKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How a tenant is reached; times are in seconds."""
+
+    #: The certificates, in PEM, of those who may vouch for it; None: the system's.
+    ca_file: Path | None = None
+    connect: float = 10.0  #: for a connection to come about
+    request: float = 30.0  #: for a request, from its sending to the end of its answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +95,11 @@ class Tenant:
     name: str
     base_url: str  #: without a slash at the end; the API is at {base_url}/api/v2
     credential: Credential
+    route: Route = Route()
+    #: Headers of every request to the API, besides our own.
+    headers: Mapping[str, Reference | Given] = field(default_factory=dict)
+    #: What hooks still take here; None: nobody has said.
+    lifecycle: Lifecycle | None = None
     tags: frozenset[str] = frozenset()
     #: Nothing is written there unless the tenant is named beside the job.
     protected: bool = False
