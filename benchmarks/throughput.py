@@ -27,9 +27,9 @@ import orjson
 
 from benchmarks.loopback import UVLOOP, cpu, served, write_json
 from bulkhooks import Job, Limits, Tenant
-from bulkhooks.auth0 import IN_FLIGHT as IN_FLIGHT_ALL
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
+from bulkhooks.network import IN_FLIGHT as IN_FLIGHT_ALL
 from bulkhooks.plan import stage
 
 HEADERS = {"Authorization": "Bearer sandbox", "Content-Type": "application/json"}

@@ -1,50 +1,45 @@
 """The client of the Management API: one tenant's requests, ring by ring.
 
-    read  -> repeated where that is safe -> authorised -> paced -> sent once
-    write ->                                authorised -> paced -> sent once
-
-What an answer means is decided here and nowhere else: a value, or an error of `errors.py` that
-says how far the damage reaches. Nothing below repeats or redirects a request.
+read  -> repeated where that is safe -> authorised -> paced -> sent once
+write ->                                authorised -> paced -> sent once
+token -> repeated                                  -> paced -> sent once
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import sys
+import time
+from asyncio import TaskGroup
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
-from typing import Any, Final, NoReturn, Protocol
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias, TypeVar
 
-import aiohttp
-import anyio
+import anyio.to_thread
 import backoff
 import msgspec
 import orjson
 
-from .errors import Gone, ItemError, NoValue, TenantError, Unsure
-from .gates import Deadlines, Gate, Stop
-from .items import Call
-from .pacing import Limiter, Turn
-from .references import Reference
-from .tenants import ClientKey, ClientSecret, Given, StaticToken, Tenant
+from . import answers, tokens
+from .errors import ItemError, TenantError, Unsure
+from .gates import Gate, Stop
+from .items import Call, Fields, Reply
+from .network import Carrier, Network, NotSent
+from .pacing import Limiter, Limits, Turn
+from .tenants import StaticToken, Tenant
+from .tokens import Grant
 
-#: A code that a server gives an error: one plain word.
-_CODE: Final = re.compile(r"[a-z_]{1,40}\Z")
 #: Requests in flight on one tenant, unless it says otherwise.
 CONCURRENCY: Final = 8
-#: Requests in flight over all tenants, token requests aside. A thousand buckets at 2 a second need
-#: 300 where an answer takes 0.15 s, and more for as long as their first tokens last.
-IN_FLIGHT: Final = 1024
-#: Seconds to connect, and for a whole request.
-_CONNECT, _WHOLE = 10.0, 30.0
-#: Times that something safe to repeat is tried, and seconds that a 429 may hold one request up.
-TRIES, _HELD_UP = 5, 300.0
-#: Seconds of a token's life that are left when it is renewed.
-_RENEW: Final = 300.0
-
-_MOVE = "hooks have reached their end of life; move this tenant's hooks to Actions"
+#: Times that something safe to repeat is tried, and seconds that this, or 429s, may take.
+TRIES, HELD_UP = 5, 300.0
+#: Requests for tokens that one tenant gets a second, at most: its endpoint has a limit of its own.
+_TOKENS: Final = 1.0
+_TOKEN_PATH: Final = "/oauth/token"
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_JSON: Final = {"Content-Type": "application/json"}
 
 
 def loop_time() -> float:
@@ -52,135 +47,98 @@ def loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-class NotSent(ItemError):
-    """No connection came about: the server has seen nothing of the request."""
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request and what came of it, as a log tells it. No body and no header is in it."""
+
+    time: float  #: when it was sent, Unix seconds
+    tenant: str
+    item: str | None  #: what it was sent for, where that is one item
+    method: str
+    path: str  #: below the base URL
+    status: int | None  #: None: no answer
+    tries: int
+    waited: float  #: seconds for its turn
+    remaining: int | None  #: requests left in the tenant's bucket, as the answer told
+    error: str | None = None  #: why there was no answer
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back for one request."""
+_T = TypeVar("_T")
 
-    status: int
-    body: bytes
-
-
-class Sender(Protocol):
-    """What carries requests: sockets, or in tests the sandbox's core."""
-
-    gate: Gate  #: to all requests in flight, token requests aside
-
-    async def send(
-        self, method: str, url: str, headers: dict[str, str], body: bytes | None
-    ) -> tuple[Reply, Mapping[str, str]]:
-        """Send one request once, and read its whole answer; answers its headers too.
-
-        Raises NotSent when no connection came about, Unsure when it broke later.
-        """
+#: Is told of every request.
+Log: TypeAlias = Callable[[Exchange], None]
+#: Asks once; is told which try it is.
+_Ask: TypeAlias = Callable[[int], Awaitable[Any]]
+#: Is awaited when a write's turn has come.
+_BeforeSending: TypeAlias = Callable[[], Awaitable[None]] | None
 
 
-class Network:
-    """The connections of one run, shared by all tenants' clients."""
-
-    def __init__(self, session: aiohttp.ClientSession, in_flight: int, whole: float) -> None:
-        self._session = session
-        self._deadlines = Deadlines(whole)
-        self.gate = Gate(in_flight)
-
-    @classmethod
-    @asynccontextmanager
-    async def opened(
-        cls, in_flight: int = IN_FLIGHT, whole: float = _WHOLE
-    ) -> AsyncIterator[Network]:
-        """Connections for at most `in_flight` requests at once; each has `whole` seconds."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT)
-        # Lanes bound their own requests and the gate all of them; aiohttp's limit by host would
-        # throw tenants that share an address together.
-        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=300)
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
-        ) as session:
-            # aiohttp sends GET and DELETE again by itself when a kept connection was cut, and has
-            # no public switch for it. tests/test_auth0.py counts requests at the server.
-            session._retry_connection = False
-            yield cls(session, in_flight, whole)
-
-    async def send(
-        self, method: str, url: str, headers: dict[str, str], body: bytes | None
-    ) -> tuple[Reply, Mapping[str, str]]:
-        """As `Sender` promises."""
-        task = asyncio.current_task()
-        assert task is not None
-        group = self._deadlines.begin(task)
-        try:
-            response = await self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
-            )
-            content = await response.read()
-            return Reply(status=response.status, body=content), response.headers
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise NotSent(f"cannot connect: {_why(error)}") from error
-        except aiohttp.InvalidURL as error:
-            raise NotSent(f"not an address: {url}") from error
-        except asyncio.CancelledError as error:
-            if self._deadlines.missed(task):
-                raise Unsure(f"no answer within {self._deadlines.seconds:.0f} s") from error
-            raise
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unsure(f"the line was cut before the answer: {_why(error)}") from error
-        finally:
-            self._deadlines.end(task, group)
-
-
-class _Held:
-    """What a tenant's clients have in common: the token, and what one of them waits for."""
+class _Session:
+    """What a tenant's clients have in common: its token, and what one of them waits for."""
 
     def __init__(self) -> None:
-        self.token, self.token_ends, self.lock = "", 0.0, asyncio.Lock()
+        self.grant: Grant | None = None
+        self.renew_at = -math.inf
+        self.headers: dict[str, str] = {}
+        self.hidden: tuple[str, ...] = ()  #: those of their values that must not be shown
+        self.lock = asyncio.Lock()
+        self.limiter = Limiter(Limits(reserve=0, max_rate=_TOKENS))
         self.waiting: tuple[str, float] | None = None
 
 
 class ManagementClient:
     """One tenant's requests, each through the tenant's limiter.
 
-    At most `concurrency` are in flight at once. `jitter` spreads the waits
-    between tries (backoff's full jitter unless a test says otherwise).
+    At most `concurrency` are in flight at once. `jitter` spreads the waits between tries (backoff's
+    full jitter unless a test says otherwise). `log` is told of every request.
     """
 
     def __init__(
         self,
         tenant: Tenant,
         limiter: Limiter,
-        network: Sender,
+        network: Carrier,
         stop: Stop,
         concurrency: int,
+        *,
+        log: Log | None = None,
         jitter: Callable[[float], float] = backoff.full_jitter,
     ) -> None:
         self.tenant, self.limiter = tenant, limiter
-        self._network, self._stop, self._jitter = network, stop, jitter
+        self._way, self._everyone = network.way_to(tenant), network.gate
+        self.stop, self._log, self._jitter = stop, log, jitter
         self._gate = Gate(concurrency)
-        self._base = f"{tenant.base_url}/api/v2"
-        self._held = _Held()
+        self._session = _Session()
+        self._item: str | None = None
 
     @property
     def waiting(self) -> tuple[str, float] | None:
         """For what a broken request waits, and until when on the loop's clock."""
-        return self._held.waiting
+        return self._session.waiting or self._session.limiter.waiting
 
     def until(self, stop: Stop) -> ManagementClient:
         """The same client, with the same token and limiter, ended by another stop."""
         other = copy(self)
-        other._stop = stop
+        other.stop = stop
+        return other
+
+    def sending_for(self, item: str) -> ManagementClient:
+        """The same client, whose requests the log tells to be for `item`."""
+        if self._log is None:
+            return self
+        other = copy(self)
+        other._item = item
         return other
 
     async def sleep(self, seconds: float) -> None:
         """Wait, until its stop at most. Raises Stopped."""
-        await self._stop.sleep(seconds)
+        await self.stop.sleep(seconds)
 
     async def read(self, call: Call) -> Any:
-        """The parsed answer to a call that changes nothing; tried up to 5 times.
+        """The parsed answer to a call that changes nothing; tried up to 5 times, for 5 minutes.
 
         Raises ItemError or TenantError; Unsure when every try broke.
         """
-        return await self._again(lambda: self._authorised(call, None))
+        return await self._again(lambda tries: self._authorised(call, None, tries))
 
     async def write(self, call: Call, before_sending: Callable[[], Awaitable[None]]) -> Any:
         """The parsed answer to a call that is sent at most once for each turn of the limiter.
@@ -189,181 +147,180 @@ class ManagementClient:
         seen (no connection) or refused unseen (429) is sent again. Raises ItemError when the
         server refused it, Unsure when it may have been carried out, TenantError, Stopped.
         """
-        return await self._again(lambda: self._authorised(call, before_sending), NotSent)
+        return await self._again(
+            lambda tries: self._authorised(call, before_sending, tries), NotSent
+        )
 
-    async def _again(
-        self, ask: Callable[[], Awaitable[Any]], repeatable: type[ItemError] = ItemError
-    ) -> Any:
-        """Ask up to 5 times while what went wrong may be asked again."""
+    async def grant(self) -> Grant:
+        """The token that requests carry now, fetched if there is none or it is about to end.
+
+        Raises TenantError when there is none to be had, Stopped.
+        """
+        session = self._session
+        if session.grant is None or loop_time() >= session.renew_at:
+            async with session.lock:
+                if session.grant is None or loop_time() >= session.renew_at:
+                    await self._renew()
+        assert session.grant is not None
+        return session.grant
+
+    # ---- ring by ring
+
+    async def _again(self, ask: _Ask, repeatable: type[ItemError] = ItemError) -> Any:
+        """Ask up to 5 times, for 5 minutes, while what went wrong may be asked again."""
+        until = loop_time() + HELD_UP
         for tries in range(1, TRIES + 1):
             try:
-                return await ask()
+                return await ask(tries)
             except (NotSent, Unsure) as error:
                 if not isinstance(error, repeatable):
                     raise
-                if tries == TRIES and isinstance(error, NotSent):
+                wait = self._jitter(0.25 * 2**tries)
+                last = tries == TRIES or loop_time() + wait >= until
+                if last and isinstance(error, NotSent):
                     hint = "check the tenant's address and the network, then apply --failed"
                     raise TenantError(error.cause, hint) from error
-                if tries == TRIES:
+                if last:
                     raise
-                wait = self._jitter(0.25 * 2**tries)
-                self._held.waiting = f"to try again: {error.cause}", loop_time() + wait
-            await self._stop.sleep(wait)
-            self._held.waiting = None
+                self._session.waiting = f"to try again: {error.cause}", loop_time() + wait
+            try:
+                await self.stop.sleep(wait)
+            finally:
+                self._session.waiting = None
         raise AssertionError("the last try answers or raises")
 
-    async def _authorised(
-        self, call: Call, before_sending: Callable[[], Awaitable[None]] | None
-    ) -> Any:
-        reply = await self._paced(call, await self._bearer(), before_sending)
-        if reply.status == 401 and isinstance(self.tenant.credential, ClientSecret):
-            self._held.token_ends = 0.0
-            reply = await self._paced(call, await self._bearer(), before_sending)
-        return self._value(call, reply)
+    async def _authorised(self, call: Call, before_sending: _BeforeSending, tries: int) -> Any:
+        grant = await self.grant()
+        reply = await self._called(call, grant, before_sending, tries)
+        if reply.status == 401 and await self._replaced(grant):
+            grant = await self.grant()
+            reply = await self._called(call, grant, before_sending, tries)
+        hidden = (grant.token, *self._session.hidden)
+        return answers.value(call, reply, client=grant.whose, hidden=hidden)
+
+    async def _called(
+        self, call: Call, grant: Grant, before_sending: _BeforeSending, tries: int
+    ) -> Reply:
+        headers = {"Authorization": f"Bearer {grant.token}", "Accept": "application/json"}
+        headers |= self._session.headers
+        if call.body is not None:
+            headers |= _JSON
+        await self._gate.enter(self.stop)
+        try:
+            return await self._paced(
+                *(self.limiter, call.method, f"/api/v2{call.path}", headers, call.body),
+                before_sending=before_sending,
+                tries=tries,
+            )
+        finally:
+            self._gate.leave()
 
     async def _paced(
-        self, call: Call, token: str, before_sending: Callable[[], Awaitable[None]] | None
+        self,
+        limiter: Limiter,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: Fields | list[str] | None,
+        *,
+        before_sending: _BeforeSending = None,
+        tries: int,
     ) -> Reply:
-        """Send at the limiter's pace; a 429 pauses the lane and is no try, and has an end."""
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        if call.body is not None:
-            headers["Content-Type"] = "application/json"
+        """Send at a limiter's pace; a 429 pauses the lane and is no try, and has an end."""
         give_up = math.inf
-        gate = self._network.gate
         while True:
-            turn = await self._turn()
+            asked = loop_time()
+            turn = await self._turn(limiter)
+            sent, reply, seen = None, None, _NO_HEADERS
             try:
-                await gate.enter(self._stop)
+                await self._everyone.enter(self.stop)
                 try:
                     # Made no sooner: orjson's bytes keep 4 kB each, and many wait for a turn.
-                    body = None if call.body is None else orjson.dumps(call.body)
+                    content = None if body is None else orjson.dumps(body)
                     if before_sending is not None:
                         await before_sending()
-                    reply, seen = await self._network.send(
-                        call.method, self._base + call.path, headers, body
-                    )
+                    sent = loop_time()
+                    url = self.tenant.base_url + path
+                    reply, seen = await self._way.send(method, url, headers, content)
                 finally:
-                    gate.leave()
+                    self._everyone.leave()
+                    if self._log is not None and sent is not None:
+                        self._tell(method, path, tries, asked, sent, reply, seen)
             except BaseException:
                 turn.lost()
                 raise
-            finally:
-                self._gate.leave()
             turn.answered(reply.status, seen)
             if reply.status != 429:
                 return reply
-            give_up = min(give_up, loop_time() + _HELD_UP)
+            give_up = min(give_up, loop_time() + HELD_UP)
             if loop_time() >= give_up:
                 raise TenantError(
                     "others use the limit",
-                    f"nothing but 429 for {_HELD_UP:.0f} s; apply --failed at a quieter time",
+                    f"nothing but 429 for {HELD_UP:.0f} s; apply --failed at a quieter time",
                 )
 
-    async def _turn(self) -> Turn:
-        """A place among the lane's requests in flight, and then the limiter's turn."""
-        await self._gate.enter(self._stop)
-        try:
-            turn = self.limiter.turn_now()
-            if turn is None:
-                with self._stop.ends():
-                    turn = await self.limiter.turn()
-        except BaseException:
-            self._gate.leave()
-            raise
+    async def _turn(self, limiter: Limiter) -> Turn:
+        turn = limiter.turn_now()
+        if turn is None:
+            with self.stop.ends():
+                turn = await limiter.turn()
         return turn
 
-    async def _bearer(self) -> str:
-        credential = self.tenant.credential
-        if loop_time() < self._held.token_ends:
-            return self._held.token
-        async with self._held.lock:
-            if loop_time() >= self._held.token_ends:
-                if isinstance(credential, StaticToken):
-                    self._held.token = await _resolved(credential.token)
-                    self._held.token_ends = math.inf
-                else:
-                    try:
-                        await self._again(lambda: self._fetch_token(credential))
-                    except Unsure as error:
-                        raise TenantError(error.cause, "apply --failed later") from error
-        return self._held.token
-
-    async def _fetch_token(self, credential: ClientSecret | ClientKey) -> None:
-        """A token by client credentials (https://auth0.com/docs/get-started/authentication-and-
-        authorization-flow/client-credentials-flow)."""
-        assert isinstance(credential, ClientSecret)
-        body = {
-            "grant_type": "client_credentials",
-            "client_id": await _resolved(credential.client_id),
-            "client_secret": await _resolved(credential.client_secret),
-            "audience": credential.audience or f"{self.tenant.base_url}/api/v2/",
-        }
-        url, headers = f"{self.tenant.base_url}/oauth/token", {"Content-Type": "application/json"}
-        reply, _ = await self._network.send("POST", url, headers, orjson.dumps(body))
-        if reply.status == 429 or reply.status >= 500:
-            raise Unsure(f"no token: the tenant answered {reply.status}")
-        answer = _parsed(reply.body)
-        token = answer.get("access_token") if isinstance(answer, dict) else None
-        if reply.status != 200 or not isinstance(token, str) or not token.isprintable():
-            raise TenantError(
-                f"no token: the tenant answered {reply.status}",
-                "check client_id, client_secret and audience in the tenants file",
+    def _tell(
+        self,
+        method: str,
+        path: str,
+        tries: int,
+        asked: float,
+        sent: float,
+        reply: Reply | None,
+        headers: Mapping[str, str],
+    ) -> None:
+        assert self._log is not None
+        left, broken = headers.get("x-ratelimit-remaining", ""), sys.exc_info()[1]
+        self._log(
+            Exchange(
+                time=time.time() - (loop_time() - sent),
+                tenant=self.tenant.name,
+                item=self._item,
+                method=method,
+                path=path,
+                status=reply.status if reply else None,
+                tries=tries,
+                waited=round(sent - asked, 3),
+                remaining=int(left) if left.isdecimal() and len(left) < 10 else None,
+                error=(str(broken) or type(broken).__name__) if broken else None,
             )
-        life = answer.get("expires_in")
-        life = float(life) if isinstance(life, int | float) and life > 0 else 86400.0
-        self._held.token = token
-        self._held.token_ends = loop_time() + life - min(_RENEW, life / 5)
+        )
 
-    # ---- what an answer means
+    # ---- the token
 
-    def _value(self, call: Call, reply: Reply) -> Any:
-        if 200 <= reply.status < 300:
-            value = _parsed(reply.body)
-            if value is None and call.method == "GET":
-                raise ItemError(
-                    "the answer is not JSON", "look at what stands between here and the tenant"
-                )
-            return value
-        self._refuse(call, reply)
+    async def _replaced(self, refused: Grant) -> bool:
+        """Whether there is another token in the place of one that was refused."""
+        session = self._session
+        async with session.lock:
+            if session.grant is refused:
+                await self._renew()
+        return session.grant is not None and session.grant.token != refused.token
 
-    def _refuse(self, call: Call, reply: Reply) -> NoReturn:
-        answer = _parsed(reply.body)
-        said = answer if isinstance(answer, dict) else {}
-        message = self._told(said.get("message") or said.get("error"))
-        if call.secret:  # what it says may hold the values, however twisted
-            code = str(said.get("errorCode", ""))
-            message = code if _CODE.match(code) else ""
-        cause = f"{reply.status} {message}".strip()
-        match reply.status:
-            case 401:
-                raise TenantError(cause, "the token is refused; give this tenant a valid one")
-            case 403:
-                self._forbid(call, cause, f"{said.get('errorCode')} {message}".lower())
-            case 404 | 410 | 501 if call.whole:
-                raise TenantError(cause, f"no hooks here: either base_url is wrong, or {_MOVE}")
-            case 404 | 410:
-                raise Gone(cause, "the hook was deleted; take its edit out of the job")
-            case status if 300 <= status < 400:
-                raise TenantError(cause, "the address redirects; correct domain or base_url")
-            case status if status >= 500 or status == 408:
-                raise Unsure(cause)
-            case _:
-                raise ItemError(cause, "correct the edit" if reply.status == 400 else "")
+    async def _renew(self) -> None:
+        session, credential = self._session, self.tenant.credential
+        session.headers, session.hidden = await tokens.fixed_headers(self.tenant)
+        if isinstance(credential, StaticToken):
+            grant = await tokens.handed(credential)
+        else:
+            try:
+                grant = await self._again(self._fetched)
+            except Unsure as error:
+                raise TenantError(error.cause, "apply --failed later") from error
+        session.grant, session.renew_at = grant, loop_time() + grant.use
 
-    @staticmethod
-    def _forbid(call: Call, cause: str, said: str) -> NoReturn:
-        if "scope" in said:
-            raise TenantError(cause, f"grant {call.scope} to this tenant's client")
-        if "deprecated feature" in said or "disabled for your tenant" in said:
-            raise TenantError(cause, _MOVE)
-        raise TenantError(cause, "this tenant's client may not do that")
-
-    def _told(self, message: object) -> str:
-        """The server's message, fit to be shown and kept: bounded, and without our token."""
-        text = message if isinstance(message, str) else ""
-        if self._held.token:
-            text = text.replace(self._held.token, "***")
-        return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    async def _fetched(self, tries: int) -> Grant:
+        body = await tokens.request(self.tenant)
+        headers = {"Accept": "application/json"} | self._session.headers | _JSON
+        limiter = self._session.limiter
+        reply = await self._paced(limiter, "POST", _TOKEN_PATH, headers, body, tries=tries)
+        return tokens.granted(self.tenant, reply)
 
 
 async def with_values(call: Call, value_of: Callable[[str], str]) -> Call:
@@ -376,23 +333,35 @@ async def with_values(call: Call, value_of: Callable[[str], str]) -> Call:
     return msgspec.structs.replace(call, body=values)
 
 
-async def _resolved(credential: Reference | Given) -> str:
-    """A credential; what may take its time to give one does so in a thread."""
-    try:
-        if isinstance(credential, Reference) and credential.kind != "env":
-            return await anyio.to_thread.run_sync(credential.resolve)
-        return credential.resolve()
-    except NoValue as error:
-        raise TenantError("no credential", error.hint) from None
+async def everywhere(
+    tenants: Iterable[Tenant],
+    work: Callable[[Tenant, ManagementClient], Awaitable[_T]],
+    *,
+    log: Log | None = None,
+) -> dict[str, _T | TenantError]:
+    """Work that needs no journal on all tenants at once, each through its own limiter; what came
+    of it, in order. Raises Refused."""
+    ended: dict[str, _T | TenantError] = {}
 
+    async def one(tenant: Tenant, client: ManagementClient) -> None:
+        try:
+            ended[tenant.name] = await work(tenant, client)
+        except (TenantError, ItemError) as error:
+            hint = error.hint.replace("apply --failed", "try again")
+            hint = hint or "see whether the tenant answers, then try again"
+            ended[tenant.name] = TenantError(error.cause, hint)
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _why(error: BaseException) -> str:
-    cause = getattr(error, "os_error", None) or error
-    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
+    allowed = [(tenant, tenant.allowed(Limits())) for tenant in tenants]
+    wanted = sum(limits.concurrency or CONCURRENCY for _, limits in allowed)
+    async with Network.opened(wanted) as network:
+        clients = [
+            ManagementClient(
+                *(tenant, Limiter(limits), network, Stop(), limits.concurrency or CONCURRENCY),
+                log=log,
+            )
+            for tenant, limits in allowed
+        ]
+        async with TaskGroup() as tasks:
+            for client in clients:
+                tasks.create_task(one(client.tenant, client))
+    return {tenant.name: ended[tenant.name] for tenant, _ in allowed}

@@ -9,6 +9,7 @@ BulkhooksError
 ├── TenantError        one tenant's lane ends: credentials, scope, network, hooks gone
 ├── ItemError          one item fails, the lane goes on
 │   ├── NoValue        a reference to a credential or a secret's value leads to nothing
+│   ├── Ended          read-only hooks do not take this write; others they may take
 │   ├── Gone           what the item is for is not there any more
 │   └── Unsure         a request went out and no answer that can be relied on came back
 └── Stopped            a person asked to stop before this was sent
@@ -93,6 +94,10 @@ class ItemError(BulkhooksError):
 
 class NoValue(ItemError):
     """A reference leads to no value that can be used. What was found is never shown."""
+
+
+class Ended(ItemError):
+    """Read-only hooks do not take what the request asks for."""
 
 
 class Gone(ItemError):

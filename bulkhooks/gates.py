@@ -69,7 +69,8 @@ class Gate:
     """Places for requests in flight: first come, first served."""
 
     def __init__(self, places: int) -> None:
-        self._free = places
+        self._free = self._places = places
+        self._closed = 0  # of these as many are given up as come free
         self._line: deque[asyncio.Future[None]] = deque()
 
     async def enter(self, stop: Stop) -> None:
@@ -90,8 +91,19 @@ class Gate:
                 self.leave()  # it came, but too late
             raise
 
+    def narrow(self) -> None:
+        """Give up half of the places for good, all but one at most: there is no room for more."""
+        lost = self._places // 2
+        self._places -= lost
+        self._closed += lost
+        while self._closed and self._free:
+            self._closed, self._free = self._closed - 1, self._free - 1
+
     def leave(self) -> None:
         """Give the place to whoever has waited longest."""
+        if self._closed:
+            self._closed -= 1
+            return
         while self._line:
             place = self._line.popleft()
             if not place.done():
@@ -138,3 +150,59 @@ class Deadlines:
         self._late |= group
         for task in group:
             task.cancel()
+
+
+class Breaker:
+    """Sets a tenant aside whose writes break one after another; so many seconds later one more is
+    tried. Until that has gone well the others wait.
+    """
+
+    #: Writes that break in a row.
+    BREAKS = 5
+
+    def __init__(self, aside: float) -> None:
+        self._aside, self._broken = aside, 0
+        self._why = ""
+        self._again_at: float | None = None  #: on the loop's clock; None: it is not aside
+        self._trial: asyncio.Event | None = None  #: is there while one is tried
+
+    @property
+    def waiting(self) -> tuple[str, float] | None:
+        """Why it is aside, and until when on the loop's clock."""
+        if self._again_at is None or self._trial:
+            return None
+        return f"set aside, its writes break: {self._why}", self._again_at
+
+    async def closed(self, stop: Stop) -> bool:
+        """Wait until a write may go; whether it is the one more. Raises Stopped."""
+        while self._again_at is not None:
+            wait = self._again_at - asyncio.get_running_loop().time()
+            if self._trial is not None:
+                with stop.ends():
+                    await self._trial.wait()
+            elif wait > 0:
+                await stop.sleep(wait)
+            else:
+                self._trial = asyncio.Event()
+                return True
+        return False
+
+    def held(self) -> None:
+        """A write went well, or was refused by a server that works."""
+        self._broken, self._again_at = 0, None
+        self.unsent()
+
+    def broke(self, why: str, *, trial: bool) -> bool:
+        """A write broke; whether that was the one more, and the tenant is to be given up."""
+        self._broken, self._why = self._broken + 1, why
+        if trial:
+            return True
+        if self._broken == self.BREAKS:
+            self._again_at = asyncio.get_running_loop().time() + self._aside
+        return False
+
+    def unsent(self) -> None:
+        """The one more has ended; who waits looks again."""
+        if self._trial is not None:
+            self._trial.set()
+            self._trial = None

@@ -6,7 +6,7 @@ All that is known of hooks is here; lanes, limiter and journal know items, steps
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from hashlib import blake2b
 from itertools import count
 from typing import Any, Final, Literal, TypeAlias
@@ -35,6 +35,9 @@ ABSENT: Final[Fields] = {"id": None}
 SECRET: Final = "secrets."
 #: Secrets of a hook, at most (https://auth0.com/docs/customize/hooks/hook-secrets).
 MAX_SECRETS: Final = 20
+#: Fields that hooks take still where they are read-only, as Auth0's are since 2024-11-18. (Their
+#: secrets can change too, and they can be deleted.)
+THAWED: Final = frozenset({"enabled"})
 #: Kinds of steps whose answer shows nothing of what they did: it must be read back.
 SILENT: Final = ("delete", "create_secrets", "update_secrets", "remove_secrets")
 #: Hooks a page of a list, the most that the API gives.
@@ -127,7 +130,8 @@ def list_hooks(page: int) -> Call:
 
 def create_hook(fields: Fields) -> Call:
     """A new hook: name, script, triggerId, and enabled and dependencies if wanted."""
-    return Call(method="POST", path="/hooks", scope="create:hooks", body=fields, whole=True)
+    scope = "create:hooks"
+    return Call(method="POST", path="/hooks", scope=scope, body=fields, whole=True, frozen=True)
 
 
 def get_hook(hook: str) -> Call:
@@ -137,7 +141,8 @@ def get_hook(hook: str) -> Call:
 
 def update_hook(hook: str, fields: Fields) -> Call:
     """Changes just `fields` of one hook."""
-    return Call(method="PATCH", path=f"/hooks/{hook}", scope="update:hooks", body=fields)
+    path, frozen = f"/hooks/{hook}", bool(fields.keys() - THAWED)
+    return Call(method="PATCH", path=path, scope="update:hooks", body=fields, frozen=frozen)
 
 
 def delete_hook(hook: str) -> Call:
@@ -226,6 +231,19 @@ def request(step: Step, hook: str, seen: Fields | None = None) -> Call:
             return update_secrets(hook, values) if there else create_secrets(hook, values)
         case _:
             return update_hook(hook, step.want)
+
+
+def scopes(steps: Iterable[Step]) -> set[str]:
+    """The scopes that steps need, those of their way back left out."""
+    return {request(step, step.target).scope for step in steps if not step.back}
+
+
+def frozen(steps: Iterable[Step]) -> str:
+    """What of some steps read-only hooks refuse, in words; "" if nothing."""
+    refused = [step for step in steps if request(step, step.target).frozen]
+    if any(step.kind == "create" for step in refused):
+        return "a new hook"
+    return ", ".join(sorted({key for step in refused for key in step.want} - THAWED))
 
 
 async def look(step: Step, hook: str, read: Read) -> Fields:

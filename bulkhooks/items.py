@@ -74,11 +74,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     scope: str  #: the permission it needs
     body: Fields | list[str] | None = None
     whole: bool = False  #: it is for a whole collection: a 404 means that the tenant has none
+    frozen: bool = False  #: read-only hooks refuse it
     secret: bool = False  #: its body is names and references to values, to be fetched when sent
 
     def __repr__(self) -> str:
         """Without the body: a secret's value may be in it."""
         return f"Call({self.method} {self.path})"
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back for one request."""
+
+    status: int
+    body: bytes
 
 
 class Seen(Enum):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import anyio
 
-from .lanes import Lanes, LaneView
+from .lane import LaneView
+from .lanes import Lanes
 
 if TYPE_CHECKING:
     from rich.console import Console

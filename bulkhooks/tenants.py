@@ -114,6 +114,11 @@ class Tenant:
         credential = StaticToken(token=Given(token))
         return cls(name=name, base_url=base_url.rstrip("/"), credential=credential)
 
+    @property
+    def read_only(self) -> bool:
+        """Whether hooks take nothing here but writes of `enabled` and of secrets."""
+        return self.lifecycle == "read-only"
+
     def allowed(self, job: Limits) -> Limits:
         """What a job with the limits `job` is allowed here: the nearest word counts."""
         return self.limits.over(job).over(self.default_limits)

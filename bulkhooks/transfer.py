@@ -6,7 +6,7 @@ Nothing here writes to a tenant.
 from __future__ import annotations
 
 from asyncio import TaskGroup
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,11 @@ from typing import Final, TypeAlias, TypeVar
 import anyio.to_thread
 
 from . import deploy, hooks, jobwriter, plan
-from .auth0 import CONCURRENCY, ManagementClient, Network
+from .auth0 import ManagementClient, everywhere
 from .errors import BadInput, Complaint, Gone, ItemError, Refused, TenantError
-from .gates import Stop
 from .guards import Narrowing, narrowed_by
 from .items import Fields, State
 from .journal import Journal
-from .pacing import Limiter, Limits
 from .source import Findings
 from .tenants import Tenant
 
@@ -96,7 +94,7 @@ async def export_hooks(
             changes=deploy.changes_by_import([hook["name"] for hook in found]),
         )
 
-    return await _everywhere(tenants.values(), export)
+    return await everywhere(tenants.values(), export)
 
 
 async def compare_trees(
@@ -139,7 +137,7 @@ async def compare_trees(
                 edits.append({"tenant": tenant.name} | edit)
         return Compared(edits=tuple(edits), remarks=tuple(remarks), complaints=tuple(complaints))
 
-    compared = await _everywhere([tenants[name] for name in trees], compare)
+    compared = await everywhere([tenants[name] for name in trees], compare)
     done = [each for each in compared.values() if isinstance(each, Compared)]
     if complaints := [complaint for each in done for complaint in each.complaints]:
         raise BadInput(complaints)
@@ -185,31 +183,6 @@ def left_of(path: Path, states: Iterable[State]) -> Iterator[Left]:
 
 
 # ---- the way
-
-
-async def _everywhere(
-    tenants: Iterable[Tenant], work: Callable[[Tenant, ManagementClient], Awaitable[_T]]
-) -> dict[str, _T | TenantError]:
-    """Work on all tenants at once, each through its own limiter; what came of it, in order."""
-    ended: dict[str, _T | TenantError] = {}
-
-    async def one(tenant: Tenant, network: Network) -> None:
-        limits = tenant.allowed(Limits())
-        concurrency = limits.concurrency or CONCURRENCY
-        client = ManagementClient(tenant, Limiter(limits), network, Stop(), concurrency)
-        try:
-            ended[tenant.name] = await work(tenant, client)
-        except (TenantError, ItemError) as error:
-            # There is no journal here that `apply --failed` could go on with.
-            hint = error.hint.replace("apply --failed", "try again")
-            hint = hint or "see whether the tenant answers, then try again"
-            ended[tenant.name] = TenantError(error.cause, hint)
-
-    every: Sequence[Tenant] = list(tenants)
-    async with Network.opened() as network, TaskGroup() as tasks:
-        for tenant in every:
-            tasks.create_task(one(tenant, network))
-    return {tenant.name: ended[tenant.name] for tenant in every}
 
 
 async def _read_hooks(

@@ -21,12 +21,11 @@ from typing import Any, TypeAlias, get_args
 import anyio
 
 from bulkhooks import Job, Limits, Tenant, tally
-from bulkhooks.auth0 import Reply
 from bulkhooks.errors import Refused, Unsure
 from bulkhooks.gates import Gate
 from bulkhooks.guards import Guards
 from bulkhooks.hooks import Trigger
-from bulkhooks.items import State
+from bulkhooks.items import Reply, State
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
 from bulkhooks.plan import stage, stage_undo
@@ -51,6 +50,9 @@ class Core:
         self.sent = 0
         self.writing = ""
         self.gate = Gate(256)
+
+    def way_to(self, tenant: Tenant) -> Core:
+        return self
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
@@ -230,7 +232,7 @@ async def work(
     """Plan, if there is a job or a journal to undo, and `apply`; the books after it."""
 
     @asynccontextmanager
-    async def connect() -> AsyncIterator[Core]:
+    async def connect(_: int) -> AsyncIterator[Core]:
         yield core
 
     opening = Journal.create(path) if plan else Journal.open(path)
@@ -241,7 +243,10 @@ async def work(
             with Journal.open(plan.done) as done:
                 stage_undo(journal, done, guards=Guards(), now=datetime.now(UTC))
         async with Lanes.opened(
-            journal, journal.tenants(), TENANTS, Limits(), settle=settle, connect=connect
+            *(journal, journal.tenants(), TENANTS, Limits()),
+            settle=settle,
+            aside=settle,
+            connect=connect,
         ) as lanes:
             if plan or failed or replan:
                 await lanes.survey(failed=failed or bool(plan), replan=replan)

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhooks import Job, tally
-from bulkhooks.auth0 import Reply
 from bulkhooks.errors import Unsure
-from bulkhooks.items import State
+from bulkhooks.items import Reply, State
 from bulkhooks.journal import Journal, Unresolved
 from bulkhooks.lanes import Lanes
 from bulkhooks.sandbox import Request, Sandbox

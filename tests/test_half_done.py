@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 import pytest
 
-from bulkhooks.auth0 import TRIES, Reply
+from bulkhooks.auth0 import TRIES
 from bulkhooks.errors import Stopped, Unsure
-from bulkhooks.items import State
+from bulkhooks.items import Reply, State
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
 from bulkhooks.sandbox import Request

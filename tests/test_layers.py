@@ -17,9 +17,11 @@ LAYERS = (
     ("references",),
     ("schema",),
     ("tenants", "journal", "listing"),
+    ("answers", "network", "tokens"),
     ("tally", "edits", "auth0"),
-    ("jobfile", "guards", "deploy"),
-    ("plan", "report", "lanes", "jobwriter"),
+    ("jobfile", "guards", "deploy", "lane"),
+    ("plan", "report", "course", "jobwriter"),
+    ("lanes",),
     ("progress", "run", "diff", "transfer"),
     ("console",),
     ("cli",),
@@ -60,9 +62,9 @@ def test_the_sandbox_imports_nothing_of_ours_but_its_own_buckets() -> None:
     assert list(imported(PACKAGE / "buckets.py")) == []
 
 
-def test_only_the_client_and_the_sandbox_know_aiohttp() -> None:
+def test_only_the_network_and_the_sandbox_know_aiohttp() -> None:
     users = {path.stem for path in PACKAGE.glob("*.py") if "aiohttp" in libraries(path)}
-    assert users == {"auth0", "sandbox"}
+    assert users == {"network", "sandbox"}
 
 
 def test_only_the_console_prints() -> None:

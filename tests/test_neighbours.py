@@ -14,11 +14,12 @@ from contextlib import suppress
 import pytest
 
 from bulkhooks import Limits, Tenant, hooks
-from bulkhooks.auth0 import Reply
 from bulkhooks.buckets import Bucket, Logins
 from bulkhooks.gates import Gate
+from bulkhooks.items import Reply
 from bulkhooks.journal import TenantRow
-from bulkhooks.lanes import SETTLE, Lane
+from bulkhooks.lane import Lane
+from bulkhooks.lanes import ASIDE, SETTLE
 from bulkhooks.sandbox import Request, Sandbox
 from virtual import VirtualTimeLoop
 
@@ -49,6 +50,9 @@ class Core:
         self.sandbox, self.chance = sandbox, random.Random(seed)
         self.gate = Gate(256)
         self.in_flight = self.most_in_flight = 0
+
+    def way_to(self, tenant: Tenant) -> Core:
+        return self
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
@@ -106,7 +110,7 @@ class Town:
         [hook] = self.sandbox.hooks_of("t0")
         tenant = Tenant.with_token("t0", "https://x/t0", "sandbox")
         row = TenantRow(id=1, name="t0", base_url=tenant.base_url, read_at=None)
-        lane = Lane(row, tenant, self.limits, self.core, SETTLE)
+        lane = Lane(row, tenant, self.limits, self.core, SETTLE, ASIDE)
 
         async def worker() -> None:
             while True:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bulkhooks.lanes import LaneView
+from bulkhooks.lane import LaneView
 from bulkhooks.pacing import Limiter, Limits
 from bulkhooks.progress import _lines
 

@@ -11,8 +11,7 @@ from typing import Any, get_args
 import anyio
 import pytest
 
-from bulkhooks.auth0 import Reply
-from bulkhooks.items import State
+from bulkhooks.items import Reply, State
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
 from bulkhooks.sandbox import SecondEnable

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhooks import Refused, apply_journal, tally
-from bulkhooks.auth0 import Reply
-from bulkhooks.items import State
+from bulkhooks.items import Reply, State
 from bulkhooks.journal import Journal, Unresolved
 from engine import (
     NAMES,

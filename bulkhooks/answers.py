@@ -1,0 +1,195 @@
+"""What an answer means: a value, or an error that says how far the damage reaches, and what to do.
+
+The table below is the whole of it; docs/answers.md shows the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeAlias
+
+import orjson
+
+from .errors import Ended, Gone, ItemError, TenantError, Unsure
+from .items import Call, Reply
+
+#: Looks at the call and at what the answer says, in lower case: its errorCode and its message.
+Test: TypeAlias = Callable[[Call, str], bool]
+
+#: Characters of a server's message that are shown and kept.
+_MESSAGE: Final = 200
+#: Bytes of a body in which it is looked for: what is hidden may be long.
+_LONGEST: Final = 100_000
+#: A code that a server gives an error: one plain word.
+_CODE: Final = re.compile(r"[a-z_]{1,40}\Z")
+#: The way out of hooks that are at their end.
+MOVE: Final = "move this tenant's hooks to Actions: bulkhooks migrate"
+_BETWEEN: Final = "look at what stands between here and the tenant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """One row of the table."""
+
+    status: Collection[int]
+    error: type[ItemError | TenantError]
+    hint: str  #: what to do; {scope} and {client} are filled in
+    when: str = ""  #: what else must hold, in words
+    test: Test = lambda call, said: True
+
+    @property
+    def reach(self) -> str:
+        """What it stops, in words."""
+        return {
+            TenantError: "the tenant",
+            Unsure: "nothing yet: it is read back, or asked again",
+        }.get(self.error, "the item")
+
+
+def _says(*words: str) -> Test:
+    return lambda call, said: any(word in said for word in words)
+
+
+def _ended(call: Call, said: str) -> bool:
+    return "deprecated feature" in said or "disabled for your tenant" in said
+
+
+#: The first row that fits counts. (Statuses of 200 to 299 are values; 401 is asked again once with
+#: a new token, and 429 after a wait, before they come here.)
+TABLE: Final = (
+    Meaning(status=(400,), error=ItemError, hint="correct the edit"),
+    Meaning(
+        status=(401,),
+        error=TenantError,
+        hint="the token is refused; give this tenant a valid one",
+    ),
+    Meaning(
+        status=(403,),
+        when="`insufficient_scope`, or the message names a scope",
+        test=_says("scope"),
+        error=TenantError,
+        hint="grant {scope} to {client}",
+    ),
+    Meaning(
+        status=(403,),
+        when='"deprecated feature" or "disabled for your tenant", to a write of what read-only '
+        "hooks do not take",
+        test=lambda call, said: call.frozen and _ended(call, said),
+        error=Ended,
+        hint="hooks are read-only here: enabled and secrets can change, nothing else; " + MOVE,
+    ),
+    Meaning(
+        status=(403,),
+        when='"deprecated feature" or "disabled for your tenant", to anything else',
+        test=_ended,
+        error=TenantError,
+        hint="hooks are at their end here; " + MOVE,
+    ),
+    Meaning(
+        status=(403,),
+        when="`insufficient_entitlement`, `feature_not_enabled`, `operation_not_supported`",
+        test=_says("entitlement", "feature_not_enabled", "operation_not_supported"),
+        error=TenantError,
+        hint="this tenant's subscription does not cover it; ask its owner, or " + MOVE,
+    ),
+    Meaning(
+        status=(403,),
+        when="anything else",
+        error=TenantError,
+        hint=f"{{client}} may not do that; ask the tenant's owner, or {_BETWEEN}",
+    ),
+    Meaning(
+        status=(404, 410),
+        when="to the list, or to a new hook",
+        test=lambda call, said: call.whole,
+        error=TenantError,
+        hint="no hooks here: either base_url is wrong, or hooks are gone; " + MOVE,
+    ),
+    Meaning(
+        status=(404, 410),
+        when="to one hook",
+        error=Gone,
+        hint="the hook was deleted; take its edit out of the job",
+    ),
+    Meaning(
+        status=(501,),
+        error=TenantError,
+        hint="no hooks here: either base_url is wrong, or hooks are gone; " + MOVE,
+    ),
+    Meaning(
+        status=(407,),
+        error=TenantError,
+        hint="the proxy wants a user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+    ),
+    Meaning(status=(408, *range(500, 600)), error=Unsure, hint="see whether the tenant works"),
+    Meaning(
+        status=(409,),
+        error=ItemError,
+        hint="something there is in its way (a name, another enabled hook of its trigger); "
+        "look at it, then apply --failed",
+    ),
+    Meaning(
+        status=range(300, 400),
+        error=TenantError,
+        hint="the address redirects, which is never followed; correct domain or base_url",
+    ),
+    Meaning(status=range(400, 500), error=ItemError, hint="look at the tenant, or " + _BETWEEN),
+)
+
+
+def value(call: Call, reply: Reply, *, client: str, hidden: Collection[str]) -> Any:
+    """What a call was answered; None where that shows nothing.
+
+    `client` is what the tenant calls us, `hidden` what must not be shown. Raises ItemError or
+    TenantError with the server's message and what to do.
+    """
+    if 200 <= reply.status < 300:
+        found = parsed(reply.body)
+        if found is None and call.method == "GET":
+            what = _page(reply.body) or "the answer is not JSON"
+            raise ItemError(f"{reply.status} {what}", _BETWEEN)
+        return found
+    _refuse(call, reply, client, hidden)
+
+
+def parsed(body: bytes) -> Any:
+    """A body as JSON; None if it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _refuse(call: Call, reply: Reply, client: str, hidden: Collection[str]) -> NoReturn:
+    answer = parsed(reply.body)
+    said = answer if isinstance(answer, dict) else {}
+    code = str(said.get("errorCode", ""))
+    code = code if _CODE.match(code) else ""
+    if call.secret:  # what it says may hold the values, however twisted
+        message = code
+    elif said:
+        message = _shown(said.get("message") or said.get("error") or code, hidden)
+    else:
+        text = reply.body[:_LONGEST].decode(errors="replace")
+        message = _page(reply.body) or _shown(text, hidden)
+    cause = f"{reply.status} {message}".strip()
+    words = f"{code} {said.get('message') or said.get('error')}".lower()
+    for row in TABLE:
+        if reply.status in row.status and row.test(call, words):
+            raise row.error(cause, row.hint.format(scope=call.scope, client=client))
+    raise Unsure(cause, _BETWEEN)  # a status that HTTP does not have
+
+
+def _page(body: bytes) -> str:
+    """What a body is that stands in the API's place; "" if it does not."""
+    return "an HTML page, not the API's answer" if b"<" in body[:_MESSAGE] else ""
+
+
+def _shown(message: object, hidden: Collection[str]) -> str:
+    """The server's message, fit to be shown and kept: bounded, and without what is secret."""
+    text = message if isinstance(message, str) else ""
+    for secret in hidden:
+        text = text.replace(secret, "***")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MESSAGE]

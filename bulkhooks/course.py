@@ -1,0 +1,534 @@
+"""The course of one item: its steps in order, each marked, sent, read back; and the way back.
+
+Workers take a lane's items one after another from a queue that the journal is.
+"""
+
+from __future__ import annotations
+
+import math
+from asyncio import Event, TaskGroup, TimerHandle, get_running_loop
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from . import hooks
+from .auth0 import HELD_UP, TRIES, ManagementClient, loop_time, with_values
+from .errors import Ended, Gone, ItemError, Stopped, TenantError, Unsure
+from .items import APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
+from .journal import Journal
+from .lane import Lane
+
+#: Items that a lane holds at once; the journal is the queue.
+_PAGE: Final = 64
+#: Items that wait for others of their hook or trigger before a lane stops looking for more.
+_BLOCKED: Final = 1024
+#: Items that a worker is started for: with less to do it would mostly open its connection. Where
+#: a write is not answered within so many seconds, another worker goes on beside it.
+_A_WORKER, _STUCK = 3, 1.0
+#: Items after which a lane's requests are written down: a killed apply loses no more of them.
+_COUNT_EVERY: Final = 100
+
+#: The wall clock, in Unix seconds.
+Wall: TypeAlias = Callable[[], float]
+
+_REPLAN: Final = "look at it, then `apply --replan`"
+_BREAKS: Final = "its writes break; see whether the tenant works, then apply --failed"
+_OK: Final = (State.APPLIED, State.UNCHANGED)
+
+
+async def carry_out(journal: Journal, lane: Lane, wall: Wall) -> None:
+    """Carry out all pending items of a lane, until it ends."""
+    queue = _Queue(journal, lane.row.id)
+    async with TaskGroup() as tasks:
+        worker = _Worker(journal, lane, queue, tasks, wall)
+        for _ in range(min(lane.concurrency, math.ceil(lane.planned / _A_WORKER)) - 1):
+            worker.start_another()
+        await worker.work()
+
+
+class _Worker:
+    """Carries out one item of a lane after another, until there is none or the lane ends."""
+
+    def __init__(
+        self, journal: Journal, lane: Lane, queue: _Queue, tasks: TaskGroup, wall: Wall
+    ) -> None:
+        self.journal, self.lane, self.wall = journal, lane, wall
+        self._queue, self._tasks = queue, tasks
+        self._replaced = False
+
+    async def work(self) -> None:
+        """Stops of itself when it was replaced."""
+        lane = self.lane
+        while not (self._replaced or lane.stop.asked):
+            item = await self._queue.take()
+            if item is None:
+                return
+            try:
+                outcome = await _Course(self, item).outcome()
+                self.journal.post(self.journal.ended(item, outcome))
+                lane.done += 1
+                if lane.done % _COUNT_EVERY == 0:
+                    lane.count(self.journal)
+            except Stopped:
+                return
+            except TenantError as error:
+                lane.give_up(error)
+            finally:
+                self._queue.done(item)
+
+    def hand_over(self) -> None:
+        """A hook waits for long, but not its lane: another worker goes on."""
+        if not self._replaced:
+            self.start_another()
+        self._replaced = True
+
+    def start_another(self) -> None:
+        """Work beside this one."""
+        other = _Worker(self.journal, self.lane, self._queue, self._tasks, self.wall)
+        self._tasks.create_task(other.work())
+
+
+class _Course:
+    """One item's steps in their order, each from its before to its after; and where one fails, back
+    over those ahead of it that have a way back."""
+
+    def __init__(self, worker: _Worker, item: Item) -> None:
+        self._worker, self._item = worker, item
+        self._journal, self._lane = worker.journal, worker.lane
+        #: Ids of hooks that steps made, by what they were to write to.
+        self._made: dict[str, str] = {}
+        self._wrote: list[Step] = []
+
+    async def outcome(self) -> Outcome:
+        """Take every step that was not taken yet. Raises TenantError, Stopped: the item is left as
+        it is, to be gone on with."""
+        item, failed = self._item, -1
+        begun = any(step.state != "pending" for step in item.steps)
+        ended = None if begun else self._held_back() or await self._drifted()
+        if ended is None:
+            ended, failed = await self._forward()
+        if ended.state in _OK:
+            return ended
+        targets = [*self._made.values(), *(step.target for step in item.steps)]
+        self._lane.live.update(dict.fromkeys(targets))
+        if not item.rank and ":" not in str(item.target):
+            self._lane.not_cleared.update(item.keys[1:])
+        if ended.state is State.UNCERTAIN:
+            return ended
+        return await self._back(ended, failed)
+
+    def _held_back(self) -> Outcome | None:
+        """The end of an item that must not go on, since what had to go before it did not."""
+        if self._item.rank and not self._lane.not_cleared.isdisjoint(self._item.keys):
+            cause = "what had to go before it did not end well"
+            return Outcome(state=State.FAILED, cause=cause, hint="apply --failed takes up both")
+        return None
+
+    async def _drifted(self) -> Outcome | None:
+        """The end of an item of several steps of which one has drifted: none is to be begun."""
+        lane, live = self._lane, self._lane.live
+        if lane.trusts_plan or len(self._item.steps) == 1:
+            return None
+        # What a hook's later steps find is what its first ones left.
+        first = {step.target: step for step in reversed(self._item.steps) if not step.back}
+        steps = [step for target, step in first.items() if ":" not in target]
+        for step in steps:
+            seen = live.get(step.target, hooks.ABSENT)
+            if seen is None or hooks.judge(step, seen, sent=False) is Seen.LACKING:
+                try:
+                    seen = await hooks.look(step, step.target, lane.client.read)
+                except ItemError as error:
+                    return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+            how = ""
+            if hooks.judge(step, seen, sent=False) is Seen.OTHER:
+                how = hooks.drift(step, seen)
+            elif step.want.get("enabled") is True:
+                how = hooks.rivalled(step.target, live, first)
+            if how:
+                return Outcome(state=State.SKIPPED, cause=f"drifted: {how}", hint=_REPLAN)
+        return None
+
+    async def _forward(self) -> tuple[Outcome, int]:
+        """How the steps ended, and the number of the one that failed; -1: it was the read-back."""
+        ended = UNCHANGED
+        for step in (step for step in self._item.steps if not step.back):
+            outcome = await self._take(step)
+            if outcome.state not in _OK:
+                return outcome, step.n
+            if outcome is APPLIED:
+                ended = APPLIED
+                self._wrote.append(step)
+            if step.after and "id" in step.after:
+                self._made[step.target] = str(step.after["id"])
+        return await self._read_back() or ended, -1
+
+    async def _take(self, step: Step) -> Outcome:
+        if step.state == "failed":  # of an earlier process, which was on its way back
+            drifted = self._item.outcome.cause.startswith("drifted")
+            state = State.SKIPPED if drifted else State.FAILED
+            return msgspec.structs.replace(self._item.outcome, state=state)
+        if step.state == "applied":
+            return UNCHANGED if step.sent_at is None else APPLIED
+        begun = self._wrote or step.state != "pending"
+        client = self._lane.finishing() if begun else self._lane.client
+        try:
+            return await _Attempt(self._worker, self._item, step, self._made, client).outcome()
+        except TenantError as error:
+            if not self._way_back(step.n):
+                raise
+            self._lane.give_up(error)
+            self._fail(step)
+            return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+
+    def _fail(self, step: Step) -> None:
+        ended = self._journal.step_ended(self._item, step.n, applied=False, at=None, after={})
+        self._journal.post(*ended)
+
+    async def _read_back(self) -> Outcome | None:
+        """What is wrong with an item of several hooks, all of whose steps are done: each hook is
+        read, for writing to one may have changed another."""
+        if len(self._item.steps) == 1:
+            return None
+        last = {step.target: step for step in self._item.steps if not step.back}
+        if len(last) == 1:
+            return None
+        read = self._lane.finishing().read
+        for target, step in last.items():
+            try:
+                seen = await hooks.look(step, self._made.get(target, target), read)
+            except ItemError as error:
+                return _in_doubt(error.cause)
+            if not hooks.shows(step, seen):
+                self._fail(step)  # to be taken again, if the item is
+                cause = f"read back: {hooks.unlike(step, seen)}"
+                return Outcome(state=State.FAILED, cause=cause, hint="look at the trigger's hooks")
+        return None
+
+    def _way_back(self, failed: int) -> list[Step]:
+        """The steps that turn back what was written before step number `failed`."""
+        wrote = {step.target for step in self._wrote}
+        return [s for s in self._item.steps if s.back and s.n > failed and s.target in wrote]
+
+    async def _back(self, ended: Outcome, failed: int) -> Outcome:
+        """How an item ended that did not end well, after its way back, if it has one."""
+        way = self._way_back(failed)
+        if not way:
+            return ended
+        # A process that goes on from here must know why it goes back.
+        pending = msgspec.structs.replace(ended, state=State.PENDING)
+        await self._journal.commit(self._journal.ended(self._item, pending))
+        client = self._lane.finishing()
+        try:
+            for step in way:
+                attempt = _Attempt(self._worker, self._item, step, self._made, client)
+                back = await attempt.outcome()
+                if back.state is State.UNCERTAIN:
+                    return Outcome(state=back.state, cause=ended.cause, hint=back.hint)
+                if back.state not in _OK:
+                    cause = f"{ended.cause}; and what was on is not put back: {back.cause}"
+                    state = back.state if ended.state is State.SKIPPED else State.FAILED
+                    hint = "look at the hooks of its trigger; --fresh plans the job anew"
+                    return Outcome(state=state, cause=cause, hint=hint)
+        except TenantError:
+            self._journal.post(self._journal.unsent(self._item, failed))  # next time it goes on
+            raise
+        cause = f"{ended.cause}; what was on before is on again"
+        return Outcome(state=ended.state, cause=cause, hint=ended.hint)
+
+
+class _Attempt:
+    """One step's way from pending to its end."""
+
+    def __init__(
+        self,
+        worker: _Worker,
+        item: Item,
+        step: Step,
+        made: dict[str, str],
+        client: ManagementClient,
+    ) -> None:
+        self._journal, self._lane, self._wall = worker.journal, worker.lane, worker.wall
+        self._hand_over = worker.hand_over
+        self._item, self._step = item, step
+        self._made, self._client = made, client
+        self._hook = made.get(step.target, step.target)
+        #: When a write went out of which it will never be known whether it was done; what was read
+        #: since.
+        self._earlier: float | None = None
+        self._seen: Fields | None = None
+        self._sent_at = step.sent_at
+        self._stuck: TimerHandle | None = None
+        self._given_up = False  #: the lane was, for this step's sake
+        self._unshown = ""  #: why the answer to a write is not believed
+        #: Loop time from which a look that shows the step undone is believed; None: it was not
+        #: sent, or is known to be undone.
+        self._doubt_until: float | None = None
+        if step.sent_at is not None:
+            waited = max(0.0, self._wall() - step.sent_at)
+            self._doubt_until = loop_time() + self._lane.settle - waited
+
+    async def outcome(self) -> Outcome:
+        """Send the step until it is seen to be done, or cannot be; at most 5 times and, from the
+        first that broke, for 5 minutes."""
+        why, until = "", math.inf
+        for tries in count():
+            try:
+                ended = await self._looked()
+                if ended is not None:
+                    return ended
+                if self._given_up or tries == TRIES or loop_time() >= until:
+                    return self._failed(ItemError(why, _BREAKS))
+                return await self._send()
+            except Unsure as error:
+                if self._doubt_until is None:  # it was a look that broke, and nothing was sent
+                    return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+                why, until = error.cause, min(until, loop_time() + HELD_UP)
+            except ItemError as error:
+                return self._failed(error)
+        raise AssertionError("the last try ends")
+
+    async def _looked(self) -> Outcome | None:
+        """The end of the step if looking at the hook shows one; None: it is to be sent."""
+        lane, sent = self._lane, self._doubt_until is not None
+        if not sent and lane.trusts_plan and self._hook not in lane.live:
+            return None
+        try:
+            verdict, seen = await self._look()
+        except (ItemError, TenantError) as error:
+            return self._unseen(error)
+        if verdict is Seen.WANTED:
+            self._applied(seen)
+            return APPLIED if sent else UNCHANGED
+        if verdict is Seen.BEFORE and (rivalled := await self._rivalled()):
+            return self._skipped(f"drifted: {rivalled}", {})
+        if verdict is Seen.BEFORE:
+            if sent:
+                self._undone(seen)
+            return None
+        if verdict is Seen.LACKING:
+            cause = "the tenant's answer does not show the hook's fields"
+            if sent:
+                return _in_doubt(cause)
+            return Outcome(state=State.FAILED, cause=cause, hint="look at the tenant's base_url")
+        return self._skipped(f"drifted: {hooks.drift(self._step, seen)}", seen)
+
+    def _undone(self, seen: Fields) -> None:
+        """A step that was sent is seen to be undone, or may be sent again as if it were."""
+        if hooks.blind(self._step):
+            self._earlier, self._seen = self._sent_at, seen
+        else:
+            self._unmark()
+        if self._unshown:  # it was answered as if it had been done
+            self._broke(self._unshown)
+
+    def _skipped(self, cause: str, seen: Fields) -> Outcome:
+        self._step_ended(seen, applied=False)
+        return Outcome(state=State.SKIPPED, cause=cause, hint=_REPLAN)
+
+    async def _rivalled(self) -> str:
+        """What must not be enabled when this step enables its hook, and is; "" if nothing."""
+        if self._step.want.get("enabled") is not True:
+            return ""
+        live = self._lane.live
+        if self._step.back:  # something else may be on now; a service may switch that off silently
+            live = dict(await hooks.list_all(self._client.read))
+        return hooks.rivalled(self._hook, live)
+
+    def _unseen(self, error: ItemError | TenantError) -> Outcome:
+        """What it means that a look failed: a step that was sent stays in doubt."""
+        trouble: ItemError | TenantError = error
+        if isinstance(error, Unsure):  # five reads broke: it is not this hook alone
+            hint = "see whether the tenant answers, then apply again"
+            trouble = TenantError(error.cause, hint)
+        if isinstance(trouble, TenantError):
+            self._lane.give_up(trouble)
+        if self._doubt_until is None or isinstance(error, Gone):
+            raise error
+        return _in_doubt(error.cause)
+
+    async def _look(self) -> tuple[Seen, Fields]:
+        lane, believed_from = self._lane, self._doubt_until or 0.0
+        sent = self._doubt_until is not None
+        seen = hooks.known(self._step, self._hook, lane.live)
+        if seen is not None:
+            verdict = hooks.judge(self._step, seen, sent=sent)
+            if verdict is not Seen.LACKING and (
+                verdict is Seen.WANTED or lane.listed_at >= believed_from
+            ):
+                return verdict, seen
+        begun = loop_time()
+        seen = await hooks.look(self._step, self._hook, self._client.read)
+        verdict = hooks.judge(self._step, seen, sent=sent)
+        if verdict is not Seen.WANTED and begun < believed_from:
+            self._hand_over()
+            lane.doubts[self._hook] = believed_from
+            try:
+                await self._client.sleep(max(0.0, believed_from - loop_time()))
+            finally:
+                del lane.doubts[self._hook]
+            seen = await hooks.look(self._step, self._hook, self._client.read)
+            verdict = hooks.judge(self._step, seen, sent=sent)
+        return verdict, seen
+
+    async def _send(self) -> Outcome:
+        """Send the step's write; its mark is durable before it goes out."""
+        lane, self._unshown = self._lane, ""
+        call = hooks.request(self._step, self._hook, self._seen)
+        if call.frozen and lane.ended:
+            raise lane.ended
+        if call.secret:
+            call = await with_values(call, lane.value_of)
+        answer = await self._sent(call)
+        seen = hooks.seen_in(self._step, answer)
+        if self._step.kind in hooks.SILENT:
+            seen = await self._read_after()
+        if not hooks.shows(self._step, seen):
+            lane.live[self._hook] = None
+            self._unshown = "the answer does not show the change"
+            raise Unsure(self._unshown, "look at the hook")
+        self._applied(seen)
+        return APPLIED
+
+    async def _sent(self, call: Call) -> Any:
+        """What the server answers to a write; None where it need not show anything."""
+        lane = self._lane
+        trial = await lane.breaker.closed(self._client.stop)
+        try:
+            answer = await self._client.write(call, self._mark)
+        except (Stopped, TenantError):  # the server has refused it, or has not seen it
+            self._unmark()
+            raise
+        except Unsure as error:
+            lane.live[self._hook] = None
+            self._broke(error.cause, trial=trial)
+            raise
+        except ItemError as error:
+            lane.breaker.held()
+            if isinstance(error, Ended):
+                lane.ended = error
+            if isinstance(error, Gone) and self._step.want == hooks.ABSENT:
+                return None
+            raise
+        finally:
+            if self._stuck is not None:
+                self._stuck.cancel()
+            if trial:
+                lane.breaker.unsent()
+        return answer
+
+    def _broke(self, why: str, *, trial: bool = False) -> None:
+        lane = self._lane
+        if lane.breaker.broke(why, trial=trial):
+            lane.give_up(TenantError(why, _BREAKS))
+            self._given_up, self._client = True, lane.finishing()  # to read back what came of it
+
+    async def _read_after(self) -> Fields:
+        """What a write has left that says nothing of it."""
+        try:
+            return await hooks.look(self._step, self._hook, self._client.read)
+        except Gone:
+            raise
+        except ItemError as error:
+            raise Unsure(error.cause, error.hint) from error
+
+    async def _mark(self) -> None:
+        self._sent_at = self._wall()
+        await self._journal.commit(self._journal.sent(self._item, self._step.n, self._sent_at))
+        self._doubt_until = loop_time() + self._lane.settle
+        if self._stuck is not None:
+            self._stuck.cancel()
+        self._stuck = get_running_loop().call_later(_STUCK, self._hand_over)
+
+    def _unmark(self) -> None:
+        """Take the last mark back; an earlier one of which nobody knows stays."""
+        if self._earlier is not None:
+            self._journal.post(self._journal.sent(self._item, self._step.n, self._earlier))
+        elif self._sent_at is not None:
+            self._journal.post(self._journal.unsent(self._item, self._step.n))
+        self._sent_at, self._doubt_until = self._earlier, None
+
+    def _applied(self, seen: Fields) -> None:
+        self._step_ended(seen, applied=True)
+        live, hook = self._lane.live, self._hook
+        if self._sent_at is not None:
+            self._lane.breaker.held()
+        if seen == hooks.ABSENT:
+            live[hook] = seen
+        elif seen.get("id", hook) != hook:  # it was made
+            hook = self._made[self._step.target] = str(seen["id"])
+            live[hook] = seen
+        elif hook in live:
+            live[hook] = (live[hook] or {}) | seen
+
+    def _failed(self, error: ItemError) -> Outcome:
+        if self._earlier is not None:
+            return _in_doubt(error.cause)
+        self._step_ended({}, applied=False)
+        return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+
+    def _step_ended(self, seen: Fields, *, applied: bool) -> None:
+        after = hooks.recorded(self._step, seen)
+        writes = self._journal.step_ended(
+            self._item, self._step.n, applied=applied, at=self._sent_at, after=after
+        )
+        self._journal.post(*writes)
+
+
+def _in_doubt(cause: str) -> Outcome:
+    hint = "apply reads it back and goes on"
+    return Outcome(state=State.UNCERTAIN, cause=f"in doubt: {cause}", hint=hint)
+
+
+class _Queue:
+    """A lane's pending items in the order of work, a page at a time.
+
+    Items that share a key are handed out one after another, in their order.
+    """
+
+    def __init__(self, journal: Journal, tenant: int) -> None:
+        self._journal, self._tenant = journal, tenant
+        self._after = (-1, 0)
+        self._waiting: deque[Item] = deque()
+        self._busy: set[str] = set()
+        self._all_read = False
+        self._freed: Event | None = None  #: is there while somebody waits
+
+    async def take(self) -> Item | None:
+        """The next item that may be worked on; None when there is no other."""
+        while True:
+            item = self._next()
+            if item is not None:
+                self._busy.update(item.keys)
+                return item
+            if not self._waiting:
+                return None
+            self._freed = self._freed or Event()
+            await self._freed.wait()
+
+    def done(self, item: Item) -> None:
+        """Free the keys of an item."""
+        self._busy.difference_update(item.keys)
+        if self._freed:
+            self._freed.set()
+            self._freed = None
+
+    def _next(self) -> Item | None:
+        if self._waiting and self._busy.isdisjoint(self._waiting[0].keys):
+            return self._waiting.popleft()
+        blocked = set(self._busy)
+        for place, item in enumerate(self._waiting):
+            if blocked.isdisjoint(item.keys):
+                del self._waiting[place]
+                return item
+            blocked.update(item.keys)
+        while not self._all_read and len(self._waiting) < _BLOCKED:
+            page = self._journal.pending(self._tenant, self._after, _PAGE)
+            self._all_read = len(page) < _PAGE
+            if page:
+                self._after = (page[-1].rank, page[-1].id)
+                self._waiting.extend(page)
+                return self._next()
+        return None

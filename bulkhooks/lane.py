@@ -1,0 +1,131 @@
+"""One lane: a tenant's client and limiter, and what is known of its hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from . import hooks
+from .answers import MOVE
+from .auth0 import CONCURRENCY, Log, ManagementClient
+from .errors import Ended, ItemError, TenantError
+from .gates import Breaker, Stop
+from .items import Fields, Item
+from .journal import Journal, TenantRow
+from .network import Carrier
+from .pacing import Limiter, Limits, Pace
+from .references import secret_value
+from .tenants import Tenant
+from .tokens import Grant
+
+#: Fetches the value of a secret by its reference. Raises ItemError.
+ValueOf: TypeAlias = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneView:
+    """What a lane is at, for whoever looks on."""
+
+    tenant: str
+    planned: int
+    done: int
+    doing: str
+    pace: Pace
+    waiting: tuple[str, float] | None  #: for what, and seconds from now until when
+
+
+class Lane:
+    """One tenant's work: its client and limiter, and what it knows of the tenant's hooks."""
+
+    def __init__(
+        self,
+        row: TenantRow,
+        tenant: Tenant,
+        limits: Limits,
+        network: Carrier,
+        settle: float,
+        aside: float,
+        value_of: ValueOf = secret_value,
+        log: Log | None = None,
+    ) -> None:
+        self.row, self.tenant, self.settle, self.value_of = row, tenant, settle, value_of
+        self.stop = Stop()
+        self.limiter = Limiter(limits)
+        self.concurrency = limits.concurrency or CONCURRENCY
+        self.client = ManagementClient(
+            tenant, self.limiter, network, self.stop, self.concurrency, log=log
+        )
+        self.breaker = Breaker(aside)
+        self.read_at = row.read_at  #: Unix seconds
+        self.trouble: TenantError | None = None
+        self.planned = self.done = 0
+        self.doing = ""
+        #: What is known of hooks by now; None: it must be read. A hook that is not here is as its
+        #: item's before says, while the plan is trusted.
+        self.live: dict[str, Fields | None] = {}
+        self.trusts_plan = True
+        #: Keys that items of the first rank share with later ones, and that did not end well.
+        self.not_cleared: set[str] = set()
+        #: That its hooks are read-only, once it was answered so.
+        self.ended: Ended | None = None
+        self.listed_at = 0.0
+        #: Hooks that wait to be read back, and until when on the loop's clock.
+        self.doubts: dict[str, float] = {}
+        self._counted = (0, 0)
+
+    def view(self, now: float) -> LaneView:
+        """A snapshot; `now` is the loop's time."""
+        waiting = self.breaker.waiting or self.limiter.waiting or self.client.waiting
+        if self.doubts and not waiting:
+            waiting = f"to read {len(self.doubts)} back", max(self.doubts.values())
+        return LaneView(
+            tenant=self.tenant.name,
+            planned=self.planned,
+            done=self.done,
+            doing=self.doing,
+            pace=self.limiter.statistics(),
+            waiting=(waiting[0], max(0.0, waiting[1] - now)) if waiting else None,
+        )
+
+    def give_up(self, trouble: TenantError) -> None:
+        """End the lane: what is in flight goes on, and what is half done ends or goes back."""
+        self.trouble = self.trouble or trouble
+        self.stop.ask()
+
+    def forbids(self, item: Item, grant: Grant) -> ItemError | None:
+        """Why the steps of an item cannot be carried out here, as far as that is known before."""
+        refused = hooks.frozen(item.steps) if self.tenant.read_only else ""
+        if refused:
+            hint = f"{MOVE}; or say `hooks: active` of the tenant, if it still takes that"
+            return Ended(f"hooks are read-only here: {refused} cannot be written", hint)
+        if grant.scopes is None:
+            return None
+        missing = sorted(hooks.scopes(item.steps) - grant.scopes)
+        if missing:
+            hint = f"grant {' and '.join(missing)} to {grant.whose}, then apply --failed"
+            return ItemError(f"its token lacks {' and '.join(missing)}", hint)
+        return None
+
+    def finishing(self) -> ManagementClient:
+        """The client for an item that is half done. It goes on when the lane is stopped or given
+        up, for that one hook is off and the other not on yet is no state to leave a tenant in."""
+        return self.client.until(Stop())
+
+    def count(self, journal: Journal) -> None:
+        """Have the journal keep what was sent since this was last called, and what was learned."""
+        pace, (requests, throttled) = self.limiter.statistics(), self._counted
+        if (pace.requests, pace.throttled) == self._counted:
+            return
+        self._counted = (pace.requests, pace.throttled)
+        learned = {name: getattr(pace, name) for name in pace.__slots__}
+        sent = (pace.requests - requests, pace.throttled - throttled)
+        journal.post(journal.counted(self.row.id, *sent, learned))
+
+    async def list_hooks(self) -> dict[str, Fields]:
+        """All hooks as they are now. Raises TenantError when they cannot be had."""
+        try:
+            return await hooks.list_all(self.client.read)
+        except ItemError as error:
+            hint = error.hint or "see whether the tenant answers, then apply --failed"
+            raise TenantError(error.cause, hint) from error
