@@ -1,7 +1,7 @@
 """The journal: one SQLite file that is plan, record, resume point and undo source of a job.
 
 It knows edits, items and steps, and nothing of what they edit. Every row carries a checksum that is
-verified when the row is used.
+verified when the journal is opened to work on, and when the row is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import orjson
 
-from .errors import JournalError
 from .items import Fields, Item, Outcome, State, Step
 from .store import Store, Write, rowsum
 
@@ -32,11 +31,14 @@ _PAGE: Final = 256
 _REFERS: Final = '"$text":'
 
 _SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE texts (digest TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE tenants (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, base_url TEXT NOT NULL, read_at REAL,
-    requests INTEGER NOT NULL DEFAULT 0, throttled INTEGER NOT NULL DEFAULT 0, pace TEXT);
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, base_url TEXT NOT NULL,
+    planned_sum INTEGER NOT NULL,
+    read_at REAL, requests INTEGER NOT NULL, throttled INTEGER NOT NULL, pace TEXT,
+    state_sum INTEGER NOT NULL);
 CREATE TABLE edits (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, given INTEGER NOT NULL, line INTEGER NOT NULL,
     must_match INTEGER NOT NULL, tenants INTEGER NOT NULL, body TEXT NOT NULL,
@@ -55,8 +57,26 @@ CREATE TABLE steps (
 CREATE INDEX steps_sent ON steps (item) WHERE state = 'sent';
 """
 
+#: Whether a row is whole is asked wherever a checksum is made anew: what is not whole stays as it
+#: is, to be found when it is used.
+_META_WHOLE: Final = "sum IS rowsum(key, value)"
+_NOTE: Final = "INSERT OR REPLACE INTO meta VALUES (?1, ?2, rowsum(?1, ?2))"
+_PLAN_MORE: Final = f"""UPDATE meta SET value = CAST(value + ?1 AS TEXT),
+    sum = rowsum(key, CAST(value + ?1 AS TEXT)) WHERE key = 'planned' AND {_META_WHOLE}"""
+_TENANT_WHOLE: Final = """planned_sum IS rowsum(id, name, base_url)
+    AND state_sum IS rowsum(id, read_at, requests, throttled, pace)"""
+_ADD_TENANT: Final = """INSERT INTO tenants VALUES (?1, ?2, ?3, rowsum(?1, ?2, ?3),
+    NULL, 0, 0, NULL, rowsum(?1, NULL, 0, 0, NULL))"""
+_WAS_READ: Final = f"""UPDATE tenants SET read_at = :at,
+    state_sum = rowsum(id, :at, requests, throttled, pace) WHERE id = :tenant AND {_TENANT_WHOLE}"""
+_COUNTED: Final = f"""UPDATE tenants SET
+    requests = requests + :requests, throttled = throttled + :throttled, pace = :pace,
+    state_sum = rowsum(id, read_at, requests + :requests, throttled + :throttled, :pace)
+    WHERE id = :tenant AND {_TENANT_WHOLE}"""
+_EDIT_WHOLE: Final = "sum IS rowsum(id, name, given, line, must_match, tenants, body)"
 _ADD_EDIT: Final = """INSERT INTO edits VALUES
-    (:id, :name, :given, :line, :must_match, :tenants, :body, rowsum(:id, :name, :line, :body))"""
+    (:id, :name, :given, :line, :must_match, :tenants, :body,
+    rowsum(:id, :name, :given, :line, :must_match, :tenants, :body))"""
 _ADD_ITEM: Final = """INSERT INTO items VALUES
     (:id, :edit, :tenant, :target, :label, :keys, :rank, :change,
     rowsum(:id, :edit, :tenant, :target, :label, :keys, :rank, :change),
@@ -71,7 +91,8 @@ _FIND_EQUALS: Final = """INSERT INTO equals SELECT id, name || '-' || nth FROM
     (SELECT id, name, row_number() OVER (PARTITION BY name ORDER BY id) AS nth
     FROM edits WHERE given = 0) WHERE nth > 1"""
 _NAME_EQUALS: Final = """UPDATE edits SET (name, sum) =
-    (SELECT q.name, rowsum(q.id, q.name, line, body) FROM equals q WHERE q.id = edits.id)
+    (SELECT q.name, rowsum(q.id, q.name, given, line, must_match, tenants, body)
+    FROM equals q WHERE q.id = edits.id)
     WHERE id IN (SELECT id FROM equals)"""
 #: The two that every edit needs several times: their checksums come with them.
 _MOVE_STEP: Final = """UPDATE steps SET state = ?, sent_at = ?, after = ?, state_sum = ?
@@ -79,11 +100,24 @@ _MOVE_STEP: Final = """UPDATE steps SET state = ?, sent_at = ?, after = ?, state
 _END_ITEM: Final = "UPDATE items SET state = ?, cause = ?, hint = ?, state_sum = ? WHERE id = ?"
 _MOVE_ITEMS: Final = """UPDATE items SET state = :state, cause = :cause, hint = :hint,
     state_sum = rowsum(id, :state, :cause, :hint) WHERE tenant = :tenant"""
-_TELL_PLACEHOLDERS: Final = _MOVE_ITEMS + " AND target IS NULL"
-#: Whether a row of `items` is whole.
-_WHOLE: Final = """state_sum = rowsum(id, state, cause, hint)
-    AND planned_sum = rowsum(id, edit, tenant, target, label, keys, rank, change)"""
-#: Only whole rows are moved on: one that is not stays as it is, to be found when it is used.
+#: Whether a row is whole: of `items`, of `steps`.
+_WHOLE: Final = """state_sum IS rowsum(id, state, cause, hint)
+    AND planned_sum IS rowsum(id, edit, tenant, target, label, keys, rank, change)"""
+_STEP_WHOLE: Final = """state_sum IS rowsum(item, n, state, sent_at, after)
+    AND planned_sum IS rowsum(item, n, kind, target, back, before, want)"""
+_CHECKED: Final = {
+    "meta": ("'what it keeps of ' || key", _META_WHOLE),
+    "tenants": ("'tenant ' || name", _TENANT_WHOLE),
+    "edits": ("'edit ' || name || ' of line ' || line", _EDIT_WHOLE),
+    "items": (
+        """'item ' || id || ' (' || trim(coalesce((SELECT name FROM tenants t
+        WHERE t.id = items.tenant), tenant) || ' ' || label) || ')'""",
+        _WHOLE,
+    ),
+    "steps": ("'item ' || item || ' step ' || n", _STEP_WHOLE),
+}
+#: Only whole rows are moved on.
+_TELL_PLACEHOLDERS: Final = f"{_MOVE_ITEMS} AND target IS NULL AND {_WHOLE}"
 _MOVE_WHOLE: Final = f"{_MOVE_ITEMS} AND state = :was AND target IS NOT NULL AND {_WHOLE}"
 #: What nothing of ours is left of: nothing is in doubt, and what was written was put back.
 _NOT_BEGUN: Final = """NOT EXISTS (SELECT 1 FROM steps s WHERE s.item = i.id AND NOT s.back
@@ -91,9 +125,9 @@ _NOT_BEGUN: Final = """NOT EXISTS (SELECT 1 FROM steps s WHERE s.item = i.id AND
     (SELECT 1 FROM steps b WHERE b.item = i.id AND b.back AND b.target = s.target
     AND b.state = 'applied')))"""
 #: What failed, and what was put back, as if it had never been sent.
-_RETRY_STEPS: Final = """UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
+_RETRY_STEPS: Final = f"""UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
     state_sum = rowsum(item, n, 'pending', NULL, NULL)
-    WHERE item IN (SELECT id FROM items i WHERE tenant = :tenant AND {which})
+    WHERE {_STEP_WHOLE} AND item IN (SELECT id FROM items i WHERE tenant = :tenant AND {{which}})
     AND (state = 'failed' OR state = 'applied' AND EXISTS (SELECT 1 FROM steps b
     WHERE b.item = steps.item AND b.target = steps.target AND b.back AND b.state = 'applied'))"""
 #: Items that are taken up again: what failed and has steps, what drifted after it was begun.
@@ -133,11 +167,11 @@ _UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
     LEFT JOIN items i ON i.edit = e.id WHERE e.must_match = 1 GROUP BY e.id
     HAVING count(i.target) = 0 AND count(i.id) < e.tenants ORDER BY e.line"""
 
-#: Edits that have items in some of the states, with the tenants of these, and whether the rows are
-#: whole. What a dead process left sent counts as uncertain.
-_LEFT: Final = """SELECT e.id, e.name, e.line, e.body, e.sum, l.tenants, l.whole FROM edits e
-    JOIN (SELECT edit, group_concat(DISTINCT tenant) AS tenants,
-        min({whole}) AS whole FROM items i WHERE CASE WHEN state = 'pending' AND EXISTS
+#: Edits that have items in some of the states, with the tenants of these. What a dead process left
+#: sent counts as uncertain.
+_LEFT: Final = """SELECT e.name, e.body, l.tenants FROM edits e
+    JOIN (SELECT edit, group_concat(DISTINCT tenant) AS tenants
+        FROM items i WHERE CASE WHEN state = 'pending' AND EXISTS
             (SELECT 1 FROM steps s WHERE s.item = i.id AND s.state = 'sent')
             THEN 'uncertain' ELSE state END IN ({states})
         GROUP BY edit) l ON l.edit = e.id ORDER BY e.id"""
@@ -202,9 +236,10 @@ class Journal(Store):
     Everything raises JournalError when the file is damaged or cannot be read or written.
     """
 
-    FORMAT = 3
+    FORMAT = 4
     SCHEMA = _SCHEMA
     OFTEN = (_MOVE_STEP, _END_ITEM)
+    WHOLE = _CHECKED
 
     def __init__(self, path: Path, reader: sqlite3.Connection, writer: sqlite3.Connection) -> None:
         super().__init__(path, reader, writer)
@@ -214,8 +249,13 @@ class Journal(Store):
 
     def meta(self, key: str, default: str = "") -> str:
         """What was last `note`d under `key`."""
-        rows = self.rows("SELECT value FROM meta WHERE key = ?", (key,))
-        return str(rows[0][0]) if rows else default
+        # All of them: a key that is damaged must not look like one that was never noted.
+        kept: dict[str, str] = {}
+        for name, value, total in self.rows("SELECT key, value, sum FROM meta"):
+            if rowsum(name, value) != total:
+                raise self.damaged(f"what it keeps of {name}")
+            kept[name] = value
+        return kept.get(key, default)
 
     def note(self, **values: str) -> None:
         """Keep `values`, at once and durably; not while `writing`."""
@@ -223,22 +263,20 @@ class Journal(Store):
 
     def noted(self, **values: str) -> list[Write]:
         """The writes that keep `values`."""
-        return [("INSERT OR REPLACE INTO meta VALUES (?, ?)", pair) for pair in values.items()]
+        return [(_NOTE, pair) for pair in values.items()]
 
     def tenants(self) -> list[TenantRow]:
         """All tenants of the job, in their file's order."""
-        sql = """SELECT id, name, base_url, read_at, requests, throttled, pace
+        sql = f"""SELECT id, name, base_url, read_at, requests, throttled, pace, {_TENANT_WHOLE}
             FROM tenants ORDER BY id"""
-        return [
-            TenantRow(row, name, base_url, read_at, requests, throttled, self._pace(pace))
-            for row, name, base_url, read_at, requests, throttled, pace in self.rows(sql)
-        ]
+        return [self._tenant(row) for row in self.rows(sql)]
 
-    def _pace(self, text: str | None) -> Fields | None:
-        try:
-            return dict(orjson.loads(text)) if text else None
-        except (ValueError, TypeError) as error:
-            raise self._damaged("what a lane learned") from error
+    def _tenant(self, row: Any) -> TenantRow:
+        number, name, base_url, read_at, requests, throttled, pace, whole = row
+        if not whole:
+            raise self.damaged(f"tenant {name}")
+        learned = None if pace is None else orjson.loads(pace)
+        return TenantRow(number, name, base_url, read_at, requests, throttled, learned)
 
     # ---- the job, before anything is read of the tenants
 
@@ -260,7 +298,7 @@ class Journal(Store):
                     placeholder = Item(edit=number, target=None, label="", outcome=_NOT_PLANNED)
                     db.execute(_ADD_ITEM, self._row(placeholder, tenant))
             db.executemany(
-                "INSERT INTO tenants (id, name, base_url) VALUES (?, ?, ?)",
+                _ADD_TENANT,
                 [(row, name, base_urls[name]) for name, row in ids.items()],
             )
             self._number_equals(db)
@@ -303,10 +341,7 @@ class Journal(Store):
         and the tenants of these items."""
         names = {row.id: row.name for row in self.tenants()}
         marks = ",".join(f"'{state.value}'" for state in states)
-        rows = self.each(_LEFT.format(whole=_WHOLE, states=marks))
-        for edit, name, line, body, total, tenants, whole in rows:
-            if not whole or rowsum(edit, name, line, body) != total:
-                raise self._damaged(f"edit {name}")
+        for name, body, tenants in self.each(_LEFT.format(states=marks)):
             there = sorted(map(int, tenants.split(",")))
             yield name, self._unpacked(body), [names[tenant] for tenant in there]
 
@@ -336,8 +371,9 @@ class Journal(Store):
         """The places of a tenant that are to be resolved, up to `count` at a time, in the job's
         order, with the bodies of their edits."""
         for state, holds in which.kinds:
-            sql = f"""SELECT i.rank, i.id, i.target, e.id, e.name, e.line, e.body, e.sum
-                FROM items i JOIN edits e ON e.id = i.edit
+            sql = f"""SELECT i.rank, i.id, i.target, e.id, e.name, e.body, i.whole, e.whole
+                FROM (SELECT *, {_WHOLE} AS whole FROM items) i
+                JOIN (SELECT *, {_EDIT_WHOLE} AS whole FROM edits) e ON e.id = i.edit
                 WHERE i.tenant = ? AND i.state = ? AND (i.rank, i.id) > (?, ?) AND i.id <= ?
                 AND {holds} ORDER BY i.rank, i.id LIMIT ?"""
             after: Sequence[int] = (-1, 0)
@@ -346,9 +382,11 @@ class Journal(Store):
                 yield [self._placeholder(row) for row in rows]
 
     def _placeholder(self, row: Any) -> tuple[Placeholder, Fields]:
-        _, item, target, edit, name, line, body, total = row
-        if rowsum(edit, name, line, body) != total:
-            raise self._damaged(f"edit {name}")
+        _, item, target, edit, name, body, item_whole, edit_whole = row
+        if not edit_whole:
+            raise self.damaged(f"edit {name}")
+        if not item_whole:
+            raise self.damaged(f"item {item}")
         return Placeholder(item=item, target=target, edit=edit), self._unpacked(body)
 
     def resolve(self, tenant: int, place: Placeholder, items: Sequence[Item]) -> list[Write]:
@@ -357,8 +395,7 @@ class Journal(Store):
         if place.target is not None:
             writes.append(("DELETE FROM steps WHERE item = ?", (place.item,)))
         if len(items) != 1:
-            sql = "UPDATE meta SET value = value + ? WHERE key = 'planned'"
-            writes.append((sql, (len(items) - 1,)))
+            writes.append((_PLAN_MORE, (len(items) - 1,)))
         for item in items:
             row = self._row(item, tenant)
             packed = [
@@ -415,7 +452,7 @@ class Journal(Store):
 
     def was_read(self, tenant: int, at: float) -> Write:
         """The write that says when a tenant's befores were read, in Unix seconds."""
-        return ("UPDATE tenants SET read_at = ? WHERE id = ?", (at, tenant))
+        return (_WAS_READ, {"at": at, "tenant": tenant})
 
     def untouched(self) -> bool:
         """Whether no step was ever sent."""
@@ -504,22 +541,20 @@ class Journal(Store):
 
     def counted(self, tenant: int, requests: int, throttled: int, pace: Fields) -> Write:
         """The write that adds to a tenant's requests, and keeps what its lane learned."""
-        return (
-            """UPDATE tenants SET requests = requests + ?, throttled = throttled + ?, pace = ?
-            WHERE id = ?""",
-            (requests, throttled, orjson.dumps(pace).decode(), tenant),
-        )
+        learned = orjson.dumps(pace).decode()
+        new = {"requests": requests, "throttled": throttled, "pace": learned}
+        return (_COUNTED, new | {"tenant": tenant})
 
     # ---- the books
 
     def books(self) -> dict[int, dict[State, int]]:
         """For each tenant the number of its items in each state; what a dead process left sent
         counts as uncertain."""
-        books: dict[int, dict[State, int]] = {}
+        books = {row.id: dict.fromkeys(State, 0) for row in self.tenants()}
         for tenant, state, count in self.rows(_BOOKS):
-            if state not in _STATES:
-                raise self._damaged(f"an item that is {state!r}")
-            books.setdefault(tenant, dict.fromkeys(State, 0))[_STATES[state]] += count
+            if tenant not in books or state not in _STATES:
+                raise self.damaged(f"an item of tenant {tenant} that is {state!r}")
+            books[tenant][_STATES[state]] += count
         for tenant, count in self.rows(_IN_DOUBT):
             books[tenant][State.PENDING] -= count
             books[tenant][State.UNCERTAIN] += count
@@ -534,7 +569,7 @@ class Journal(Store):
             _, edit, tenant, target, label, keys, rank, change, planned = row[:9]
             state, cause, hint, total, name = row[9:14]
             if rowsum(*row[:8]) != planned or rowsum(number, state, cause, hint) != total:
-                raise self._damaged(f"item {number}")
+                raise self.damaged(f"item {number}")
             yield Item(
                 id=number,
                 edit=edit,
@@ -552,7 +587,7 @@ class Journal(Store):
     def _step(self, row: Any) -> Step:
         item, n, kind, target, back, before, want, planned, state, sent_at, after, total = row
         if rowsum(*row[:7]) != planned or rowsum(item, n, state, sent_at, after) != total:
-            raise self._damaged(f"item {item} step {n}")
+            raise self.damaged(f"item {item} step {n}")
         return Step(
             n=n,
             kind=kind,
@@ -564,9 +599,6 @@ class Journal(Store):
             sent_at=sent_at,
             after=None if after is None else self._unpacked(after),
         )
-
-    def _damaged(self, what: str) -> JournalError:
-        return JournalError(f"{self.path}: the journal is damaged at {what}")
 
     def _pack(self, fields: Fields, writes: list[Write]) -> str:
         """JSON of `fields`; a long string among them becomes a reference to a text of its own."""
@@ -602,7 +634,7 @@ class Journal(Store):
         rows = self.rows("SELECT body FROM texts WHERE digest = ?", (value["$text"],))
         text = str(rows[0][0]) if rows else ""
         if blake2b(text.encode(), digest_size=16).hexdigest() != value["$text"]:
-            raise self._damaged(f"text {value['$text']}")
+            raise self.damaged(f"text {value['$text']}")
         return text
 
 

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from . import hooks, tally
-from .errors import BadInput, Complaint, JournalError, Refused
+from .errors import BadInput, Complaint, Refused
 from .guards import Guards, Narrowing, listed
 from .jobfile import Job
 from .journal import Journal, StagedEdit
@@ -118,7 +118,7 @@ def limits(journal: Journal) -> Limits:
     try:
         return Limits(**orjson.loads(journal.meta("limits")))
     except (ValueError, TypeError) as error:
-        raise JournalError(f"{journal.path}: the journal is damaged at its limits") from error
+        raise journal.damaged("its limits") from error
 
 
 def consistent(journal: Journal, found: Mapping[Contradiction, list[str]]) -> None:

@@ -176,7 +176,7 @@ async def undo_journal(
 def read_books(path: Path) -> Summary:
     """The books of the journal at `path`. Raises Refused, JournalError."""
     with Journal.read(path) as journal:
-        journal.check()
+        journal.check("items")  # that is what the books are counted from
         return summary(journal)
 
 

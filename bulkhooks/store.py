@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sqlite3
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeAlias
@@ -31,6 +33,12 @@ _CROWDED: Final = 8_192
 #: KiB of the journal that the writer keeps at hand; pages of the log after which it is moved
 #: into the journal.
 _CACHE, _CHECKPOINT = 8_000, 4_000
+
+#: What SQLite says of a file that cannot be used now, and may be later; all else is damage.
+_PASSING: Final = (
+    *("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_INTERRUPT", "SQLITE_IOERR"),
+    *("SQLITE_LOCKED", "SQLITE_NOMEM", "SQLITE_PERM", "SQLITE_PROTOCOL", "SQLITE_READONLY"),
+)
 
 Write: TypeAlias = tuple[str, Sequence[object] | Mapping[str, object]]
 
@@ -52,6 +60,8 @@ class Store:
     #: The statements of most writes by far, which change nothing in common: between two other
     #: writes all of the first go first, then all of the second, as they go faster together.
     OFTEN: ClassVar[tuple[str, ...]]
+    #: For each table that `check` looks over: what a person calls a row, and when it is whole.
+    WHOLE: ClassVar[Mapping[str, tuple[str, str]]]
 
     def __init__(self, path: Path, reader: sqlite3.Connection, writer: sqlite3.Connection) -> None:
         self.path = path
@@ -96,8 +106,11 @@ class Store:
 
         Raises what `open` raises, but does not `check`.
         """
-        # Where no file can be made beside it, nobody can be at work on it either.
-        sealed = not os.access(path.absolute().parent, os.W_OK)
+        # Where no file can be made beside it, nobody can be at work on it either; but what a dead
+        # process left in its log counts.
+        log = path.with_name(f"{path.name}-wal")
+        left = log.exists() and log.stat().st_size > 0
+        sealed = not (left or os.access(path.absolute().parent, os.W_OK))
         cls._look_over(path, sealed=sealed)
         with _connection(path, sealed=sealed) as reader:
             with _told(path):
@@ -113,18 +126,35 @@ class Store:
             application = db.execute("PRAGMA application_id").fetchone()[0]
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if application != _APPLICATION:
-                raise JournalError(f"{path}: not a bulkhooks journal, or its head is damaged")
+                raise damage(path, "its head, if it is a journal at all")
             if version != cls.FORMAT:
                 raise Refused(
                     f"{path}: journal format {version}, this bulkhooks reads format {cls.FORMAT}; "
                     f"use the bulkhooks version that made it"
                 )
+            if _schema(db) != cls._own_schema():
+                raise damage(path, "its schema")
 
-    def check(self) -> None:
-        """Raises JournalError when SQLite finds the file damaged; reads all of it."""
-        found = self.rows("PRAGMA quick_check(1)")[0][0]
+    @classmethod
+    def _own_schema(cls) -> list[Any]:
+        with closing(sqlite3.connect(":memory:")) as db:
+            db.executescript(cls.SCHEMA)
+            return _schema(db)
+
+    def check(self, *tables: str) -> None:
+        """Raises JournalError when SQLite finds the file damaged, or when a row of one of `tables`
+        is not whole (none named: of any table); reads all of it."""
+        found = self.rows("PRAGMA integrity_check(1)")[0][0]
         if found != "ok":
-            raise JournalError(f"{self.path}: the journal is damaged: {found}")
+            raise self.damaged(found)
+        for table in tables or self.WHOLE:
+            row, whole = self.WHOLE[table]
+            if broken := self.rows(f"SELECT {row} FROM {table} WHERE NOT ({whole}) LIMIT 1"):
+                raise self.damaged(str(broken[0][0]))
+
+    def damaged(self, what: str) -> JournalError:
+        """What is raised for a journal that is not as it was written."""
+        return damage(self.path, what)
 
     @classmethod
     @contextmanager
@@ -259,6 +289,29 @@ class _Batch:
                 durable.set_result(None)
 
 
+def damage(path: Path, what: str) -> JournalError:
+    """What is raised for a journal that is not as it was written; says what to type."""
+    stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H%M%S")
+    aside = f"{path}.{stamp}.damaged"
+    moves = [
+        shlex.join(["mv", f"{path}{end}", f"{aside}{end}"])
+        for end in ("", "-wal")
+        if Path(f"{path}{end}").exists()
+    ]
+    found = "".join(char if char.isprintable() else "?" for char in what)
+    return JournalError(
+        f"{path}: the journal is damaged: {found}; nothing more was sent. Put it aside:\n"
+        f"  {' && '.join(moves)}\n"
+        "and plan its job again: what is done already comes out unchanged"
+    )
+
+
+def _schema(db: sqlite3.Connection) -> list[Any]:
+    return db.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+    ).fetchall()
+
+
 @contextmanager
 def _connection(path: Path, *, sealed: bool = False) -> Iterator[sqlite3.Connection]:
     uri = path.absolute().as_uri() + ("?immutable=1" if sealed else "")
@@ -281,8 +334,9 @@ def _told(path: Path) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or not name:
-            raise JournalError(f"{path}: the journal is damaged: {error}") from error
+        if not name.startswith(_PASSING):
+            raise damage(path, str(error)) from error
         raise JournalError(
-            f"{path}: the journal cannot be used: {error}; nothing more was sent"
+            f"{path}: the journal cannot be used: {error}; nothing more was sent. When its disk "
+            "has room and it may be written, type the same command again"
         ) from error
