@@ -23,7 +23,7 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
 
-from .errors import BadInput, TenantError
+from .errors import BadInput, Refused, TenantError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -126,14 +126,25 @@ class Work:
 
 
 def tenants_of(journal: Path, file: Path | None) -> dict[str, Tenant]:
-    """The tenants that a journal may name: of its own tenants file, unless another is given."""
+    """The tenants that a journal may name: of its own tenants file, unless another is given.
+
+    Raises Refused when its own lies outside of its folder; BadInput.
+    """
     from .journal import Journal
+    from .report import clean, foreign_tenants_file
     from .tenants import load_tenants
 
     with Journal.read(journal) as kept:
+        if kept.meta("sandbox"):
+            return {}
+        if file is None and (foreign := foreign_tenants_file(kept)):
+            words = clean(shlex.quote(foreign))
+            raise Refused(
+                f"{journal} names the tenants file {words}, outside its folder; "
+                f"if you trust it: --tenants {words}"
+            )
         file = file or Path(kept.meta("tenants_file") or "tenants.yaml")
-        sandbox = bool(kept.meta("sandbox"))
-    return {} if sandbox else load_tenants(file)
+    return load_tenants(file)
 
 
 class Desk:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from . import tally
-from .errors import JournalError
 from .items import State
 from .journal import Journal
 
@@ -100,10 +101,7 @@ def summary(journal: Journal) -> Summary:
     total = _books({state: sum(mine[state] for mine in counted.values()) for state in State})
     planned = journal.meta("planned")
     if planned and planned != str(total.planned):
-        raise JournalError(
-            f"{journal.path}: the books do not balance: {planned} items were planned, "
-            f"{total.planned} are there"
-        )
+        raise journal.damaged(f"its books: {planned} items were planned, {total.planned} are there")
     return Summary(
         job=journal.meta("job"),
         journal=str(journal.path),
@@ -122,22 +120,34 @@ def _books(states: Mapping[State, int]) -> Books:
     return Books(planned=sum(counts.values()), **counts)
 
 
+def foreign_tenants_file(journal: Journal) -> str:
+    """The tenants file that a journal names, if it lies outside of the journal's folder; else "".
+
+    It may name commands to run: a person has to choose it, not whoever handed over the journal.
+    """
+    named = journal.meta("tenants_file")
+    folder = Path(os.path.realpath(journal.path)).parent
+    own = not named or Path(os.path.realpath(named)).is_relative_to(folder)
+    return "" if own else named
+
+
 def _next(journal: Journal, books: Books) -> str:
-    path = shlex.quote(str(journal.path))
     if journal.meta("sandbox"):
         return ""  # its tenants ended with their process
     if journal.meta("undone_by"):
         return f"bulkhooks status {shlex.quote(journal.meta('undone_by'))}"
-    if not journal.meta("planned") and journal.meta("undoes"):
-        return shlex.join(["bulkhooks", "undo", journal.meta("undoes")])
     if not journal.meta("planned"):
-        words = ["bulkhooks", "plan", journal.meta("file") or "JOB", "--journal", str(journal.path)]
-        if journal.meta("tenants_file"):
-            words += ["--tenants", journal.meta("tenants_file")]
-        return shlex.join(words)
-    if books.pending or books.uncertain:
-        return f"bulkhooks apply {path}"
-    return f"bulkhooks apply {path} --failed" if books.failed else ""
+        words = ["plan", journal.meta("file") or "JOB", "--journal", str(journal.path)]
+        if done := journal.meta("undoes"):
+            words = ["undo", done]
+        tenants = journal.meta("tenants_file")
+    elif books.pending or books.uncertain or books.failed:
+        words = ["apply", str(journal.path)]
+        words += [] if books.pending or books.uncertain else ["--failed"]
+        tenants = foreign_tenants_file(journal)
+    else:
+        return ""
+    return shlex.join(["bulkhooks", *words, *(["--tenants", tenants] if tenants else [])])
 
 
 def causes(summary: Summary) -> Iterator[str]:
