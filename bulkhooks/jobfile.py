@@ -142,7 +142,7 @@ def load_job(path: Path) -> Job:
 
 
 def _document_job(path: Path) -> Job:
-    document = read_document(path, limit=MAX_DOCUMENT)
+    document = read_document(path, limit=MAX_DOCUMENT, instead="write the edits as .jsonl or .csv")
     found = Findings(document.file, document.lines)
     found.take(*document.complaints)
     if not isinstance(document.value, dict):

@@ -172,18 +172,19 @@ def number(value: object) -> int | float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def read_document(path: Path, *, limit: int) -> Document:
+def read_document(path: Path, *, limit: int, instead: str = "") -> Document:
     """Reads a YAML or JSON document of at most `limit` bytes, by suffix.
 
-    Raises BadInput where it cannot be read, is longer, is not UTF-8 or has no value.
+    Raises BadInput where it cannot be read, is longer (then with what to do `instead`), is not
+    UTF-8 or has no value.
     """
-    text = read_text(path, limit=limit)
+    text = read_text(path, limit=limit, instead=instead)
     return document_in(text, str(path), json=path.suffix.lower() == ".json")
 
 
-def read_text(path: Path, *, limit: int) -> str:
+def read_text(path: Path, *, limit: int, instead: str = "") -> str:
     """The text of a file of at most `limit` bytes. Raises BadInput where it cannot be had."""
-    data = _read(path, limit)
+    data = _read(path, limit, instead)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -243,7 +244,7 @@ def refused(file: str, line: int | None, what: str) -> BadInput:
     return BadInput([Complaint(file=file, line=line, key="", what=what)])
 
 
-def read_file(path: Path, limit: int, *, keep_mark: bool = False) -> bytes:
+def read_file(path: Path, limit: int, *, instead: str = "", keep_mark: bool = False) -> bytes:
     """The bytes of a regular file, without a byte order mark unless `keep_mark`.
 
     Raises ValueError, with what is wrong in plain words.
@@ -256,13 +257,13 @@ def read_file(path: Path, limit: int, *, keep_mark: bool = False) -> bytes:
     except OSError as error:
         raise ValueError(_unreadable(error)) from None
     if len(data) > limit:
-        raise ValueError(f"is longer than {limit:,} bytes")
+        raise ValueError(f"is longer than {limit:,} bytes{instead and '; '}{instead}")
     return data if keep_mark else data.removeprefix(_BOM)
 
 
-def _read(path: Path, limit: int) -> bytes:
+def _read(path: Path, limit: int, instead: str) -> bytes:
     try:
-        return read_file(path, limit)
+        return read_file(path, limit, instead=instead)
     except ValueError as error:
         raise refused(str(path), None, str(error)) from None
 
