@@ -89,7 +89,7 @@ class Work:
         from . import sandbox
         from .buckets import BUCKETS
         from .hooks import Trigger
-        from .tenants import Given, StaticToken
+        from .tenants import Given, Route, StaticToken
 
         named: dict[tuple[str, str], Edit] = {}
         names: dict[str, None] = {}
@@ -118,9 +118,18 @@ class Work:
                 )
         token = StaticToken(token=Given("sandbox"))
         async with sandbox.serve(box) as url:
-            # Those that no edit reaches too: a selector may name them under `not`.
+            # Those that no edit reaches too: a selector may name them under `not`. Headers of
+            # theirs may be secrets, and what a real tenant takes is not what a job is rehearsed
+            # for, unless somebody has said it.
             yield {
-                name: replace(tenant, base_url=f"{url}/{name}", credential=token)
+                name: replace(
+                    tenant,
+                    base_url=f"{url}/{name}",
+                    credential=token,
+                    route=Route(),
+                    headers={},
+                    lifecycle=tenant.lifecycle or "active",
+                )
                 for name, tenant in self.tenants.items()
             }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import starmap
-from typing import Annotated, Any, Final, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -200,11 +200,139 @@ Credential: TypeAlias = Annotated[
         "cmd:pass show auth0/acme",
     ),
 ]
+PrivateKey: TypeAlias = Annotated[
+    str,
+    _text(
+        pattern_of("env", "file"),
+        "",
+        "The application's key in PEM, in place of client_secret: where it is found",
+        None,
+        "file:keys/acme.pem",
+        "env:ACME_KEY",
+    ),
+]
+Algorithm: TypeAlias = Annotated[
+    Literal["RS256", "RS384", "PS256"],
+    Meta(description="What private_key signs with, RS256 unless given"),
+]
+KeyId: TypeAlias = Annotated[
+    str, _text(about="Of private_key, where the application has several keys")
+]
 Audience: TypeAlias = Annotated[
-    str, _text(about="Of the token; made from the base URL unless given")
+    str,
+    _text(
+        "",
+        "",
+        "Of the token; made from the base URL unless given, so a custom domain needs it",
+        None,
+        "https://acme.eu.auth0.com/api/v2/",
+    ),
+]
+CaFile: TypeAlias = Annotated[
+    str,
+    _text(
+        "",
+        "",
+        "A file beside this one: the certificates, in PEM, of those who may vouch for the tenant",
+        None,
+        "certs/acme-ca.pem",
+    ),
 ]
 Protected: TypeAlias = Annotated[
     bool, Meta(description="Nothing is written here unless the command names it: --only NAME")
+]
+Lifecycle: TypeAlias = Annotated[
+    Literal["active", "read-only"],
+    Meta(
+        description="What hooks still take here. Auth0 made them read-only on 2024-11-18 (enabled "
+        "and secrets can change, nothing else), so a tenant with a domain is taken for read-only "
+        "unless this says otherwise, one with a base_url for active"
+    ),
+]
+
+
+def _seconds(about: str, most: int) -> Meta:
+    return Meta(
+        gt=0,
+        le=most,
+        description=about,
+        extra={"rule": f"a number of seconds, more than 0 and at most {most}"},
+    )
+
+
+ConnectTime: TypeAlias = Annotated[
+    float, _seconds("Seconds for a connection to come about, 10 unless given", 300)
+]
+RequestTime: TypeAlias = Annotated[
+    float, _seconds("Seconds for a request, to the end of its answer, 30 unless given", 600)
+]
+
+
+def _any_case(*words: str) -> str:
+    # JavaScript, where editors match, has no switch for case inside a pattern.
+    letters = (
+        "".join(f"[{char.upper()}{char}]" if char.isalpha() else char for char in word)
+        for word in words
+    )
+    return f"({'|'.join(letters)})"
+
+
+#: Headers that say what is sent, to whom and by whom: a wrong one would break every request.
+_OURS: Final = (
+    *("Authorization", "Host", "Accept", "Accept-Encoding", "Connection", "Transfer-Encoding"),
+    "Content-*",
+)
+_NOT_OURS: Final = "".join(
+    f"(?!{_any_case(name.lower().rstrip('*'))}{'' if name.endswith('*') else '$'})"
+    for name in _OURS
+)
+#: What a secret is called: the value of such a header is never written out.
+_SECRETIVE: Final = _any_case(
+    *("key", "token", "secret", "cookie", "auth", "password", "credential", "signature")
+)
+# The dollar sign that names may have is written by its code: `matcher` knows it as the end alone.
+HeaderName: TypeAlias = Annotated[
+    str,
+    _text(
+        rf"^{_NOT_OURS}[A-Za-z0-9!#\x24%&'*+.^_`|~-]+$",
+        "a token of HTTP (letters, digits, hyphens), and none that bulkhooks sets: "
+        + ", ".join(_OURS),
+        "A header's name",
+    ),
+]
+SecretiveName: TypeAlias = Annotated[str, Meta(pattern=f"^.*{_SECRETIVE}")]
+_LITERAL: Final = "^(?!(env|file|cmd):)[ -~]{1,8000}$"
+HeaderText: TypeAlias = Annotated[
+    str, _text(_LITERAL, "1 to 8000 visible characters of ASCII and spaces")
+]
+HeaderValue: TypeAlias = Annotated[
+    str,
+    _text(
+        f"{_LITERAL}|{pattern_of('env', 'file', 'cmd')}",
+        "",
+        "A text of visible ASCII and spaces, or where it is found when the tenant is called",
+        None,
+        "bulk-edits",
+        "env:GATEWAY_KEY",
+    ),
+]
+Headers: TypeAlias = Annotated[
+    dict[HeaderName, HeaderValue],
+    Meta(
+        min_length=1,
+        description="Headers of every request, for a gateway before the tenant. A name with key, "
+        "token, secret, cookie, auth, password, credential or signature in it takes a reference",
+        examples=[{"X-Team": "identity", "X-Gateway-Key": "env:GATEWAY_KEY"}],
+        extra_json_schema={
+            "patternProperties": {
+                _SECRETIVE: {
+                    "description": "Where it is found when the tenant is called",
+                    "type": "string",
+                    "pattern": pattern_of("env", "file", "cmd"),
+                }
+            }
+        },
+    ),
 ]
 
 
@@ -356,6 +484,13 @@ class JobFile(_File, kw_only=True):
     limits: LimitsEntry | UnsetType = UNSET
 
 
+class TimeoutsEntry(_File):
+    """How long a tenant is waited for."""
+
+    connect: ConnectTime | UnsetType = UNSET
+    request: RequestTime | UnsetType = UNSET
+
+
 class TenantEntry(_File):
     """One Auth0 tenant, and how to log in there."""
 
@@ -364,8 +499,15 @@ class TenantEntry(_File):
     tags: TenantTags | UnsetType = UNSET
     client_id: Credential | UnsetType = UNSET
     client_secret: Credential | UnsetType = UNSET
+    private_key: PrivateKey | UnsetType = UNSET
+    algorithm: Algorithm | UnsetType = UNSET
+    kid: KeyId | UnsetType = UNSET
     audience: Audience | UnsetType = UNSET
     token: Credential | UnsetType = UNSET
+    hooks: Lifecycle | UnsetType = UNSET
+    ca_file: CaFile | UnsetType = UNSET
+    timeouts: TimeoutsEntry | UnsetType = UNSET
+    headers: Headers | UnsetType = UNSET
     limits: LimitsEntry | UnsetType = UNSET
     protected: Protected | UnsetType = UNSET
 
@@ -373,6 +515,10 @@ class TenantEntry(_File):
 class DefaultsEntry(_File):
     """What holds for every tenant that says nothing else."""
 
+    hooks: Lifecycle | UnsetType = UNSET
+    ca_file: CaFile | UnsetType = UNSET
+    timeouts: TimeoutsEntry | UnsetType = UNSET
+    headers: Headers | UnsetType = UNSET
     limits: LimitsEntry | UnsetType = UNSET
 
 
@@ -398,6 +544,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
 
 _SCRIPT: Final = {"script": ("script_file",)}
+_KEY: Final = ("private_key", "algorithm", "kid")
 _RULES: Final[Mapping[type[Struct], Rules]] = {
     OneHook: Rules(needs=(("id", "name"),)),
     SetFields: Rules(apart=_SCRIPT),
@@ -417,10 +564,15 @@ _RULES: Final[Mapping[type[Struct], Rules]] = {
         },
     ),
     TenantEntry: Rules(
-        needs=(("domain", "base_url"), ("token", ("client_id", "client_secret"))),
+        needs=(
+            ("domain", "base_url"),
+            ("token", ("client_id", "client_secret"), ("client_id", "private_key")),
+        ),
+        # With these and the needs, `algorithm` and `kid` are left with `private_key` alone.
         apart={
             "domain": ("base_url",),
-            "token": ("client_id", "client_secret", "audience"),
+            "token": ("client_id", "client_secret", *_KEY, "audience"),
+            "client_secret": _KEY,
         },
     ),
 }
@@ -502,6 +654,12 @@ def within(kind: Any, number: float) -> bool:
 def longest(kind: Any) -> int:
     """How many characters, members or items this kind may have."""
     return int(_meta(kind).max_length or 0)
+
+
+def words(kind: Any) -> tuple[Any, ...]:
+    """What a value of this kind may be, where it is one of some words."""
+    literal, *_ = get_args(kind)
+    return get_args(literal)
 
 
 def rule(kind: Any) -> str:

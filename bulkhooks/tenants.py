@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from typing import Final, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from . import schema
 from .pacing import Limits
-from .references import Reference
-from .schema import Shape, matcher, rule, within
-from .source import Findings, dotted, number, read_document, shown
-
-#: Bytes in a tenants file, at most: a few tens of thousands of tenants.
-_MAX_FILE: Final = 10_000_000
+from .references import Kind, Reference
+from .schema import Shape, matcher, rule, within, words
+from .source import Findings, dotted, number, read_document, read_file, shown
 
 #: How a client's assertion is signed, of what Auth0 takes.
-Algorithm: TypeAlias = Literal["RS256", "RS384", "PS256"]
+Algorithm: TypeAlias = schema.Algorithm
 #: What hooks take: every write, or those of `enabled` and of secrets alone.
-Lifecycle: TypeAlias = Literal["active", "read-only"]
+Lifecycle: TypeAlias = schema.Lifecycle
+
+#: Bytes in a tenants file, at most: more than ten thousand tenants. Unlike the edits of a job they
+#: cannot be written as JSON Lines. A file of that size made to be hard is refused in seconds.
+_MAX_FILE: Final = 4_000_000
+#: Bytes in a file of certificates, at most: the largest bundles have a quarter of that.
+_MAX_CA_FILE: Final = 1_000_000
+_SPLIT: Final = "split it, and name the part with --tenants"
+_NOT_PEM: Final = "must hold certificates in PEM (-----BEGIN CERTIFICATE-----)"
+
+_Word = TypeVar("_Word", bound=str)
+_KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+#: How references start.
+_REFERS: Final = tuple(f"{kind}:" for kind in _KINDS)
+#: Where each part of a credential may be found.
+_CREDENTIALS: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "token": _KINDS,
+    "client_id": _KINDS,
+    "client_secret": _KINDS,
+    "private_key": ("env", "file"),
+}
+_ALGORITHMS: Final[Mapping[str, Algorithm]] = {word: word for word in words(schema.Algorithm)}
+_LIFECYCLES: Final[Mapping[str, Lifecycle]] = {word: word for word in words(schema.Lifecycle)}
 
 _tenant_name = matcher(schema.TenantName)
 _tag = matcher(schema.Tag)
@@ -29,10 +49,14 @@ _domain = matcher(schema.Domain)
 _url_text = matcher(schema.BaseUrl)
 _share = matcher(schema.Share)
 _rate = matcher(schema.Rate)
+_header_name = matcher(schema.HeaderName)
+_header_text = matcher(schema.HeaderText)
+_secretive = matcher(schema.SecretiveName)
 _FILE: Final = Shape(schema.TenantsFile)
 _DEFAULTS: Final = Shape(schema.DefaultsEntry)
 _TENANT: Final = Shape(schema.TenantEntry)
 _LIMITS: Final = Shape(schema.LimitsEntry)
+_TIMEOUTS: Final = Shape(schema.TimeoutsEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +118,7 @@ class Tenant:
 
     name: str
     base_url: str  #: without a slash at the end; the API is at {base_url}/api/v2
+    by_domain: bool = False  #: its domain was given, not its base URL
     credential: Credential
     route: Route = Route()
     #: Headers of every request to the API, besides our own.
@@ -116,8 +141,12 @@ class Tenant:
 
     @property
     def read_only(self) -> bool:
-        """Whether hooks take nothing here but writes of `enabled` and of secrets."""
-        return self.lifecycle == "read-only"
+        """Whether hooks here take no writes but those of `enabled` and of secrets.
+
+        Auth0 made them so on 2024-11-18; a tenant given by its domain is taken for that unless
+        its `lifecycle` says otherwise.
+        """
+        return self.by_domain if self.lifecycle is None else self.lifecycle == "read-only"
 
     def allowed(self, job: Limits) -> Limits:
         """What a job with the limits `job` is allowed here: the nearest word counts."""
@@ -129,14 +158,11 @@ def load_tenants(path: Path) -> dict[str, Tenant]:
 
     No reference is resolved. Raises BadInput with everything that is wrong with the file.
     """
-    document = read_document(path, limit=_MAX_FILE)
+    document = read_document(path, limit=_MAX_FILE, instead=_SPLIT)
     found = Findings(document.file, document.lines)
     found.take(*document.complaints)
     raw = _FILE.of(found, "", document.value)
-    default_limits = Limits()
-    if "defaults" in raw:
-        defaults = _DEFAULTS.of(found, "defaults", raw["defaults"])
-        default_limits = limits_in(found, "defaults", defaults)
+    entries = _Entries(found, path.parent, raw)
     tenants: dict[str, Tenant] = {}
     homes: dict[str, str] = {}
     every = raw.get("tenants", {})
@@ -148,7 +174,7 @@ def load_tenants(path: Path) -> dict[str, Tenant]:
         if not _tenant_name(name):
             what = f"bad tenant name {shown(name)}: must be {rule(schema.TenantName)}"
             found.add(key, what)
-        tenant = _tenant(found, key, name, value, default_limits, path.parent)
+        tenant = entries.tenant(key, name, value)
         if tenant is None:
             continue
         twin = homes.setdefault(tenant.base_url, name)
@@ -168,21 +194,21 @@ def limits_in(found: Findings, key: str, holder: Mapping[str, object]) -> Limits
     reserve = max_rate = concurrency = None
     if "reserve" in raw:
         reserve = _reserve(raw["reserve"])
-        _check(found, key, "reserve", reserve, raw)
+        _check(found, f"{key}.reserve", reserve, raw["reserve"], schema.Reserve)
     if "max_rate" in raw:
         max_rate = _max_rate(raw["max_rate"])
-        _check(found, key, "max_rate", max_rate, raw)
+        _check(found, f"{key}.max_rate", max_rate, raw["max_rate"], schema.MaxRate)
     if "concurrency" in raw:
         count = number(raw["concurrency"])
         if isinstance(count, int) and within(schema.Concurrency, count):
             concurrency = count
-        _check(found, key, "concurrency", concurrency, raw)
+        _check(found, f"{key}.concurrency", concurrency, raw["concurrency"], schema.Concurrency)
     return Limits(reserve=reserve, max_rate=max_rate, concurrency=concurrency)
 
 
-def _check(found: Findings, key: str, name: str, value: object, raw: Mapping[str, object]) -> None:
+def _check(found: Findings, key: str, value: object, written: object, kind: object) -> None:
     if value is None:
-        found.add(f"{key}.{name}", f"must be {rule(_LIMITS.kinds[name])}, not {shown(raw[name])}")
+        found.add(key, f"must be {rule(kind)}, not {shown(written)}")
 
 
 def _reserve(value: object) -> float | int | None:
@@ -201,28 +227,178 @@ def _max_rate(value: object) -> float | None:
     return None if rate is None or not within(schema.PerSecond, rate) else float(rate)
 
 
-def _tenant(
-    found: Findings, key: str, name: str, value: object, default_limits: Limits, folder: Path
-) -> Tenant | None:
-    raw = _TENANT.of(found, key, value)
-    if not raw:
-        return None
-    base_url = _base_url(found, key, raw)
-    credential = _credential(found, key, raw, folder)
-    tags = tags_in(found, f"{key}.tags", raw["tags"]) if "tags" in raw else ()
-    limits = limits_in(found, key, raw)
-    protected = "protected" in raw and found.boolean(f"{key}.protected", raw["protected"])
-    if base_url is None or credential is None:
-        return None
-    return Tenant(
-        name=name,
-        base_url=base_url,
-        tags=frozenset(tags),
-        protected=bool(protected),
-        credential=credential,
-        limits=limits,
-        default_limits=default_limits,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Common:
+    """What defaults and tenants may say alike, but for limits: a job's stand between theirs."""
+
+    route: Route = Route()
+    headers: Mapping[str, Reference | Given] = field(default_factory=dict)
+    lifecycle: Lifecycle | None = None
+
+
+class _Entries:
+    """Reads the entries of one tenants file: what is wrong with them is added to `found`."""
+
+    def __init__(self, found: Findings, folder: Path, raw: Mapping[str, object]) -> None:
+        self._found, self._folder = found, folder
+        #: What is wrong with the files of certificates: thousands of tenants may name the same.
+        self._ca_files: dict[Path, str] = {}
+        self._limits, self._common = Limits(), _Common()
+        if "defaults" in raw:
+            defaults = _DEFAULTS.of(found, "defaults", raw["defaults"])
+            self._limits = limits_in(found, "defaults", defaults)
+            self._common = self._over(self._common, "defaults", defaults)
+
+    def tenant(self, key: str, name: str, value: object) -> Tenant | None:
+        """The tenant that stands at `key`; None where it has no place or no credential."""
+        raw = _TENANT.of(self._found, key, value)
+        if not raw:
+            return None
+        base_url = _base_url(self._found, key, raw)
+        credential = self._credential(key, raw)
+        common = self._over(self._common, key, raw)
+        tags = tags_in(self._found, f"{key}.tags", raw["tags"]) if "tags" in raw else ()
+        limits = limits_in(self._found, key, raw)
+        protected = "protected" in raw and self._found.boolean(f"{key}.protected", raw["protected"])
+        if base_url is None or credential is None:
+            return None
+        return Tenant(
+            name=name,
+            base_url=base_url,
+            by_domain="domain" in raw,
+            credential=credential,
+            route=common.route,
+            headers=common.headers,
+            lifecycle=common.lifecycle,
+            tags=frozenset(tags),
+            protected=bool(protected),
+            limits=limits,
+            default_limits=self._limits,
+        )
+
+    def _credential(self, key: str, raw: Mapping[str, object]) -> Credential | None:
+        given = {
+            name: self._reference(f"{key}.{name}", raw[name], kinds)
+            for name, kinds in _CREDENTIALS.items()
+            if name in raw
+        }
+        audience, kid = self._text(key, "audience", raw), self._text(key, "kid", raw)
+        algorithm = self._word(key, "algorithm", raw, _ALGORITHMS)
+        match given:
+            case {"token": Reference() as token}:
+                return StaticToken(token=token)
+            case {"client_id": Reference() as client_id, "client_secret": Reference() as secret}:
+                return ClientSecret(client_id=client_id, client_secret=secret, audience=audience)
+            case {"client_id": Reference() as client_id, "private_key": Reference() as private_key}:
+                return ClientKey(
+                    client_id=client_id,
+                    private_key=private_key,
+                    algorithm=algorithm or "RS256",
+                    kid=kid,
+                    audience=audience,
+                )
+            case _:
+                return None
+
+    def _over(self, below: _Common, key: str, raw: Mapping[str, object]) -> _Common:
+        """What `raw` says, and where it says nothing, what is said `below` it."""
+        return _Common(
+            route=self._route(below.route, key, raw),
+            headers=self._headers(below.headers, key, raw),
+            lifecycle=self._word(key, "hooks", raw, _LIFECYCLES) or below.lifecycle,
+        )
+
+    def _route(self, below: Route, key: str, raw: Mapping[str, object]) -> Route:
+        ca_file, times = below.ca_file, {"connect": below.connect, "request": below.request}
+        if "ca_file" in raw:
+            ca_file = self._ca_file(f"{key}.ca_file", raw["ca_file"])
+        if "timeouts" in raw:
+            place = f"{key}.timeouts"
+            written = _TIMEOUTS.of(self._found, place, raw["timeouts"])
+            for name, value in written.items():
+                kind, seconds = _TIMEOUTS.kinds[name], number(value)
+                right = seconds if seconds is not None and within(kind, seconds) else None
+                _check(self._found, f"{place}.{name}", right, value, kind)
+                times[name] = float(right or 0)
+        return Route(ca_file=ca_file, **times)
+
+    def _ca_file(self, key: str, value: object) -> Path | None:
+        written = self._found.text(key, value)
+        if written is None:
+            return None
+        path = (self._folder / written).absolute()
+        if path not in self._ca_files:
+            self._ca_files[path] = _no_certificates(path)
+        if wrong := self._ca_files[path]:
+            self._found.add(key, f"{shown(written)} {wrong}")
+        return path
+
+    def _headers(
+        self, below: Mapping[str, Reference | Given], key: str, raw: Mapping[str, object]
+    ) -> Mapping[str, Reference | Given]:
+        if "headers" not in raw:
+            return below
+        key, written = f"{key}.headers", raw["headers"]
+        if not isinstance(written, dict) or not written:
+            # What is written is not shown: it may be a header, its secret and all.
+            self._found.add(key, "must be a mapping of names to values, with at least one")
+            return below
+        spelt: dict[str, str] = {}
+        headers = {}
+        for name, value in written.items():
+            place = f"{key}.{name}"
+            if not _header_name(name):
+                what = f"bad header name {shown(name)}: must be {rule(schema.HeaderName)}"
+                self._found.add(place, what)
+            elif spelt.setdefault(name.lower(), name) != name:
+                twin = shown(spelt[name.lower()])
+                self._found.add(place, f"is the same header as {twin}; give it once")
+            elif held := self._header(place, name, value):
+                headers[name] = held
+        return {name: value for name, value in below.items() if name.lower() not in spelt} | headers
+
+    def _header(self, key: str, name: str, value: object) -> Reference | Given | None:
+        if _secretive(name) or (isinstance(value, str) and value.startswith(_REFERS)):
+            return self._reference(key, value)
+        text = self._found.text(key, value)
+        if text is not None and not _header_text(text):
+            self._found.add(key, f"must be {rule(schema.HeaderText)}, or a reference")
+            return None
+        return None if text is None else Given(text)
+
+    def _reference(
+        self, key: str, value: object, kinds: Collection[Kind] = _KINDS
+    ) -> Reference | None:
+        try:
+            return Reference.parse(value, self._folder, kinds)
+        except ValueError as error:
+            self._found.add(key, str(error))
+            return None
+
+    def _text(self, key: str, name: str, raw: Mapping[str, object]) -> str | None:
+        return self._found.text(f"{key}.{name}", raw[name]) if name in raw else None
+
+    def _word(
+        self, key: str, name: str, raw: Mapping[str, object], known: Mapping[str, _Word]
+    ) -> _Word | None:
+        text = self._text(key, name, raw)
+        if text is not None and text not in known:
+            self._found.unknown(f"{key}.{name}", "word", text, known)
+        return None if text is None else known.get(text)
+
+
+def _no_certificates(path: Path) -> str:
+    """What is wrong with a file that is to hold certificates; nothing where it is right."""
+    try:
+        read_file(path, _MAX_CA_FILE)
+        trusted = SSLContext(PROTOCOL_TLS_CLIENT)
+        trusted.load_verify_locations(path)
+    except OSError:  # what OpenSSL cannot read
+        return _NOT_PEM
+    except ValueError as error:
+        return str(error)
+    # A list of revoked certificates can be loaded as well.
+    return "" if trusted.cert_store_stats()["x509"] else _NOT_PEM
 
 
 def _base_url(found: Findings, key: str, raw: Mapping[str, object]) -> str | None:
@@ -288,31 +464,3 @@ def tags_in(found: Findings, key: str, value: object) -> tuple[str, ...]:
         elif tag is not None:
             tags.append(tag)
     return tuple(tags)
-
-
-def _credential(
-    found: Findings, key: str, raw: Mapping[str, object], folder: Path
-) -> Credential | None:
-    references = {
-        name: _reference(found, f"{key}.{name}", raw[name], folder)
-        for name in ("token", "client_id", "client_secret")
-        if name in raw
-    }
-    audience = None
-    if "audience" in raw:
-        audience = found.text(f"{key}.audience", raw["audience"])
-    if "token" in references:
-        token = references["token"]
-        return None if token is None else StaticToken(token=token)
-    client_id, secret = references.get("client_id"), references.get("client_secret")
-    if client_id is None or secret is None:
-        return None
-    return ClientSecret(client_id=client_id, client_secret=secret, audience=audience)
-
-
-def _reference(found: Findings, key: str, value: object, folder: Path) -> Reference | None:
-    try:
-        return Reference.parse(value, folder)
-    except ValueError as error:
-        found.add(key, str(error))
-        return None

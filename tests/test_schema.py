@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import trustme
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,7 +104,39 @@ HEADERS: Final[dict[str, list[Any]]] = {
     ],
     "edit": [[]],
 }
+# What defaults and tenants may say alike, right and wrong.
+WAYS: Final[dict[str, tuple[list[Any], list[Any]]]] = {
+    "hooks": (["active", "read-only"], ["readonly", "Active", "", True, None]),
+    "ca_file": (["ca.pem"], ["", 5, None, ["ca.pem"]]),
+    "timeouts": (
+        [{"connect": 300}, {"request": 0.5}, {"connect": 1, "request": 600}],
+        [
+            *({"connect": 0}, {"connect": 301}, {"connect": "5"}, {"request": 600.5}, {}, 30),
+            *({"request": -1}, {"request": None}, {"request": True}, {"read": 5}),
+        ],
+    ),
+    "headers": (
+        [
+            *({"X-Team": "identity"}, {"X-Team": " a, b:c "}, {"x": "a" * 8000, "$y'": "a"}),
+            *({"X-Key": "env:A"}, {"x-tokens": "cmd:x", "COOKIE": "file:a"}, {"X": "file:a b"}),
+            *({"Hosts": "a"}, {"Accept-Language": "de"}, {"X-Content-Type": "a"}, {"X": "env"}),
+        ],
+        [
+            *({}, [], "X: a", None, {"X": ""}, {"X": 5}, {"X": None}, {"X": "ä"}, {"X": "\x7f"}),
+            *({"X": "a" * 8001}, {"X": "env:a b"}, {"X": "file: "}, {"X": "cmd:"}, {"X": "a\tb"}),
+            *({"X-Key": "a"}, {"X-tOkEn": "a"}, {"authority": "a"}, {"Cookie": "a=b"}),
+            *({"X-Password": "env:a b"}, {"credentials": ""}, {"signature": 5}, {"secrets": []}),
+            *({"HOST": "a"}, {"authorization": "env:A"}, {"Accept": "a"}, {"": "a"}, {"X Y": "a"}),
+            *({"Content-Type": "a"}, {"content-": "a"}, {"Connection": "a"}, {"X:": "a"}),
+            *({"Accept-Encoding": "a"}, {"transfer-Encoding": "a"}, {"Ä": "a"}, {"X\\": "a"}),
+        ],
+    ),
+}
 ENTRIES: Final[dict[str, list[Any]]] = {
+    **{key: [*good, *bad] for key, (good, bad) in WAYS.items()},
+    "private_key": ["env:A", "file:a b.pem", "cmd:x", "-----BEGIN", "file:", 5],
+    "algorithm": ["RS256", "RS384", "PS256", "RS512", "rs256", None],
+    "kid": ["a b", "", 5],
     "domain": ["acme.eu.auth0.com", "acme", "https://a.example", "a.example/x", "a." * 130, 5],
     "base_url": [
         *("https://a.example", "HTTPS://a.example:8443/x/", "ftp://a.example", "https://"),
@@ -127,6 +160,7 @@ TARGETS: Final[list[dict[str, Any]]] = [
 LOGINS: Final[list[dict[str, Any]]] = [
     {"domain": "a.example", "token": "env:A"},
     {"base_url": "https://b.example", "client_id": "env:A", "client_secret": "env:B"},
+    {"domain": "c.example", "client_id": "env:A", "private_key": "file:b", "kid": "c"},
 ]
 TENANTS: Final = {
     name: replace(Tenant.with_token(name, f"https://{name}.example", "x"), tags=frozenset(tags))
@@ -157,7 +191,13 @@ JOBS = changed([{}], HEADERS).flatmap(
 )
 TENANT_FILES = changed(
     [{}, {"defaults": {"limits": {"reserve": 0}}}],
-    {"defaults": [{"limits": limits} for limits in HEADERS["limits"]] + [{}, 5, {"tags": []}]},
+    {
+        "defaults": [
+            *({"limits": limits} for limits in HEADERS["limits"]),
+            *({key: value, "limits": {"reserve": 0}} for key in WAYS for value in ENTRIES[key]),
+            *({}, 5, {"tags": []}, {"token": "env:A"}),
+        ]
+    },
 ).flatmap(
     lambda rest: st.dictionaries(
         st.sampled_from(["a", "B-1", "a b", "-", "a" * 101]),
@@ -171,6 +211,7 @@ TENANT_FILES = changed(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema")
     (path / "a.js").write_text("x")
+    trustme.CA().cert_pem.write_to_path(path / "ca.pem")
     return path
 
 
@@ -234,6 +275,61 @@ def test_every_value_is_taken_or_refused_by_both(
     document = {"edits": [edit | {key: value}]}
     assert CHECKS["job"].is_valid(document) is good
     assert job_is_valid(folder, document) is good
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "good"),
+    [
+        (key, value, good)
+        for key, both in WAYS.items()
+        for good, values in zip((True, False), both, strict=True)
+        for value in values
+    ],
+)
+def test_every_way_to_reach_a_tenant_is_taken_or_refused_by_both(
+    folder: Path, key: str, value: object, good: bool
+) -> None:
+    tenant = LOGINS[0]
+    for document in (
+        {"tenants": {"t": tenant | {key: value}}},
+        {"tenants": {"t": tenant}, "defaults": {key: value}},
+    ):
+        assert CHECKS["tenants"].is_valid(document) is good
+        assert tenants_are_valid(folder, document) is good
+
+
+@pytest.mark.parametrize(
+    ("given", "good"),
+    [
+        ("token", True),
+        ("client_id client_secret", True),
+        ("client_id client_secret audience", True),
+        ("client_id private_key", True),
+        ("client_id private_key algorithm kid audience", True),
+        ("", False),
+        ("audience", False),
+        ("client_id", False),
+        ("client_secret", False),
+        ("private_key", False),
+        ("algorithm kid", False),
+        ("client_id algorithm", False),
+        ("token client_id", False),
+        ("token private_key", False),
+        ("token algorithm", False),
+        ("token kid", False),
+        ("token audience", False),
+        ("client_id client_secret private_key", False),
+        ("client_id client_secret algorithm", False),
+        ("client_id client_secret kid", False),
+    ],
+)
+def test_what_goes_together_to_log_in_is_known_to_both(
+    folder: Path, given: str, good: bool
+) -> None:
+    tenant = {"domain": "a.example"} | {name: ENTRIES[name][0] for name in given.split()}
+    document = {"tenants": {"t": tenant}}
+    assert CHECKS["tenants"].is_valid(document) is good
+    assert tenants_are_valid(folder, document) is good
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
