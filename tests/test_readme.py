@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from bulkhooks.cli import app
 from bulkhooks.jobfile import load_job
 from bulkhooks.pacing import Pace
 from bulkhooks.sandbox import Sandbox
+from bulkhooks.schema import TenantsFile, json_schema
 from bulkhooks.tenants import load_tenants
 from world import World, served
 
@@ -95,11 +97,26 @@ def test_its_python_example_runs(folder: Path) -> None:
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_the_tenants_files_and_links_of_every_page_are_good(page: Path, tmp_path: Path) -> None:
     text = page.read_text()
+    for name in re.findall(r"ca_file: ([^ \n]+)", text):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        trustme.CA().cert_pem.write_to_path(tmp_path / name)
     for file in re.findall(r"^```yaml\n(# tenants.yaml\n.*?)^```", text, re.MULTILINE | re.DOTALL):
         (tmp_path / "tenants.yaml").write_text(file)
         assert load_tenants(tmp_path / "tenants.yaml")
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (page.parent / link).exists(), link
+
+
+def test_the_tenants_page_names_every_key_and_shows_most(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "tenants.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    defs = json_schema(TenantsFile)["$defs"]
+    for key in {*defs["TenantEntry"]["properties"], *defs["TimeoutsEntry"]["properties"]}:
+        assert re.search(rf"`{key}[`:]", page), key
+    for key in defs["DefaultsEntry"]["properties"]:
+        assert re.search(rf"^\| `{key}[`:].*\*", page, re.MULTILINE), key
+    for key in ("token", "client_secret", "private_key", "audience", "ca_file", "headers", "hooks"):
+        assert f"{key}: " in example, key
 
 
 def test_the_tuning_page_names_all_that_a_lane_tells_of_its_pace() -> None:
