@@ -44,7 +44,7 @@ class Meaning:
         """What it stops, in words."""
         return {
             TenantError: "the tenant",
-            Unsure: "nothing yet: it is read back, or asked again",
+            Unsure: "nothing yet: a read is asked again, a write read back first",
         }.get(self.error, "the item")
 
 
@@ -53,8 +53,11 @@ def _says(*words: str) -> Test:
 
 
 def _ended(call: Call, said: str) -> bool:
-    return "deprecated feature" in said or "disabled for your tenant" in said
+    words = ("deprecated feature", "disabled for your tenant", "read-only", "read only")
+    return any(word in said for word in words)
 
+
+_FROZEN: Final = "hooks are read-only here: enabled and secrets can change, nothing else; " + MOVE
 
 #: The first row that fits counts. (Statuses of 200 to 299 are values; 401 is asked again once with
 #: a new token, and 429 after a wait, before they come here.)
@@ -74,15 +77,22 @@ TABLE: Final = (
     ),
     Meaning(
         status=(403,),
-        when='"deprecated feature" or "disabled for your tenant", to a write of what read-only '
-        "hooks do not take",
+        when='"deprecated feature", "disabled for your tenant" or "read-only", to a write of what '
+        "read-only hooks do not take",
         test=lambda call, said: call.frozen and _ended(call, said),
         error=Ended,
-        hint="hooks are read-only here: enabled and secrets can change, nothing else; " + MOVE,
+        hint=_FROZEN,
+    ),
+    Meaning(
+        status=(405, 410, 501),
+        when="to a write of what read-only hooks do not take",
+        test=lambda call, said: call.frozen,
+        error=Ended,
+        hint=_FROZEN,
     ),
     Meaning(
         status=(403,),
-        when='"deprecated feature" or "disabled for your tenant", to anything else',
+        when='"deprecated feature", "disabled for your tenant" or "read-only", to anything else',
         test=_ended,
         error=TenantError,
         hint="hooks are at their end here; " + MOVE,
