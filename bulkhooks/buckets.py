@@ -104,6 +104,7 @@ class Meter:
 
     def __init__(self, bucket: Bucket | None, tenant: str, neighbour: float | Logins) -> None:
         self.counts = dict.fromkeys(Statistics.__slots__, 0)
+        self.ahead = 0.0  #: seconds that the reset told is later than it truly is
         self._bucket = bucket
         self._tokens = float(bucket.burst) if bucket else math.inf
         self._at = -math.inf
@@ -126,10 +127,11 @@ class Meter:
     def headers(self, server: float) -> dict[str, str]:
         """The three headers as they stand after a request at `server`."""
         if self._bucket is None:
-            limit, remaining, reset = 1_000_000, 999_999, math.floor(server) + 1
+            limit, remaining = 1_000_000, 999_999
+            reset = math.floor(server + self.ahead) + 1
         else:
             limit, remaining = self._bucket.burst, max(0, math.floor(self._tokens + _SLACK))
-            reset = math.ceil(self._next(server) - _SLACK)
+            reset = math.ceil(self._next(server) + self.ahead - _SLACK)
         return {
             "x-ratelimit-limit": str(limit),
             "x-ratelimit-remaining": str(remaining),
@@ -139,6 +141,16 @@ class Meter:
     def retry_after(self, server: float) -> str:
         """Whole seconds, at least 1, until tokens are added."""
         return str(max(1, math.ceil(self._next(server) - server - _SLACK)))
+
+    def storm(self, server: float) -> dict[str, str]:
+        """The headers of a request that is refused whatever there is, and told to come back about
+        a second later."""
+        self.counts["requests"] += 1
+        self.counts["throttled"] += 1
+        return self.headers(server) | {
+            "x-ratelimit-remaining": "0",
+            "x-ratelimit-reset": str(round(server + self.ahead + 1)),
+        }
 
     def let_neighbour_drink(self, until: float) -> None:
         """The neighbour takes, or is refused, a token at each of its moments up to `until`."""

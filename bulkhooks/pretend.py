@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
@@ -20,6 +20,11 @@ import orjson
 
 #: What enabling a second hook of a trigger gets: a 409, a 400, or 200 and the first one goes off.
 SecondEnable = Literal["conflict", "bad_request", "switch"]
+#: What may be done to hooks. "read-only", as they have been since 2024-11-18: enabled and secrets
+#: may change, and hooks be deleted; "gone": nothing, every call is refused.
+Lifecycle = Literal["active", "read-only", "gone"]
+#: What every call gets when hooks are gone; that is not documented.
+Gone = Literal[403, 404, 410, 501]
 Hook: TypeAlias = dict[str, Any]
 
 #: Most secrets a hook can have.
@@ -37,6 +42,14 @@ _KINDS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
 _TRIGGERS: Final = frozenset(trigger for trigger, _, _ in _KINDS)
 _FIELDS: Final = ("id", "name", "triggerId", "enabled", "script", "dependencies")
 _LISTED: Final = tuple(field for field in _FIELDS if field != "script")
+_GONE: Final[Mapping[Gone, str]] = MappingProxyType(
+    {
+        403: "This endpoint is disabled for your tenant.",
+        404: "Not Found",
+        410: "Gone",
+        501: "Not Implemented",
+    }
+)
 _JSON_TYPES: Final = MappingProxyType(
     {bool: "boolean", str: "string", dict: "object", list: "array"}
 )
@@ -72,25 +85,41 @@ class Refusal(Exception):
         return orjson.dumps(error | ({"errorCode": self.code} if self.code else {}))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What one tenant lets its clients do."""
+
+    second_enable: SecondEnable
+    lifecycle: Lifecycle
+    gone: Gone
+    scopes: Collection[str] | None  #: of every token; None: all
+
+
 class PretendTenant:
     """The hooks of one tenant and what may be done to them. Each call gives status and body."""
 
-    def __init__(self, name: str, number: int, second_enable: SecondEnable) -> None:
-        """Starts with `number` generated hooks."""
+    def __init__(self, name: str, hooks: int, rules: Rules) -> None:
+        """Starts with so many generated hooks."""
         self.hooks: dict[str, Hook] = {}
         self.secrets: dict[str, dict[str, str]] = {}
         self.name = name
-        self._second_enable = second_enable
+        self._rules = rules
         self._created = 0
-        for each in range(number):
-            self.add(_generated(each))
+        for number in range(hooks):
+            self.add(_generated(number))
 
     def serve(self, request: Request, headers: dict[str, str]) -> tuple[int, Any]:
         """Carries out what the request asks for; adds to `headers` of the answer.
 
         :raises Refusal: if there is no such call, or it may not be done.
         """
-        call, id = _find_call(request, headers)
+        call, scope, id = _find_call(request, headers)
+        rules = self._rules
+        if rules.lifecycle == "gone":
+            raise Refusal(rules.gone, _GONE[rules.gone])
+        if rules.scopes is not None and scope not in rules.scopes:
+            expected = f"Insufficient scope, expected any of: {scope}"
+            raise Refusal(403, expected, "insufficient_scope")
         return call(self, request, id)
 
     def add(self, hook: Hook) -> Hook:
@@ -124,6 +153,7 @@ class PretendTenant:
 
     def create_hook(self, request: Request, _: str) -> tuple[int, Any]:
         """The first hook of a trigger comes out enabled, whatever `enabled` says."""
+        self._check_may_change({"name"})
         wanted = _payload(request, _FIELDS[1:], required=("name", "script", "triggerId"))
         self._check_name_free(wanted["name"], None)
         trigger = wanted["triggerId"]
@@ -142,6 +172,7 @@ class PretendTenant:
     def patch_hook(self, request: Request, id: str) -> tuple[int, Any]:
         changes = _payload(request, ("name", "script", "enabled", "dependencies"))
         hook = self._hook(id)
+        self._check_may_change(changes.keys())
         if "name" in changes:
             self._check_name_free(changes["name"], id)
         if changes.get("enabled"):
@@ -203,6 +234,11 @@ class PretendTenant:
         except KeyError:
             raise Refusal(404, "The hook does not exist.", "inexistent_hook") from None
 
+    def _check_may_change(self, fields: Set[str]) -> None:
+        """How Auth0 refuses what is read-only is not documented; it is seen as a deprecation."""
+        if self._rules.lifecycle == "read-only" and fields - {"enabled"}:
+            raise Refusal(403, "Insufficient privileges to use this deprecated feature")
+
     def _check_name_free(self, name: str, but: str | None) -> None:
         if any(hook["name"] == name and hook["id"] != but for hook in self.hooks.values()):
             raise Refusal(409, "A hook with the same name already exists.", "hook_conflict")
@@ -212,35 +248,38 @@ class PretendTenant:
         for hook in self.hooks.values():
             if not hook["enabled"] or hook["triggerId"] != trigger or hook["id"] == id:
                 continue
-            if self._second_enable != "switch":
-                status = 409 if self._second_enable == "conflict" else 400
+            if self._rules.second_enable != "switch":
+                status = 409 if self._rules.second_enable == "conflict" else 400
                 message = f"Another {trigger} hook is enabled already."
                 raise Refusal(status, message, "trigger_conflict")
             hook["enabled"] = False
 
 
 _Call: TypeAlias = Callable[[PretendTenant, Request, str], tuple[int, Any]]
-#: The nine calls, by how many parts follow `/api/v2/` in the path.
-_CALLS: Final[Mapping[int, Mapping[str, _Call]]] = MappingProxyType(
+#: The nine calls, by how many parts follow `/api/v2/` in the path, and the scopes they need.
+_CALLS: Final[Mapping[int, Mapping[str, tuple[_Call, str]]]] = MappingProxyType(
     {
-        1: {"GET": PretendTenant.list_hooks, "POST": PretendTenant.create_hook},
+        1: {
+            "GET": (PretendTenant.list_hooks, "read:hooks"),
+            "POST": (PretendTenant.create_hook, "create:hooks"),
+        },
         2: {
-            "GET": PretendTenant.get_hook,
-            "PATCH": PretendTenant.patch_hook,
-            "DELETE": PretendTenant.delete_hook,
+            "GET": (PretendTenant.get_hook, "read:hooks"),
+            "PATCH": (PretendTenant.patch_hook, "update:hooks"),
+            "DELETE": (PretendTenant.delete_hook, "delete:hooks"),
         },
         3: {
-            "GET": PretendTenant.get_secrets,
-            "POST": PretendTenant.post_secrets,
-            "PATCH": PretendTenant.patch_secrets,
-            "DELETE": PretendTenant.delete_secrets,
+            "GET": (PretendTenant.get_secrets, "read:hooks"),
+            "POST": (PretendTenant.post_secrets, "update:hooks"),
+            "PATCH": (PretendTenant.patch_secrets, "update:hooks"),
+            "DELETE": (PretendTenant.delete_secrets, "delete:hooks"),
         },
     }
 )
 
 
-def _find_call(request: Request, headers: dict[str, str]) -> tuple[_Call, str]:
-    """The call that method and path ask for, and the hook's id in the path."""
+def _find_call(request: Request, headers: dict[str, str]) -> tuple[_Call, str, str]:
+    """The call that method and path ask for, its scope, and the hook's id in the path."""
     found = _PATH.fullmatch(request.path)
     if found is None:
         raise Refusal(404, "Not Found")
@@ -249,7 +288,7 @@ def _find_call(request: Request, headers: dict[str, str]) -> tuple[_Call, str]:
     if request.method not in calls:
         headers["Allow"] = ", ".join(calls)
         raise Refusal(405, "Method Not Allowed")
-    return calls[request.method], id or ""
+    return *calls[request.method], id or ""
 
 
 def _bad_body(what: str, key: str | None = None) -> Refusal:

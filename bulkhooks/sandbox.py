@@ -12,22 +12,37 @@ the docstring at hand says what was chosen.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import math
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 import orjson
 
 from .buckets import Bucket, Logins, Meter, Statistics
-from .pretend import MASK, Hook, PretendTenant, Refusal, Request, SecondEnable, read_object
+from .faults import Fault, Faults, clock_jumps
+from .issuer import SCOPES, TOKEN_LIFETIME, Denied, Issuer
+from .pretend import (
+    MASK,
+    Gone,
+    Hook,
+    Lifecycle,
+    PretendTenant,
+    Refusal,
+    Request,
+    Rules,
+    SecondEnable,
+    read_object,
+)
 
 if TYPE_CHECKING:
+    import ssl
+
     from aiohttp import web
 
 __all__ = [
@@ -42,13 +57,12 @@ __all__ = [
     "serve",
 ]
 
-#: How a request goes wrong. "cut-before": the line is cut and nothing is done; "cut-after": it is
-#: done, then the line is cut; "hang": it is done and never answered; "error-500", "error-503":
-#: nothing is done, a token is taken; "html": a proxy in front answers 502 with a page.
-Fault = Literal["cut-before", "cut-after", "hang", "error-500", "error-503", "html"]
-
-#: Seconds that an issued token is good for (Auth0's default).
-TOKEN_LIFETIME: Final = 86_400
+#: Requests after the first that a storm lasts for.
+_STORM: Final = 20
+#: Pieces that a dripping answer comes in, if it has so many bytes.
+_DRIPS: Final = 20
+#: What is done as usual, to the answer of which something happens on its way.
+_ON_THE_WAY: Final = frozenset(("half", "drip", "wrong-type", "gzip"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +72,8 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    #: How a socket sends it: "half": the line is cut halfway; "drip": piece by piece.
+    sending: Literal["whole", "half", "drip"] = "whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +100,21 @@ class NoAnswer(Exception):
 class _Tenant(PretendTenant):
     """A pretend tenant with what it gives out: requests and tokens."""
 
-    def __init__(self, name: str, hooks: int, second_enable: SecondEnable, meter: Meter) -> None:
-        super().__init__(name, hooks, second_enable)
-        self.meter = meter
-        self.tokens: dict[str, float] = {}  # issued ones, and when they end (server seconds)
+    def __init__(
+        self,
+        name: str,
+        hooks: int,
+        rules: Rules,
+        *,
+        meter: Meter,
+        token_meter: Meter,
+        issuer: Issuer,
+    ) -> None:
+        super().__init__(name, hooks, rules)
+        self.meter, self.token_meter = meter, token_meter
+        self.issuer = issuer
+        self.storm = 0  # requests that are still to get 429
+        self.jumps: Iterator[float] | None = None  # of its clock
 
 
 class Sandbox:
@@ -97,12 +124,24 @@ class Sandbox:
     (None: no limit) except where `buckets` says otherwise by name. `tokens` are bearer tokens
     taken besides the issued ones; tenants in `refuse` take none and issue none.
 
+    Hooks are "active", "read-only" or "gone" by `lifecycle`, for a tenant in `lifecycles` by that;
+    where they are gone every call of theirs gets the status `gone`.
+
+    Issued tokens are good for `token_lifetime` seconds. `scopes` has, by tenant, all that any token
+    may do there, the fixed ones too; elsewhere they may do everything. A tenant in `public_keys`
+    gives tokens only to who signs for them with the key that belongs to its PEM there. Requests
+    for tokens have `token_bucket` for themselves, one in each tenant (None: no limit).
+
     `latency` is in seconds: `reply` waits half of it on each side of the work. `clock_ahead` is
     in seconds: the server's Date and reset run ahead of true time by it. `neighbour` is other
     traffic on each tenant, each request of which takes a token if there is one: `Logins`, or so
     many requests a second, evenly spaced from a tenant's first request on. Without
-    `rate_headers` a 429 says Retry-After instead. `fault` is asked once for every request, before
-    anything else looks at it.
+    `rate_headers` a 429 says Retry-After instead.
+
+    `fault` is asked once for every request, before anything else looks at it. An answer that
+    drips takes `drip` seconds; one that redirects leads to its path at `redirect_to`.
+
+    :raises ValueError: where an option names a tenant that is not there.
     """
 
     def __init__(
@@ -119,10 +158,19 @@ class Sandbox:
         clock_ahead: float = 0.0,
         rate_headers: bool = True,
         neighbour: float | Logins = 0.0,
+        lifecycle: Lifecycle = "active",
+        lifecycles: Mapping[str, Lifecycle] | None = None,
+        gone: Gone = 403,
+        token_lifetime: int = TOKEN_LIFETIME,
+        scopes: Mapping[str, Collection[str]] | None = None,
+        public_keys: Mapping[str, str] | None = None,
+        token_bucket: Bucket | None = None,
         fault: Callable[[Request], Fault | None] | None = None,
+        drip: float = 2.0,
+        redirect_to: str = "http://127.0.0.2:1",
         keep_log: bool = True,
     ) -> None:
-        self.latency = latency
+        self.latency, self.drip = latency, drip
         self.log: list[Seen] = []
         self._keep_log = keep_log
         self._tokens = frozenset(tokens)
@@ -130,12 +178,31 @@ class Sandbox:
         self._ahead = clock_ahead
         self._rate_headers = rate_headers
         self._fault = fault
-        own = buckets or {}
+        self._redirect_to = redirect_to
+        self._token_limit = token_bucket is not None
+        own, lives, allowed = buckets or {}, lifecycles or {}, scopes or {}
+        keys = public_keys or {}
         self._tenants: dict[str, _Tenant] = {}
         for name in tenants:
-            meter = Meter(own.get(name, bucket), name, neighbour)
-            self._tenants[name] = _Tenant(name, hooks, second_enable, meter)
-        if strangers := (self._refuse | own.keys()) - self._tenants.keys():
+            rules = Rules(
+                second_enable=second_enable,
+                lifecycle=lives.get(name, lifecycle),
+                gone=gone,
+                scopes=allowed.get(name),
+            )
+            self._tenants[name] = _Tenant(
+                *(name, hooks, rules),
+                meter=Meter(own.get(name, bucket), name, neighbour),
+                token_meter=Meter(token_bucket, name, 0.0),
+                issuer=Issuer(
+                    name,
+                    lifetime=token_lifetime,
+                    scopes=allowed.get(name, SCOPES),
+                    public_key=keys.get(name),
+                ),
+            )
+        named = self._refuse.union(own, lives, allowed, keys)
+        if strangers := named - self._tenants.keys():
             raise ValueError(f"not among the tenants: {', '.join(sorted(strangers))}")
 
     def add_hook(
@@ -223,7 +290,7 @@ class Sandbox:
         self._note(request, server, answer.status, answer.headers.get("x-ratelimit-remaining"))
         if fault == "cut-after" or fault == "hang":
             raise NoAnswer(fault)
-        return answer
+        return _on_its_way(answer, fault, request) if fault in _ON_THE_WAY else answer
 
     def _note(
         self, request: Request, server: float, status: int, remaining: str | None = None
@@ -242,12 +309,21 @@ class Sandbox:
             )
 
     def _answer(self, request: Request, server: float, fault: Fault | None) -> Answer:
-        headers = {"Date": formatdate(server, usegmt=True)}
+        tenant = self._tenants.get(request.tenant)
+        if tenant and fault == "clock-jump":
+            self._jump(tenant)
+        told = server + tenant.meter.ahead if tenant else server
+        headers = {"Date": formatdate(told, usegmt=True)}
         if fault == "html":  # what stands in front knows nothing of buckets
             headers["Content-Type"] = "text/html"
             return Answer(status=502, headers=headers, body=b"<h1>502 Bad Gateway</h1>")
+        if fault == "redirect":
+            headers["Location"] = f"{self._redirect_to}/{request.tenant}{request.path}"
+            return Answer(status=302, headers=headers, body=b"")
         try:
-            status, value = self._served(request, server, fault, headers)
+            if tenant is None:
+                raise Refusal(404, f"No tenant {request.tenant} here.")
+            status, value = self._served(tenant, request, server, fault, headers)
             body = b"" if value is None else orjson.dumps(value)
         except Refusal as refusal:
             status, body = refusal.status, refusal.body()
@@ -255,23 +331,40 @@ class Sandbox:
             headers["Content-Type"] = "application/json; charset=utf-8"
         return Answer(status=status, headers=headers, body=body)
 
+    def _jump(self, tenant: _Tenant) -> None:
+        """Moves the clock that the tenant tells; what it has and when that ends stays."""
+        if tenant.jumps is None:
+            seed = self._fault.seed if isinstance(self._fault, Faults) else 0
+            tenant.jumps = clock_jumps(seed, tenant.name)
+        tenant.meter.ahead += next(tenant.jumps)
+        tenant.token_meter.ahead = tenant.meter.ahead
+
     def _served(
-        self, request: Request, server: float, fault: Fault | None, headers: dict[str, str]
+        self,
+        tenant: _Tenant,
+        request: Request,
+        server: float,
+        fault: Fault | None,
+        headers: dict[str, str],
     ) -> tuple[int, Any]:
         """What a request gets, from the bucket on; adds to `headers` of the answer."""
-        tenant = self._tenants.get(request.tenant)
-        if tenant is None:
-            raise Refusal(404, f"No tenant {request.tenant} here.")
         is_token_call = request.path == "/oauth/token"
-        if not is_token_call:  # the token endpoint has a limit of its own, and none here
-            self._meter(tenant.meter, server, headers)
+        meter = tenant.token_meter if is_token_call else tenant.meter
+        if fault == "storm":
+            tenant.storm = 1 + _STORM
+        if tenant.storm:
+            self._storm(tenant, meter, server, headers)
+        if not is_token_call or self._token_limit:
+            self._meter(meter, server, headers)
+        if fault == "error-502":
+            return 502, None
         if fault == "error-500":
             raise Refusal(500, "An internal server error occurred")
         if fault == "error-503":
             raise Refusal(503, "Service Unavailable")
         if is_token_call:
             return self._issue_token(tenant, request, server)
-        self._check_token(tenant, request.headers.get("authorization", ""), server)
+        self._check_token(tenant, request.headers.get("authorization", ""), server, fault)
         return tenant.serve(request, headers)
 
     def _meter(self, meter: Meter, server: float, headers: dict[str, str]) -> None:
@@ -281,45 +374,82 @@ class Sandbox:
         if not taken:
             if not self._rate_headers:
                 headers["Retry-After"] = meter.retry_after(server)
-            raise Refusal(429, "Global limit has been reached", "too_many_requests")
+            raise _too_many()
 
-    def _check_token(self, tenant: _Tenant, authorization: str, server: float) -> None:
+    def _storm(
+        self, tenant: _Tenant, meter: Meter, server: float, headers: dict[str, str]
+    ) -> NoReturn:
+        tenant.storm -= 1
+        told = meter.storm(server)
+        if self._rate_headers:
+            headers |= told
+        headers["Retry-After"] = "1"
+        raise _too_many()
+
+    def _check_token(
+        self, tenant: _Tenant, authorization: str, server: float, fault: Fault | None
+    ) -> None:
         kind, _, token = authorization.partition(" ")
         if not authorization:
             raise Refusal(401, "Missing authentication", "invalid_token")
+        if fault == "unauthorized":
+            tenant.issuer.revoke(token)
         if kind.lower() != "bearer" or tenant.name in self._refuse:
             raise Refusal(401, "Invalid token", "invalid_token")
-        if token not in self._tokens and server >= tenant.tokens.get(token, -math.inf):
+        if token not in self._tokens and not tenant.issuer.is_good(token, server):
             raise Refusal(401, "Invalid token", "invalid_token")
 
     def _issue_token(
         self, tenant: _Tenant, request: Request, server: float
     ) -> tuple[int, dict[str, Any]]:
-        """Client credentials (RFC 6749, 4.4); errors in that document's form."""
         if request.method != "POST":
             raise Refusal(405, "Method Not Allowed")
         asked = read_object(request)
-        for key in ("grant_type", "client_id", "client_secret"):
-            if not isinstance(asked.get(key), str) or not asked[key]:
-                return 400, _oauth_error("invalid_request", f"Missing required parameter: {key}")
-        if asked["grant_type"] != "client_credentials":
-            return 400, _oauth_error("unsupported_grant_type", "Unsupported grant type")
-        if tenant.name in self._refuse:
-            return 401, _oauth_error("access_denied", "Unauthorized")
-        if not asked.get("audience"):  # Auth0 has no default audience unless one was set
-            return 403, _oauth_error("access_denied", "No audience parameter was provided")
-        token = secrets.token_urlsafe(32)
-        tenant.tokens[token] = server + TOKEN_LIFETIME
-        return 200, {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_LIFETIME}
+        try:
+            if tenant.name in self._refuse:
+                raise Denied(401, "access_denied", "Unauthorized")
+            return 200, tenant.issuer.issue(asked, server)
+        except Denied as denied:
+            return denied.status, denied.body
 
 
-def _oauth_error(error: str, description: str) -> dict[str, str]:
-    return {"error": error, "error_description": description}
+def _too_many() -> Refusal:
+    return Refusal(429, "Global limit has been reached", "too_many_requests")
+
+
+def _on_its_way(answer: Answer, fault: Fault | None, request: Request) -> Answer:
+    """What becomes of an answer that was on its way; some faults need a body."""
+    if fault == "half":
+        return replace(answer, sending="half")
+    if not answer.body:
+        return answer
+    if fault == "drip":
+        return replace(answer, sending="drip")
+    if fault == "wrong-type":
+        return replace(answer, headers=answer.headers | {"Content-Type": "text/html"})
+    if not _allows_gzip(request.headers.get("accept-encoding", "")):
+        return answer
+    headers = answer.headers | {"Content-Encoding": "gzip"}
+    return replace(answer, headers=headers, body=gzip.compress(answer.body, 6, mtime=0))
+
+
+def _allows_gzip(accepted: str) -> bool:
+    for each in accepted.lower().replace(" ", "").split(","):
+        coding, _, quality = each.partition(";q=")
+        if coding == "gzip":
+            return not quality or quality.strip("0.") != ""
+    return False
 
 
 @asynccontextmanager
-async def serve(sandbox: Sandbox, *, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """Serves the sandbox over HTTP and gives its URL; tenant NAME is at URL/NAME.
+async def serve(
+    sandbox: Sandbox,
+    *,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[str]:
+    """Serves the sandbox and gives its URL; tenant NAME is at URL/NAME. With `tls` it is HTTPS.
 
     Port 0 takes a free one. Leaving cuts what is still open after some hundredths of a second.
     """
@@ -330,9 +460,16 @@ async def serve(sandbox: Sandbox, *, port: int = 0, host: str = "127.0.0.1") -> 
         return await _face(sandbox, request)
 
     server = web.Server(face, access_log=None)
-    listener = await asyncio.get_running_loop().create_server(server, host, port, backlog=4096)
+    listener = await asyncio.get_running_loop().create_server(
+        server,
+        host,
+        port,
+        backlog=4096,
+        ssl=tls,
+        ssl_shutdown_timeout=0.02 if tls else None,
+    )
     try:
-        yield f"http://{host}:{listener.sockets[0].getsockname()[1]}"
+        yield f"{'https' if tls else 'http'}://{host}:{listener.sockets[0].getsockname()[1]}"
     finally:
         with anyio.CancelScope(shield=True):
             listener.close()
@@ -363,7 +500,37 @@ async def _face(sandbox: Sandbox, request: web.BaseRequest) -> web.StreamRespons
             # aiohttp has no event for a client that went away
             while request.transport is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+        return _cut(request)
+    if answer.sending == "whole":
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+    return await _send_badly(answer, request, sandbox.drip)
+
+
+async def _send_badly(answer: Answer, request: web.BaseRequest, drip: float) -> web.StreamResponse:
+    from aiohttp import web
+
+    body = answer.body
+    if not body:  # that has no half
+        return _cut(request)
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.content_length = len(body)
+    await response.prepare(request)
+    if answer.sending == "half":
+        await response.write(body[: len(body) // 2])
         if request.transport is not None:
-            request.transport.abort()
-        return web.Response()  # goes nowhere: the line is cut
-    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+            request.transport.close()  # unlike abort, it sends what was written
+        return response
+    size = math.ceil(len(body) / _DRIPS)
+    for start in range(0, len(body), size):
+        await asyncio.sleep(drip / _DRIPS)
+        await response.write(body[start : start + size])
+    return response
+
+
+def _cut(request: web.BaseRequest) -> web.Response:
+    """Cuts the line; what it gives goes nowhere."""
+    from aiohttp import web
+
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()

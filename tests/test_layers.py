@@ -12,7 +12,7 @@ import bulkhooks
 PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
-    ("errors", "items", "buckets"),
+    ("errors", "items", "buckets", "faults", "issuer"),
     ("pretend", "hooks", "pacing", "gates", "locks", "source", "store"),
     ("references", "sandbox"),
     ("schema",),
@@ -58,7 +58,7 @@ def test_imports_point_down() -> None:
 
 
 def test_the_sandbox_imports_nothing_of_ours_but_its_own_parts() -> None:
-    parts = {"buckets", "pretend"}
+    parts = {"buckets", "faults", "issuer", "pretend"}
     for name in ("sandbox", *parts):
         assert set(imported(PACKAGE / f"{name}.py")) <= parts, name
 
