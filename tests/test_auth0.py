@@ -236,7 +236,7 @@ async def test_one_token_is_fetched_however_many_ask_and_renewed_once_when_refus
                 for _ in range(5):
                     tasks.start_soon(client.read, hooks.list_hooks(0))
             assert asked["/oauth/token"] == 1
-            sandbox._tenants["t0"].tokens.clear()
+            sandbox._tenants["t0"].issuer._ends.clear()
             async with anyio.create_task_group() as tasks:
                 for _ in range(5):
                     tasks.start_soon(client.read, hooks.list_hooks(0))
