@@ -49,6 +49,7 @@ def test_every_refusal_has_a_meaning_and_a_next_step(status: int) -> None:
         ):
             with pytest.raises((ItemError, TenantError)) as told:
                 value(call, Reply(status=status, body=body), client="client X", hidden=())
+            assert isinstance(told.value, ItemError | TenantError)
             assert told.value.cause.startswith(str(status))
             assert told.value.hint
             assert "{" not in told.value.hint
