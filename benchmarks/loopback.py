@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import resource
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,10 @@ from bulkhooks.sandbox import Sandbox, serve
 
 #: What the command runs on, for anyio.run.
 UVLOOP = {"use_uvloop": True}
+
+
+#: What a log tells of a request.
+_LOGGED = ("at", "tenant", "method", "path", "status", "remaining")
 
 
 class Served:
@@ -36,7 +41,7 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def log(self) -> list[dict[str, Any]]:
-        """Ends it; what it saw: at, tenant, method, status and remaining of every request."""
+        """Ends it; what it saw: at, tenant, method, path, status and remaining of every request."""
         out, _ = self._process.communicate("end\n")
         return [dict(seen) for seen in json.loads(out)]
 
@@ -46,7 +51,7 @@ def served(**options: Any) -> Iterator[Served]:
     """A sandbox made of `options` (see `bulkhooks.sandbox.Sandbox`).
 
     `bucket` and each of `buckets` is a mapping of Bucket's fields, or None. It keeps a log if
-    `keep_log` says so.
+    `keep_log` says so. With `ca_file` it speaks TLS, vouched for by a CA of its own, written there.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.loopback", json.dumps(options)],
@@ -85,17 +90,30 @@ def _bucket(fields: dict[str, Any] | None) -> Bucket | None:
     return Bucket(**fields) if fields else None
 
 
+def _certified(ca_file: str) -> ssl.SSLContext:
+    import trustme
+
+    ca, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.cert_pem.write_to_path(ca_file)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
 async def _serve(options: dict[str, Any]) -> None:
+    ca_file = options.pop("ca_file", None)
     options["bucket"] = _bucket(options.get("bucket"))
     own = options.get("buckets") or {}
     options["buckets"] = {name: _bucket(fields) for name, fields in own.items()}
     sandbox = Sandbox(**{"keep_log": False} | options)
-    async with serve(sandbox) as url:
+    async with serve(sandbox, tls=_certified(ca_file) if ca_file else None) as url:
         sys.stdout.write(url + "\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
     log = [
-        {name: getattr(seen, name) for name in ("at", "tenant", "method", "status", "remaining")}
+        {
+            name: getattr(seen, name)
+            for name in ("at", "tenant", "method", "path", "status", "remaining")
+        }
         for seen in sandbox.log
     ]
     sys.stdout.write(json.dumps(log))

@@ -13,10 +13,12 @@ import gc
 import json
 import os
 import resource
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ import aiohttp
 import anyio
 import orjson
 
-from benchmarks.loopback import UVLOOP, cpu, served, write_json
+from benchmarks.loopback import UVLOOP, Served, cpu, served, write_json
 from bulkhooks import Job, Limits, Tenant
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
@@ -38,6 +40,8 @@ TENANTS, HOOKS, IN_FLIGHT, ROUNDS = 20, 1000, 8, 5
 #: Hooks of each tenant that auth0-python edits.
 FEWER = 100
 WIDE, WIDE_EDITS = 2000, 3
+#: Tenants over TLS.
+SECURE = 1000
 
 
 async def bare(url: str, ids: dict[str, list[str]]) -> None:
@@ -192,6 +196,49 @@ def wide() -> dict[str, Any]:
     }
 
 
+def secure() -> dict[str, Any]:
+    """1,000 tenants over TLS, each with a token to fetch and 3 edits: a whole `run`, against a loop
+    of the same requests."""
+    names = [f"t{n}" for n in range(SECURE)]
+    with tempfile.TemporaryDirectory() as folder:
+        ca_file = str(Path(folder) / "ca.pem")
+        with served(tenants=names, hooks=WIDE_EDITS, ca_file=ca_file, keep_log=True) as server:
+            return _secure(server, names, Path(folder), ca_file)
+
+
+def _secure(server: Served, names: list[str], folder: Path, ca_file: str) -> dict[str, Any]:
+    client = {"client_id": "env:TOKEN", "client_secret": "env:TOKEN"}
+    tenants = {n: {"base_url": f"{server.url}/{n}", **client} for n in names}
+    document = {"defaults": {"ca_file": ca_file}, "tenants": tenants}
+    (folder / "tenants.json").write_text(json.dumps(document))
+    (folder / "names.json").write_text(json.dumps(names))
+    edit = {"tenants": "*", "hooks": {"name": "*"}}
+    words = ["run", "job.json", "--tenants", "tenants.json", "--yes", "--json", "--fresh"]
+    our_cpu, bare_cpu = [], []
+    for turn in range(ROUNDS):
+        edits = [edit | {"set": {"dependencies": {"a": f"{turn}"}}}]
+        (folder / "job.json").write_text(json.dumps({"name": "job", "edits": edits}))
+        our_cpu.append(_child(["-m", "bulkhooks", *words], str(folder)))
+        books = json.loads((folder / "out").read_text())
+        assert books["applied"] == SECURE * WIDE_EDITS, books
+        loop = [__file__, "bare-secure", server.url, "names.json", ca_file]
+        bare_cpu.append(_child(loop, str(folder)))
+    asked = Counter(f"{seen['method']} {seen['path'][:8]}" for seen in server.log())
+    requests = Counter((method, path) for _, method, path in asked.elements())
+    each = {
+        f"{method} {path}": count / SECURE / ROUNDS / 2
+        for (method, path), count in requests.items()
+    }
+    return {
+        "tenants": SECURE,
+        "edits_a_tenant": WIDE_EDITS,
+        "requests_a_tenant_of_both": each,
+        "bare_seconds_of_cpu": min(bare_cpu),
+        "ours_seconds_of_cpu": min(our_cpu),
+        "ratio": min(our_cpu) / min(bare_cpu),
+    }
+
+
 def _child(words: list[str], folder: str) -> float:
     """Seconds of CPU that a Python process takes from start to exit; its stdout goes to `out`."""
     spent = cpu(resource.RUSAGE_CHILDREN)
@@ -237,13 +284,44 @@ async def bare_wide(url: str, ids: dict[str, list[str]]) -> None:
             tasks.create_task(work(name, hooks))
 
 
+async def bare_secure(url: str, names: list[str], ca_file: str) -> None:
+    """The requests that `run` sends for 1,000 tenants over TLS, and nothing else: a token, a list,
+    and the writes one after another."""
+    trusted = ssl.create_default_context(cafile=ca_file)
+    connector = aiohttp.TCPConnector(limit=0, ssl=trusted)
+    tag = str(time.time())
+
+    async def ask(method: str, url: str, headers: dict[str, str], body: Any) -> Any:
+        data = None if body is None else orjson.dumps(body)
+        async with session.request(method, url, data=data, headers=headers) as response:
+            return orjson.loads(await response.read())
+
+    async def work(name: str) -> None:
+        base = f"{url}/{name}"
+        body = {"grant_type": "client_credentials", "client_id": "a", "client_secret": "b"}
+        body["audience"] = f"{base}/api/v2/"
+        token = (await ask("POST", f"{base}/oauth/token", HEADERS, body))["access_token"]
+        mine = HEADERS | {"Authorization": f"Bearer {token}"}
+        listing = f"{base}/api/v2/hooks?page=0&per_page=100&include_totals=true"
+        for hook in (await ask("GET", listing, mine, None))["hooks"]:
+            change = {"dependencies": {"a": tag}}
+            await ask("PATCH", f"{base}/api/v2/hooks/{hook['id']}", mine, change)
+
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for name in names:
+            tasks.create_task(work(name))
+
+
 def main() -> None:
     """Measure, print, write."""
     gc.set_threshold(20_000)  # for both sides, as the command does
     names = [f"t{n}" for n in range(TENANTS)]
     with served(tenants=names, hooks=HOOKS) as server:
         figures = {"deep": deep(server.url)}
-    figures["wide"] = wide()
+    figures |= {"wide": wide(), "secure": secure()}
     for name, found in figures.items():
         sys.stdout.write(f"{name}\n")
         for key, value in found.items():
@@ -255,5 +333,8 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["bare-wide"]:
         asyncio.run(bare_wide(sys.argv[2], json.loads(Path(sys.argv[3]).read_text())))
+    elif sys.argv[1:2] == ["bare-secure"]:
+        _, _, where, listed, trusted = sys.argv
+        asyncio.run(bare_secure(where, json.loads(Path(listed).read_text()), trusted))
     else:
         main()

@@ -103,10 +103,7 @@ class Network:
         deadlines = self._deadlines.setdefault(route.request, Deadlines(route.request))
         timeout = aiohttp.ClientTimeout(total=None, connect=route.connect)
         trusted = self._trust(str(route.ca_file)) if route.ca_file else True
-        # Plain http is for loopback addresses, which no proxy has a way to.
-        address = urlsplit(tenant.base_url)
-        direct = address.scheme == "http" or proxy_bypass(address.netloc)
-        proxy = None if direct else self._proxy
+        proxy = self._proxy if self._proxy and not _direct(tenant.base_url) else None
         return _Way(self._session, self.gate, deadlines, timeout, trusted, proxy)
 
     def _trust(self, ca_file: str) -> ssl.SSLContext:
@@ -218,6 +215,12 @@ def _proxy() -> str | None:
         pass
     # Not shown: a password may stand in it.
     raise Refused("HTTPS_PROXY must be a URL like http://proxy.example:3128, or not set")
+
+
+def _direct(base_url: str) -> bool:
+    """Whether no proxy is for an address: plain http is loopback, NO_PROXY may name others."""
+    address = urlsplit(base_url)
+    return address.scheme == "http" or bool(proxy_bypass(address.netloc))
 
 
 def _why(error: BaseException) -> str:
