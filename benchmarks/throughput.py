@@ -224,11 +224,7 @@ def _secure(server: Served, names: list[str], folder: Path, ca_file: str) -> dic
         loop = [__file__, "bare-secure", server.url, "names.json", ca_file]
         bare_cpu.append(_child(loop, str(folder)))
     asked = Counter(f"{seen['method']} {seen['path'][:8]}" for seen in server.log())
-    requests = Counter((method, path) for _, method, path in asked.elements())
-    each = {
-        f"{method} {path}": count / SECURE / ROUNDS / 2
-        for (method, path), count in requests.items()
-    }
+    each = {what: count / SECURE / ROUNDS / 2 for what, count in asked.items()}
     return {
         "tenants": SECURE,
         "edits_a_tenant": WIDE_EDITS,

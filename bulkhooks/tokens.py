@@ -99,11 +99,10 @@ def granted(tenant: Tenant, reply: Reply) -> Grant:
         said = f" {code}" if _CODE.match(code) else ""
         cause = f"no token: the tenant answered {reply.status}{said}"
         raise TenantError(cause, _CORRECT[type(tenant.credential)])
-    found, life = _grant(token), answer.get("expires_in")
-    if isinstance(life, int | float) and 0 < life < math.inf:
-        found = msgspec.structs.replace(found, life=float(life))
-    elif found.life == math.inf:
-        found = msgspec.structs.replace(found, life=_LIFE)
+    found = _grant(token)
+    lives = (_seconds(answer.get("expires_in")), found.life, _LIFE)
+    life = next(life for life in lives if 0 < life < math.inf)
+    found = msgspec.structs.replace(found, life=life)
     scopes = answer.get("scope")
     if found.scopes is None and isinstance(scopes, str):
         found = msgspec.structs.replace(found, scopes=frozenset(scopes.split()))
@@ -121,14 +120,23 @@ def _grant(token: str, *, given: bool = False) -> Grant:
         claims = jwt.decode(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, RecursionError):
         return Grant(token=token, given=given)
-    client, scopes, ends = (claims.get(key) for key in ("azp", "scope", "exp"))
+    client, scopes = claims.get("azp"), claims.get("scope")
+    # A new one lasts by the tenant's clock alone; how old one in hand is, only ours can tell.
+    life = _seconds(claims.get("exp")) - (time.time() if given else _seconds(claims.get("iat")))
     return Grant(
         token=token,
         client=client if isinstance(client, str) and client.isprintable() else "",
         scopes=frozenset(scopes.split()) if isinstance(scopes, str) else None,
-        life=ends - time.time() if isinstance(ends, int | float) else math.inf,
+        life=life if math.isfinite(life) else math.inf,
         given=given,
     )
+
+
+def _seconds(value: object) -> float:
+    """A number of seconds; NaN for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value)
 
 
 def _signed(credential: ClientKey, client_id: str, audience: str) -> str:
