@@ -36,6 +36,7 @@ from .errors import BulkhooksError, Refused, TenantError
 
 if TYPE_CHECKING:
     from .buckets import Bucket
+    from .faults import Fault, Faults
     from .guards import Guards, Narrowing
     from .items import State
     from .report import Summary
@@ -63,6 +64,14 @@ class SecondEnable(StrEnum):
     CONFLICT = "conflict"
     BAD_REQUEST = "bad_request"
     SWITCH = "switch"
+
+
+class Lifecycle(StrEnum):
+    """What may be done to hooks: all, only what a deprecated feature lets, or nothing."""
+
+    ACTIVE = "active"
+    READ_ONLY = "read-only"
+    GONE = "gone"
 
 
 app = typer.Typer(
@@ -368,6 +377,16 @@ def sandbox(
             help="What a second enable of a trigger gets: 409, 400, or the first goes off."
         ),
     ] = SecondEnable.CONFLICT,
+    lifecycle: Annotated[
+        Lifecycle, typer.Option(help="What may be done to hooks.")
+    ] = Lifecycle.ACTIVE,
+    faults: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE", help="Of requests that go wrong: 10%, or hang=1%,error-500=2.5%."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the chance of --faults.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Serve pretend tenants on 127.0.0.1.
@@ -378,6 +397,7 @@ def sandbox(
     from .tenants import load_tenants
 
     limit = _parse_bucket(bucket, refill)
+    fault = None if faults is None else _parse_faults(faults, seed)
     names = list(load_tenants(tenants)) if tenants else ["t0", "t1", "t2", "t3", "t4"]
 
     async def serving() -> None:
@@ -387,6 +407,8 @@ def sandbox(
             bucket=limit,
             latency=latency,
             second_enable=second_enable.value,
+            lifecycle=lifecycle.value,
+            fault=fault,
             keep_log=False,
         )
         async with AsyncExitStack() as stack:
@@ -484,6 +506,32 @@ def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:
         raise typer.BadParameter(
             "--bucket is free, nonprod, prod, none, or BURST,RATE such as 50,16"
         ) from error
+
+
+def _parse_faults(faults: str, seed: int) -> Faults:
+    """A share of all requests, even over all kinds, or each kind's own."""
+    from .faults import FAULTS, Faults
+
+    kinds: dict[str, Fault] = {kind: kind for kind in FAULTS}
+    try:
+        if "=" not in faults:
+            return Faults(seed, dict.fromkeys(FAULTS, _share(faults) / len(FAULTS)))
+        named = [each.strip().partition("=") for each in faults.split(",")]
+        rates = {kinds[kind]: _share(share) for kind, _, share in named}
+        if len(rates) < len(named):
+            raise ValueError("a kind named twice")
+        return Faults(seed, rates)
+    except (KeyError, ValueError) as error:
+        raise typer.BadParameter(
+            "--faults is a share such as 10%, or shares by kind such as hang=1%,error-500=2.5%, "
+            f"at most 100% in all; kinds are {', '.join(FAULTS)}"
+        ) from error
+
+
+def _share(percent: str) -> float:
+    if not percent.endswith("%"):
+        raise ValueError("no per cent sign")
+    return float(percent[:-1]) / 100
 
 
 def main() -> None:

@@ -84,6 +84,8 @@ class Core:
             raise Unsure("the line was cut") from cut
         if last:
             self.die()
+        if answer.sending == "half":
+            raise Unsure("the line was cut")
         seen = {name.lower(): value for name, value in answer.headers.items()}
         return Reply(status=answer.status, body=answer.body), seen
 

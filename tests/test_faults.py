@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import http.client
+import signal
 import time
 from collections import Counter
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from typer.testing import CliRunner
 
 from asking import BEARER, CREDENTIALS, NOW, ask, certified, hook_path, json, rate
 from bulkhooks.buckets import Bucket
+from bulkhooks.cli import _parse_faults, app
 from bulkhooks.faults import FAULTS, Fault, Faults
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox, serve
+from world import Make
 
 HOOKS = "/api/v2/hooks"
 
@@ -373,3 +379,49 @@ async def test_whatever_goes_wrong_the_log_has_every_request() -> None:
     assert len(sandbox.log) == sum(ended.values()) == 150
     assert {"200", "302", "429", "500", "502", "503"} < ended.keys()
     assert {"ClientPayloadError", "ServerDisconnectedError"} & ended.keys()
+
+
+# The command
+
+
+def test_the_command_serves_what_goes_wrong_and_a_lifecycle(make: Make) -> None:
+    words = ("--port", "0", "--faults", "wrong-type=100%", "--seed", "3", "--lifecycle", "gone")
+    with make(("t0",)).start("sandbox", *words) as process:
+        assert process.stdout is not None
+        at = urlsplit(process.stdout.readline().strip())
+        line = http.client.HTTPConnection(at.netloc, timeout=30)
+        line.request("GET", f"{at.path}{HOOKS}", headers=BEARER)
+        answer = line.getresponse()
+        said = answer.read().decode()
+        line.close()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert (answer.status, answer.headers["Content-Type"]) == (403, "text/html")
+    assert "disabled for your tenant" in said
+
+
+@pytest.mark.parametrize(
+    ("written", "rates"),
+    [
+        ("15%", dict.fromkeys(FAULTS, 0.01)),
+        ("hang=1%,error-500=2.5%", {"hang": 0.01, "error-500": 0.025}),
+        ("hang=60%, half=40%", {"hang": 0.6, "half": 0.4}),
+    ],
+)
+def test_the_command_takes_one_share_or_one_of_each_kind(
+    written: str, rates: dict[Fault, float]
+) -> None:
+    asked = "a" * 500
+
+    assert befall(_parse_faults(written, 5), asked) == befall(Faults(5, rates), asked)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "10", "101%", "x%", "nan%", "hang", "hangs=1%", "hang=1", "hang=1%,hang=1%", "hang=1%,"],
+)
+def test_the_command_tells_how_faults_are_written(written: str) -> None:
+    ended = CliRunner().invoke(app, ["sandbox", "--faults", written])
+
+    assert ended.exit_code == 2
+    assert "--faults is a share such as 10%" in " ".join(ended.output.split())
