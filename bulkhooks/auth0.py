@@ -167,15 +167,15 @@ class ManagementClient:
     # ---- ring by ring
 
     async def _again(self, ask: _Ask, repeatable: type[ItemError] = ItemError) -> Any:
-        """Ask up to 5 times, for 5 minutes, while what went wrong may be asked again."""
-        until = loop_time() + HELD_UP
+        """Ask up to 5 times, for 5 minutes from the first that broke, while that may help."""
+        until = math.inf
         for tries in range(1, TRIES + 1):
             try:
                 return await ask(tries)
             except (NotSent, Unsure) as error:
                 if not isinstance(error, repeatable):
                     raise
-                wait = self._jitter(0.25 * 2**tries)
+                wait, until = self._jitter(0.25 * 2**tries), min(until, loop_time() + HELD_UP)
                 last = tries == TRIES or loop_time() + wait >= until
                 if last and isinstance(error, NotSent):
                     hint = "check the tenant's address and the network, then apply --failed"
