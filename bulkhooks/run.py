@@ -6,6 +6,7 @@ Whoever looks on hands in `watch`, which runs beside the lanes, and whoever may 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -408,6 +409,12 @@ def _locked(path: Path) -> Iterator[None]:
     """The journal is ours alone; of a group of errors, the one that a person can act on."""
     if not path.name or path.is_dir():
         raise Refused(f"{str(path)!r}: a journal is a file; name it with --journal")
+    folder = path.absolute().parent
+    if folder.exists() and not os.access(folder, os.W_OK):
+        raise JournalError(
+            f"{path}: cannot be worked on, for nothing can be written in its folder; nothing more "
+            "was sent. When that can be, type the same command again"
+        )
     try:
         with held_beside(path):
             yield

@@ -50,6 +50,7 @@ class World:
         self.tenants: dict[str, dict[str, Any]] = {
             name: {"base_url": f"{url}/{name}", "token": "env:TOKEN"} for name in names
         }
+        self.program = [sys.executable, "-m", "bulkhooks"]
         self.env = os.environ | {"TOKEN": "sandbox", "BAD_TOKEN": "wrong", "NO_COLOR": "1"}
         self.write_tenants()
 
@@ -67,16 +68,17 @@ class World:
         path.write_text(content)
         return path
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """The program, started."""
+    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+        """The program, started; `more` is said to the system."""
         return subprocess.Popen(
-            [sys.executable, "-m", "bulkhooks", *words],
+            [*self.program, *words],
             cwd=self.folder,
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **more,
         )
 
     def call(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:

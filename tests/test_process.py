@@ -1,0 +1,414 @@
+"""What befalls the process, its disk and its journal: nothing is lost, and nothing sent wrongly."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkhooks import read_books
+from bulkhooks.items import State
+from bulkhooks.journal import Journal
+from bulkhooks.sandbox import Request, Sandbox
+from world import Make, World, served
+
+WANTED = {"axios": "9.9.9"}
+FIXED = ("--tenants", "tenants.json", "--journal", "j", "--yes")
+
+
+def dependencies_job(world: World) -> None:
+    """Every hook of every tenant gets the same dependencies, by id."""
+    edits = [
+        {"tenant": name, "hook": id, "set": {"dependencies": WANTED}}
+        for name in world.tenants
+        for id in world.ids(name)
+    ]
+    world.write("job.jsonl", edits)
+
+
+def assert_each_written_once(world: World) -> None:
+    writes = Counter((seen.tenant, seen.path) for seen in world.sandbox.writes())
+    assert set(writes.values()) == {1}
+    for name in world.tenants:
+        assert all(hook["dependencies"] == WANTED for hook in world.sandbox.hooks_of(name))
+
+
+# ---- killed, and told to stop
+
+KILLS, LATENCY = 50, 0.04
+ALL_KINDS = (*FIXED, "--max-deletes", "2")
+
+
+def job_of_all_kinds(world: World) -> None:
+    """Edits of every kind for each tenant, several of which take more than one write."""
+    edits: list[Any] = []
+    for name in world.tenants:
+        ids = world.ids(name)
+        create = {"name": "made", "triggerId": "send-phone-message", "script": "module.exports = 1"}
+        edits += [
+            {"tenant": name, "hook": ids[0], "set": {"dependencies": WANTED}},
+            {"tenant": name, "hook": ids[1], "set": {"script": "module.exports = 2;"}},
+            {"tenant": name, "hook": ids[2], "set": {"name": "renamed"}},
+            {"tenant": name, "hook": ids[8], "set": {"enabled": True}},
+            {"tenant": name, "hook": ids[5], "set_secrets": {"KEY": "env:TOKEN"}},
+            {"tenant": name, "hook": ids[6], "delete": True},
+            {"tenant": name, "create": create | {"enabled": True}},
+        ]
+    world.write("job.jsonl", edits)
+
+
+def state_of(world: World) -> list[Any]:
+    """All hooks and their secrets, by name: ids of made hooks depend on the order of making."""
+    return [
+        {
+            hook.pop("name"): hook | {"secrets": world.sandbox.secrets_of(name, hook.pop("id"))}
+            for hook in world.sandbox.hooks_of(name)
+        }
+        for name in world.tenants
+    ]
+
+
+def assert_read_between(sandbox: Sandbox) -> None:
+    """No write went out twice unless what it writes to was read in between."""
+    written: dict[tuple[str, str, str, bytes], int] = {}
+    for place, seen in enumerate(sandbox.log):
+        if seen.method == "GET":
+            continue
+        key = (seen.tenant, seen.method, seen.path, seen.body)
+        if key in written:
+            between = sandbox.log[written[key] : place]
+            reads = {each.path for each in between if (each.tenant, each.method) == (key[0], "GET")}
+            assert reads & {"/api/v2/hooks", seen.path}, f"{seen} was sent twice"
+        written[key] = place
+
+
+class Watched:
+    """A sandbox's fault that does no harm: it tells when a world has seen so many requests."""
+
+    def __init__(self) -> None:
+        self.seen = Counter[str]()
+        self._awaited: dict[str, tuple[int, threading.Event]] = {}
+
+    def __call__(self, request: Request) -> None:
+        world = request.tenant[:-1]
+        self.seen[world] += 1
+        many, event = self._awaited.get(world, (0, threading.Event()))
+        if self.seen[world] >= many:
+            event.set()
+
+    def after(self, world: str, many: int) -> threading.Event:
+        """What is set once a world has seen that many requests."""
+        event = threading.Event()
+        self._awaited[world] = (many, event)
+        if not many:
+            event.set()
+        return event
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_killed_at_any_moment_the_same_command_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    watched = Watched()
+    numbers = [f"k{number}" for number in range(KILLS + 1)]
+    names = [f"{number}{letter}" for number in numbers for letter in "ab"]
+    sandbox = Sandbox(names, hooks=10, latency=LATENCY, fault=watched)
+    chance = random.Random(7)
+    with served(sandbox) as url, ThreadPoolExecutor(10) as pool:
+
+        def world_of(number: str) -> World:
+            (tmp_path / number).mkdir()
+            world = World(tmp_path / number, sandbox, url, [f"{number}a", f"{number}b"])
+            job_of_all_kinds(world)
+            return world
+
+        worlds = [world_of(number) for number in numbers]
+        calm = worlds.pop()
+        calm.call("run", "job.jsonl", *ALL_KINDS)
+        requests = watched.seen[numbers[-1]]
+        wanted, books = state_of(calm), read_books(calm.folder / "j").books
+        assert books.applied == books.planned
+
+        def killed(place: int, pause: float) -> bool:
+            """Kill a run at one moment, and let another one end its work."""
+            world = worlds[place]
+            moment = watched.after(numbers[place], requests * place // KILLS)
+            with world.start("run", "job.jsonl", *ALL_KINDS) as process:
+                while not moment.wait(0.05) and process.poll() is None:
+                    pass
+                time.sleep(pause if place else 10 * pause)
+                process.kill()
+                process.communicate()
+            if process.returncode == -signal.SIGKILL and (world.folder / "j").exists():
+                read_books(world.folder / "j")  # they balance, or this raises
+            world.call("run", "job.jsonl", *ALL_KINDS)
+            assert state_of(world) == wanted
+            assert read_books(world.folder / "j").books == books
+            return process.returncode == -signal.SIGKILL
+
+        pauses = [chance.uniform(0, LATENCY) for _ in worlds]
+        assert sum(pool.map(killed, range(KILLS), pauses)) > KILLS / 2
+    assert_read_between(sandbox)
+
+
+def test_sigterm_lets_what_is_in_flight_end_and_apply_goes_on(make: Make) -> None:
+    world = make(("t0", "t1"), hooks=60, latency=0.05)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as process:
+        world.wait_for(lambda: len(world.sandbox.writes()) > 10)
+        process.terminate()
+        out, err = process.communicate()
+    assert process.returncode == 3, err
+    assert "next: bulkhooks apply j" in out
+    books = world.books()
+    assert books["pending"] > 0
+    assert books["applied"] == len(world.sandbox.writes())
+    world.call("apply", "j", "--yes")
+    assert_each_written_once(world)
+
+
+@pytest.mark.slow  # what is in doubt is believed after 10 s
+def test_the_second_sigint_waits_for_nothing_and_apply_goes_on(make: Make) -> None:
+    hung = set[str]()
+
+    def hang_once(request: Request) -> Any:
+        if request.method == "PATCH" and len(hung) < 3 and request.path not in hung:
+            hung.add(request.path)
+            return "hang"
+        return None
+
+    world = make(("t0",), hooks=60, latency=0.05, fault=hang_once)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as process:
+        world.wait_for(lambda: len(world.sandbox.writes()) > 5)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert any("stopping" in line for line in process.stderr)  # it waits for what hangs
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 3
+    books = world.books()
+    assert books["uncertain"] >= 3
+    assert books["pending"] > 0
+    world.call("apply", "j", "--yes")
+    assert_each_written_once(world)
+
+
+# ---- a disk that is full, or may not be written
+
+
+def assert_only_what_is_marked_was_sent(world: World, journal: Path) -> None:
+    """Every write that the server saw has its mark in the journal: none went out after the disk
+    was full."""
+    marked = set()
+    if journal.exists():
+        with Journal.read(journal) as kept:
+            steps = [step for item in kept.items(State, 10**6) for step in item.steps]
+            marked = {step.target for step in steps if step.state != "pending"}
+    assert {seen.path.rpartition("/")[2] for seen in world.sandbox.writes()} <= marked
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What is started inside can write no file that is larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def run_until_full(world: World, size: int) -> str:
+    """`run` with files of at most so many bytes; what it was doing when that was too little."""
+    before = len(world.sandbox.log)
+    with files_of_at_most(size):
+        process = world.start("run", "job.jsonl", *FIXED)
+    _, err = process.communicate(timeout=50)
+    if process.returncode == 0:
+        return "nothing"
+    assert process.returncode == 4, err
+    assert "Traceback" not in err
+    assert "the journal cannot be used" in err
+    assert "has room" in err
+    assert_only_what_is_marked_was_sent(world, world.folder / "j")
+    if len(world.sandbox.log) == before:
+        return "staging"
+    return "applying" if world.sandbox.writes() else "planning"
+
+
+@pytest.mark.slow  # what is in doubt is believed after 10 s
+@pytest.mark.timeout(200)
+def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(tmp_path: Path) -> None:
+    sizes = [20_000, 80_000, 105_000, 115_000, 125_000, 135_000, 200_000, 400_000, 600_000]
+
+    def one(size: int) -> str:
+        (folder := tmp_path / str(size)).mkdir()
+        sandbox = Sandbox(["t0", "t1"], hooks=100, latency=0.02)
+        with served(sandbox) as url:
+            world = World(folder, sandbox, url, ["t0", "t1"])
+            dependencies_job(world)
+            doing = run_until_full(world, size)
+            assert not list(folder.glob(".*")), "a staged journal is left"
+            if doing == "applying":
+                world.call("apply", "j", "--yes")
+            else:
+                world.call("run", "job.jsonl", *FIXED)
+            assert_each_written_once(world)
+            assert world.books()["applied"] == 200
+        return doing
+
+    found = [one(size) for size in sizes]
+    assert found[0] == "staging"
+    assert {"planning", "applying"} <= set(found), found
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with little room in it."""
+    (folder := tmp_path / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if done.returncode:
+        pytest.skip(f"mount: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow  # what is in doubt is believed after 10 s
+def test_a_file_system_without_room_is_no_other_matter(make: Make, small_disk: Path) -> None:
+    world = make(("t0", "t1"), hooks=100, latency=0.02)
+    dependencies_job(world)
+    words = ("run", "job.jsonl", "--tenants", "tenants.json", "--journal", "disk/j", "--yes")
+    told = world.call(*words, status=4).stderr
+    assert "full" in told
+    assert_only_what_is_marked_was_sent(world, small_disk / "j")
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    world.call(*words)
+    assert_each_written_once(world)
+
+
+def bound_by_modes(world: World) -> None:
+    """Have the program run as somebody whom the modes of files bind, as they do not bind root."""
+    if os.getuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("there is no setpriv here, and root may write everything")
+        less = "-dac_override,-dac_read_search"
+        world.program[:0] = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"]
+
+
+def test_a_journal_that_may_not_be_written_is_looked_at_and_not_worked_on(make: Make) -> None:
+    world = make(("t0",), hooks=4)
+    bound_by_modes(world)
+    dependencies_job(world)
+    world.call("plan", "job.jsonl", "--tenants", "tenants.json", "--journal", "j")
+    before = len(world.sandbox.log)
+    (world.folder / "j").chmod(0o444)
+    world.folder.chmod(0o555)
+    try:
+        assert "next: bulkhooks apply j" in world.call("status", "j").stdout
+        for words in (
+            ("apply", "j", "--yes"),
+            ("undo", "j", "--yes"),
+            ("run", "job.jsonl", *FIXED),
+            ("run", "job.jsonl", *FIXED, "--fresh"),
+            ("plan", "job.jsonl", "--tenants", "tenants.json", "--journal", "new"),
+        ):
+            told = world.call(*words, status=4).stderr
+            assert "nothing can be written in its folder" in told, words
+    finally:
+        world.folder.chmod(0o755)
+    assert "readonly" in world.call("apply", "j", "--yes", status=4).stderr
+    assert len(world.sandbox.log) == before
+
+
+def test_what_a_dead_process_left_is_seen_where_nothing_may_be_written(make: Make) -> None:
+    world = make(("t0",), hooks=50, latency=0.05)
+    bound_by_modes(world)
+    dependencies_job(world)
+    with world.start_job("job.jsonl") as process:
+        world.wait_for(lambda: len(world.sandbox.writes()) > 10)
+        process.kill()
+    sent = world.folder / "j-wal"
+    assert sent.stat().st_size > 0
+    world.folder.chmod(0o555)
+    try:
+        books = world.books()
+    finally:
+        world.folder.chmod(0o755)
+    assert books["applied"] + books["uncertain"] >= len(world.sandbox.writes())
+
+
+def test_all_files_are_their_owners_alone(make: Make, state_folder: Path) -> None:
+    world = make(("t0",), hooks=400, latency=0.02)
+    dependencies_job(world)
+    found: dict[str, set[int]] = {}
+
+    def look() -> None:
+        for folder in (world.folder, state_folder / "bulkhooks"):
+            for path in folder.glob("*"):
+                try:
+                    mode = stat.S_IMODE(path.stat().st_mode)
+                except FileNotFoundError:
+                    continue
+                found.setdefault(path.name, set()).add(mode)
+
+    with world.start("run", "job.jsonl", *FIXED, umask=0) as process:
+        while process.poll() is None:
+            look()
+    assert process.returncode == 0
+    given = {"job.jsonl", "tenants.json"}
+    ours = {"j", "j-wal", "j-shm", "j.lock", ".j.staged", ".j.staged-wal", "tenants.lock"}
+    assert ours <= found.keys()
+    assert {name: modes for name, modes in found.items() if modes != {0o600}}.keys() <= given
+
+
+# ---- nobody there
+
+
+def test_a_name_that_leads_nowhere_fails_its_items_and_says_why(make: Make) -> None:
+    world = make(("t0", "t1"), hooks=3)
+    dependencies_job(world)
+    world.tenants["t1"] = {"base_url": "https://nosuch.invalid", "token": "env:TOKEN"}
+    world.write_tenants()
+    world.run_job("job.jsonl", status=1)
+    books = world.books()
+    assert (books["applied"], books["failed"]) == (3, 3)
+    (cause,) = books["causes"]
+    assert cause["tenants"] == ["t1"]
+    assert cause["cause"].startswith("cannot connect: ")
+    assert "address" in cause["hint"]
+
+
+def test_when_all_tenants_are_down_one_line_says_so(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    world = make(hooks=3)
+    dependencies_job(world)
+    for name, tenant in world.tenants.items():
+        tenant["base_url"] = f"http://127.0.0.1:{port}/{name}"
+    world.write_tenants()
+    told = world.run_job("job.jsonl", status=1)
+    books = world.books()
+    assert books["failed"] == books["planned"] == 15
+    (cause,) = books["causes"]
+    assert cause["count"] == 15
+    assert sum("15 failed on t0, t1, t2, t3, t4" in line for line in told.stdout.splitlines()) == 1
