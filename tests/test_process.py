@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -17,6 +18,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -412,3 +415,167 @@ def test_when_all_tenants_are_down_one_line_says_so(make: Make) -> None:
     (cause,) = books["causes"]
     assert cause["count"] == 15
     assert sum("15 failed on t0, t1, t2, t3, t4" in line for line in told.stdout.splitlines()) == 1
+
+
+# ---- a journal that is damaged
+
+#: Runs commands, a line of JSON each, in forks of one process that has all it needs loaded.
+FORKS = """
+import json, os, sys
+import bulkhooks.cli, bulkhooks.diff, bulkhooks.progress, bulkhooks.run, rich.table, uvloop
+for line in sys.stdin:
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    for number, flags in enumerate([os.O_RDONLY, *[os.O_CREAT | os.O_TRUNC | os.O_WRONLY] * 2]):
+        os.dup2(os.open(["/dev/null", "out", "err"][number], flags, 0o600), number)
+    sys.argv = ["bulkhooks", *json.loads(line)]
+    bulkhooks.cli.main()
+"""
+PLACES = 200
+COMMANDS = {
+    "status": ("status", "j"),
+    "apply": ("apply", "j", "--yes"),
+    "undo": ("undo", "j", "--yes"),
+    "run": ("run", "job.jsonl", *FIXED),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A journal at some stage of its job, and all hooks as they were then."""
+
+    name: str
+    journal: bytes
+    hooks: dict[str, Any]
+
+
+class Bench:
+    """Where damaged journals are tried, without a start of Python for each command."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.journal = world, world.folder / "j"
+        self._forks = subprocess.Popen(
+            [sys.executable, "-c", FORKS],
+            cwd=world.folder,
+            env=world.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self) -> None:
+        self._forks.communicate()
+
+    def call(self, *words: str) -> tuple[int, str]:
+        """Exit status and stderr of a command."""
+        assert self._forks.stdin is not None
+        assert self._forks.stdout is not None
+        self._forks.stdin.write(json.dumps(words) + "\n")
+        self._forks.stdin.flush()
+        status = int(self._forks.stdout.readline())
+        return status, (self.world.folder / "err").read_text()
+
+    def hooks(self) -> dict[str, Any]:
+        """All hooks of all tenants."""
+        return {
+            f"{name} {hook['id']}": hook
+            for name in self.world.tenants
+            for hook in self.world.sandbox.hooks_of(name)
+        }
+
+    def stage(self, name: str) -> Stage:
+        with Journal.open(self.journal):
+            pass  # all of it is in the one file
+        return Stage(name, self.journal.read_bytes(), self.hooks())
+
+    def stages(self) -> Iterator[Stage]:
+        """A job's journal when it is planned, when its run was killed, and when it has ended."""
+        world = self.world
+        dependencies_job(world)
+        first = world.ids("t0")[0]
+        script = {"tenant": "t0", "hook": first, "set": {"script": "module.exports = 1;" * 30}}
+        other = {"tenant": "t1", "hook": world.ids("t1")[5], "set": {"enabled": True}}
+        with (world.folder / "job.jsonl").open("a") as file:
+            file.writelines(json.dumps(edit) + "\n" for edit in (script, other))
+        world.call("plan", "job.jsonl", *FIXED[:4])
+        yield self.stage("planned")
+        world.sandbox.latency = 0.1
+        with world.start("apply", "j", "--yes") as process:
+            world.wait_for(lambda: len(world.sandbox.writes()) >= 17)
+            process.kill()
+        world.sandbox.latency = 0.0
+        yield self.stage("killed")
+        world.call("apply", "j", "--yes")  # what was in doubt is old enough to be believed now
+        yield self.stage("ended")
+
+    def put(self, stage: Stage, journal: bytes) -> None:
+        """Have the tenants be as they were at that stage, and this as the only journal."""
+        for path in self.world.folder.glob("j*"):
+            if path.name != "job.jsonl":
+                path.unlink()
+        self.journal.write_bytes(journal)
+        for name in self.world.tenants:
+            self.world.sandbox._tenants[name].hooks.clear()
+        for place, hook in stage.hooks.items():
+            name, id = place.split()
+            self.world.sandbox._tenants[name].hooks[id] = deepcopy(hook)
+
+
+def damages(stage: Stage, chance: random.Random, flips: int) -> Iterator[tuple[str, bytes]]:
+    """A journal cut short at several lengths, and with one bit flipped at `flips` places."""
+    whole = len(stage.journal)
+    for length in (0, 1, 100, 4096, whole // 2, whole - 4096, whole - 1):
+        yield f"{stage.name}, cut to {length}", stage.journal[:length]
+    for _ in range(flips):
+        damaged, place = bytearray(stage.journal), chance.randrange(whole)
+        damaged[place] ^= 1 << chance.randrange(8)
+        yield f"{stage.name}, byte {place} now {damaged[place]}", bytes(damaged)
+
+
+def try_damaged(folder: Path, seed: int, flips: int) -> Counter[int]:
+    """Damage each stage's journal at `flips` places and try each command on it; how often each
+    exit status came."""
+    sandbox, chance = Sandbox(["t0", "t1"], hooks=10), random.Random(seed)
+    folder.mkdir()
+    found = Counter[int]()
+    with served(sandbox) as url:
+        bench = Bench(World(folder, sandbox, url, ["t0", "t1"]))
+        before = bench.hooks()
+        stages = list(bench.stages())
+        wanted = {"status": None, "apply": stages[-1].hooks, "undo": before}
+        wanted["run"] = wanted["apply"]
+        for stage in stages:
+            whole = {}
+            for command, words in COMMANDS.items():
+                bench.put(stage, stage.journal)
+                whole[command] = (bench.call(*words)[0], bench.hooks())
+            for damage, journal in damages(stage, chance, flips):
+                for command, words in COMMANDS.items():
+                    bench.put(stage, journal)
+                    status, err = bench.call(*words)
+                    told = f"{command}, {damage}: {status}\n{err}"
+                    now = bench.hooks()
+                    found[status] += 1
+                    assert "Traceback" not in err, told
+                    if (status, now) == whole[command]:
+                        continue
+                    assert status == 4 or (status == 2 and "journal format" in err), told
+                    assert "the journal" in err, told
+                    assert now.keys() == stage.hooks.keys(), told
+                    for place, hook in stage.hooks.items():
+                        to = (wanted[command] or stage.hooks)[place]
+                        assert all(now[place][key] in (hook[key], to[key]) for key in hook), told
+        bench.end()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_damaged_journal_is_told_and_nothing_wrong_is_written(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        found = sum(
+            pool.map(lambda seed: try_damaged(tmp_path / str(seed), seed, PLACES // 6), range(2)),
+            Counter[int](),
+        )
+    assert found[4] > PLACES
