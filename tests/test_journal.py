@@ -267,6 +267,111 @@ def test_a_row_that_is_not_whole_is_never_used(journal: Journal, sql: str, found
         journal.pending(1, (-1, 0), 10)
 
 
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("UPDATE meta SET value = '3'", "what it keeps of planned"),
+        ("UPDATE tenants SET base_url = 'u0' WHERE name = 't1'", "tenant t1"),
+        ("UPDATE tenants SET read_at = 5.0 WHERE name = 't1'", "tenant t1"),
+        ("UPDATE tenants SET pace = '{}' WHERE name = 't1'", "tenant t1"),
+        ("UPDATE edits SET must_match = 1 WHERE name = 'b'", "edit b of line 1"),
+        ("UPDATE items SET tenant = 2 WHERE target = 'h1'", r"item \d+ \(t1 name\)"),
+        ("UPDATE items SET state = 'applied' WHERE target = 'h1'", r"item \d+ \(t0 name\)"),
+        ("UPDATE steps SET state = 'applied' WHERE item = 4", "item 4 step 0"),
+        ("UPDATE steps SET item = 9 WHERE item = 4", "item 9 step 0"),
+    ],
+)
+def test_no_work_begins_on_a_journal_with_a_row_that_is_not_whole(
+    journal: Journal, sql: str, found: str
+) -> None:
+    resolved(journal)
+    journal.note(planned="2")
+    journal.check()
+    write(journal, (sql, ()))
+    with pytest.raises(JournalError, match=f"damaged: {found}"), Journal.open(journal.path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("sql", "look"),
+    [
+        ("UPDATE meta SET value = '3'", lambda journal: journal.meta("planned")),
+        ("UPDATE meta SET key = 'qlanned'", lambda journal: journal.meta("planned")),
+        ("UPDATE tenants SET name = 't9' WHERE name = 't0'", Journal.tenants),
+        ("UPDATE tenants SET requests = 7 WHERE name = 't0'", Journal.books),
+        ("UPDATE items SET label = 'x'", lambda journal: places(journal, 1)),
+        ("UPDATE items SET state = 'done'", Journal.books),
+    ],
+)
+def test_whoever_only_looks_is_told_too(journal: Journal, sql: str, look: Any) -> None:
+    journal.note(planned="2")
+    write(journal, (sql, ()))
+    with Journal.read(journal.path) as seen, pytest.raises(JournalError, match="damaged: "):
+        look(seen)
+
+
+def test_a_damaged_row_is_not_made_whole_by_what_is_written_to_it(journal: Journal) -> None:
+    resolved(journal)
+    journal.note(planned="2")
+    write(journal, ("UPDATE tenants SET throttled = 7 WHERE id = 1", ()))
+    write(journal, journal.was_read(1, 1.0), journal.counted(1, 1, 1, {}))
+    with pytest.raises(JournalError, match="damaged: tenant t0"):
+        journal.tenants()
+    write(journal, ("UPDATE meta SET value = '7'", ()))
+    place, _ = places(journal, 2)[0]
+    write(journal, *journal.resolve(2, place, []))
+    with pytest.raises(JournalError, match="damaged: what it keeps of planned"):
+        journal.meta("planned")
+
+
+def test_what_a_lane_spent_and_learned_is_kept_and_whole(journal: Journal) -> None:
+    write(journal, journal.was_read(1, 5.0), journal.counted(1, 3, 1, {"limit": 10}))
+    write(journal, journal.counted(1, 2, 0, {"limit": 50}))
+    first, second = journal.tenants()
+    assert (first.read_at, first.requests, first.throttled) == (5.0, 5, 1)
+    assert first.pace == {"limit": 50}
+    assert (second.read_at, second.requests, second.pace) == (None, 0, None)
+
+
+def test_a_count_that_a_plan_corrects_stays_whole(journal: Journal) -> None:
+    journal.note(planned=str(journal.count()))
+    place, _ = places(journal, 1)[0]
+    write(journal, *journal.resolve(1, place, [item(1, "h1"), item(1, "h2")]))
+    assert journal.meta("planned") == str(journal.count()) == "4"
+
+
+def test_a_schema_that_is_not_ours_is_told(journal: Journal) -> None:
+    write(journal, ("DROP INDEX steps_sent", ()))
+    with pytest.raises(JournalError, match="damaged: its schema"), Journal.open(journal.path):
+        pass
+
+
+def test_an_index_that_leads_elsewhere_is_told(journal: Journal) -> None:
+    """What is looked for by it would be found under another tenant, or not at all."""
+    sql = "UPDATE sqlite_schema SET sql = replace(sql, '(tenant, state', '(edit, state')"
+    resolved(journal)
+    with closing(sqlite3.connect(journal.path)) as db:
+        db.executescript(f"PRAGMA writable_schema = ON; {sql}; PRAGMA schema_version = 999;")
+    with closing(sqlite3.connect(journal.path)) as db:
+        db.executescript("REINDEX items_by_state; PRAGMA writable_schema = ON;")
+        db.executescript(
+            "UPDATE sqlite_schema SET sql = replace(sql, '(edit, state', '(tenant, state')"
+        )
+    with pytest.raises(JournalError, match="damaged: "), Journal.open(journal.path):
+        pass
+
+
+def test_a_damaged_journal_says_how_to_put_it_aside(journal: Journal) -> None:
+    write(journal, ("UPDATE tenants SET name = 't9\x1b' WHERE name = 't0'", ()))
+    os.utime(journal.path, (0, 0))
+    with pytest.raises(JournalError) as told:
+        journal.tenants()
+    aside = f"{journal.path}.1970-01-01T000000.damaged"
+    text = str(told.value)
+    assert "damaged: tenant t9?;" in text
+    assert f"  mv {journal.path} {aside} && mv {journal.path}-wal {aside}-wal\n" in text
+
+
 def test_a_damaged_edit_is_never_resolved(journal: Journal) -> None:
     write(journal, ("UPDATE edits SET body = replace(body, 'false', 'true')", ()))
     with pytest.raises(JournalError, match="damaged: edit"):
