@@ -419,6 +419,24 @@ def test_when_all_tenants_are_down_one_line_says_so(make: Make) -> None:
 
 # ---- a journal that is damaged
 
+
+@pytest.mark.parametrize("length", [0, 5000])
+def test_what_a_damaged_journal_says_to_type_leads_on(make: Make, length: int) -> None:
+    world = make(("t0",), hooks=4)
+    dependencies_job(world)
+    world.run_job("job.jsonl")
+    os.truncate(world.folder / "j", length)
+    for words in ((), ("--fresh",)):
+        told = world.run_job("job.jsonl", *words, status=4).stderr
+        assert "the journal is damaged: " in told
+    (command,) = [line for line in told.splitlines() if line.startswith("  mv ")]
+    subprocess.run(command, shell=True, cwd=world.folder, check=True)
+    world.run_job("job.jsonl")
+    assert world.books()["unchanged"] == 4
+    assert_each_written_once(world)
+    assert [path.stat().st_size for path in world.folder.glob("j.*.damaged")] == [length]
+
+
 #: Runs commands, a line of JSON each, in forks of one process that has all it needs loaded.
 FORKS = """
 import json, os, sys
