@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auth0 import Exchange
     from .errors import BadInput, BulkhooksError, JournalError, Locked, Refused
     from .guards import Guards, Narrowing
     from .jobfile import Job, load_job
@@ -20,6 +21,7 @@ __all__ = [
     "BadInput",
     "Books",
     "BulkhooksError",
+    "Exchange",
     "Guards",
     "Job",
     "JournalError",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "auth0": ("Exchange",),
     "errors": ("BadInput", "BulkhooksError", "JournalError", "Locked", "Refused"),
     "guards": ("Guards", "Narrowing"),
     "jobfile": ("Job", "load_job"),

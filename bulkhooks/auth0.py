@@ -115,6 +115,11 @@ class ManagementClient:
         """For what a broken request waits, and until when on the loop's clock."""
         return self._session.waiting or self._session.limiter.waiting
 
+    @property
+    def logged(self) -> bool:
+        """Whether somebody is told of its requests."""
+        return self._log is not None
+
     def until(self, stop: Stop) -> ManagementClient:
         """The same client, with the same token and limiter, ended by another stop."""
         other = copy(self)
@@ -278,18 +283,21 @@ class ManagementClient:
     ) -> None:
         assert self._log is not None
         left, broken = headers.get("x-ratelimit-remaining", ""), sys.exc_info()[1]
+        error = (str(broken) or type(broken).__name__) if broken else None
+        if isinstance(broken, asyncio.CancelledError):
+            error = "nobody waits for it any more"
         self._log(
             Exchange(
                 time=time.time() - (loop_time() - sent),
                 tenant=self.tenant.name,
-                item=self._item,
+                item=None if path == _TOKEN_PATH else self._item,
                 method=method,
                 path=path,
                 status=reply.status if reply else None,
                 tries=tries,
                 waited=round(sent - asked, 3),
                 remaining=int(left) if left.isdecimal() and len(left) < 10 else None,
-                error=(str(broken) or type(broken).__name__) if broken else None,
+                error=error,
             )
         )
 

@@ -21,6 +21,7 @@ from .console import (
     give_job,
     heard,
     interactive,
+    logged,
     open_streams,
     print_json,
     print_text,
@@ -35,12 +36,12 @@ from .console import (
 from .errors import BulkhooksError, Refused, TenantError
 
 if TYPE_CHECKING:
+    from .auth0 import Log
     from .buckets import Bucket
     from .faults import Fault, Faults
     from .guards import Guards, Narrowing
     from .items import State
     from .report import Summary
-    from .tenants import Tenant
     from .transfer import Exported
 
 
@@ -118,6 +119,13 @@ MaxPerTenantOption = Annotated[
 MaxDeletesOption = Annotated[
     int, typer.Option(min=0, metavar="N", help="Refuse to delete more hooks than this.")
 ]
+LogOption = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell every request on stderr.")
+]
 SandboxOption = Annotated[
     bool, typer.Option("--sandbox", help="Against pretend tenants inside this process.")
 ]
@@ -151,6 +159,8 @@ def plan(
         bool, typer.Option("--markdown", help="The whole of it, for a change ticket.")
     ] = False,
     fresh: FreshOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Show what would change; sends no write.
 
@@ -164,16 +174,18 @@ def plan(
     guards, narrowing = _limited(only, skip, max_changes, max_per_tenant, max_deletes)
     work = Work.read(job, tenants)
     path = journal or Path(f"{work.job.name}.journal")
-    summary = run_async(
-        plan_job(
-            *(work.job, work.tenants, path),
-            tenants_file=work.tenants_file,
-            fresh=fresh,
-            narrowing=narrowing,
-            guards=guards,
-            watch=Desk(work.tenants).watch,
+    with logged(log_file, verbose=verbose) as log:
+        summary = run_async(
+            plan_job(
+                *(work.job, work.tenants, path),
+                tenants_file=work.tenants_file,
+                fresh=fresh,
+                narrowing=narrowing,
+                guards=guards,
+                watch=Desk(work.tenants, verbose=verbose).watch,
+                log=log,
+            )
         )
-    )
     with Journal.read(path) as kept:
         show_plan(kept, summary, work.tenants, json=json, markdown=markdown)
 
@@ -188,9 +200,13 @@ def apply(
     ] = False,
     yes: YesOption = False,
     json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Carry out what is pending in a journal. Run again, it goes on where it was."""
-    _apply(journal, tenants_of(journal, tenants), failed=failed, replan=replan, yes=yes, json=json)
+    desk = Desk(tenants_of(journal, tenants), yes=yes, verbose=verbose)
+    with logged(log_file, verbose=verbose) as log:
+        _apply(journal, desk, log, failed=failed, replan=replan, json=json)
 
 
 @app.command()
@@ -204,6 +220,8 @@ def undo(
     max_deletes: MaxDeletesOption = 0,
     yes: YesOption = False,
     json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Take back what a journal wrote: plans the way back as a new journal, asks, applies it.
 
@@ -216,10 +234,12 @@ def undo(
     known = tenants_of(journal, tenants)
     new = to or journal.with_name(f"{journal.stem}.undo{journal.suffix}")
     guards = Guards(max_deletes=max_deletes)
-    watch = Desk(known).watch
-    summary = run_async(undo_journal(journal, known, new, guards=guards, watch=watch))
-    if yes or interactive():
-        _apply(new, known, yes=yes, json=json)
+    desk = Desk(known, yes=yes, verbose=verbose)
+    with logged(log_file, verbose=verbose) as log:
+        planning = undo_journal(journal, known, new, guards=guards, watch=desk.watch, log=log)
+        summary = run_async(planning)
+        if yes or interactive():
+            _apply(new, desk, log, json=json)
     with Journal.read(new) as kept:
         show_plan(kept, summary, known, json=json)
 
@@ -238,6 +258,8 @@ def run(
     max_per_tenant: MaxPerTenantOption = None,
     max_deletes: MaxDeletesOption = 0,
     json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Plan, ask, apply. With a journal of the same job there already, go on with that."""
     from .run import run_job
@@ -246,9 +268,9 @@ def run(
     work = Work.read(job, tenants)
     name = f"{work.job.name}.sandbox.journal" if sandbox else f"{work.job.name}.journal"
     path = journal or Path(name)
-    desk = Desk(work.tenants, yes=yes or sandbox)
+    desk = Desk(work.tenants, yes=yes or sandbox, verbose=verbose)
 
-    async def ran() -> Summary:
+    async def ran(log: Log | None) -> Summary:
         async with work.pretended() if sandbox else nullcontext(work.tenants) as known:
             return await run_job(
                 *(work.job, known, path),
@@ -259,9 +281,12 @@ def run(
                 guards=guards,
                 watch=desk.watch,
                 confirm=desk.confirm,
+                log=log,
             )
 
-    raise typer.Exit(desk.finish(run_async(ran()), json=json))
+    with logged(log_file, verbose=verbose) as log:
+        summary = run_async(ran(log))
+    raise typer.Exit(desk.finish(summary, json=json))
 
 
 @app.command()
@@ -282,6 +307,8 @@ def export(
         bool, typer.Option("--yaml", help="tenant.yaml rather than a file a hook.")
     ] = False,
     json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Write every tenant's hooks as files of auth0-deploy-cli; sends no write."""
     from .guards import Narrowing
@@ -291,7 +318,8 @@ def export(
 
     narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
     known = chosen(load_tenants(tenants), narrowing)
-    ended = run_async(export_hooks(known, to, yaml=yaml))
+    with logged(log_file, verbose=verbose) as log:
+        ended = run_async(export_hooks(known, to, yaml=yaml, log=log))
     done = told(
         ended,
         lambda each: (
@@ -328,6 +356,8 @@ def job_from(
         Path | None, typer.Option("--to", metavar="FILE", help="Default: to stdout, as YAML.")
     ] = None,
     json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Make a job out of exported files (what differs), or out of a journal (what is left)."""
     from .deploy import Mappings
@@ -346,14 +376,16 @@ def job_from(
             raise Refused("--tenant and --mappings are for a folder")
         with left_of(source, _states(status)) as left:
             return give_job(left.head, left.edits, to, narrowing=left.narrowing, json=json)
-    compared = run_async(
-        compare_trees(
-            *(source, load_tenants(tenants)),
-            tenant=tenant,
-            mappings=Mappings.load(mappings) if mappings else None,
-            job_folder=to.parent if to else None,
+    with logged(log_file, verbose=verbose) as log:
+        compared = run_async(
+            compare_trees(
+                *(source, load_tenants(tenants)),
+                tenant=tenant,
+                mappings=Mappings.load(mappings) if mappings else None,
+                job_folder=to.parent if to else None,
+                log=log,
+            )
         )
-    )
     done = told(compared, lambda each: each.remarks)
     give_job({}, (edit for each in done.values() for edit in each.edits), to, json=json)
     raise typer.Exit(int(len(done) < len(compared)))
@@ -453,24 +485,24 @@ def _limited(
 
 def _apply(
     journal: Path,
-    tenants: dict[str, Tenant],
+    desk: Desk,
+    log: Log | None,
     *,
     failed: bool = False,
     replan: bool = False,
-    yes: bool,
     json: bool,
 ) -> NoReturn:
     """Apply a journal, show its books and leave."""
     from .run import apply_journal
 
-    desk = Desk(tenants, yes=yes)
     summary = run_async(
         apply_journal(
-            *(journal, tenants),
+            *(journal, desk.tenants),
             failed=failed,
             replan=replan,
             watch=desk.watch,
             confirm=desk.confirm,
+            log=log,
         )
     )
     raise typer.Exit(desk.finish(summary, json=json))

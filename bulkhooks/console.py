@@ -16,7 +16,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -28,6 +28,7 @@ from .errors import BadInput, Refused, TenantError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from .auth0 import Exchange, Log
     from .guards import Narrowing
     from .hooks import Edit
     from .items import Fields
@@ -159,11 +160,13 @@ def tenants_of(journal: Path, file: Path | None) -> dict[str, Tenant]:
 class Desk:
     """Where a run is looked on at, stopped, asked about, and shown when it has ended."""
 
-    def __init__(self, tenants: dict[str, Tenant], *, yes: bool = False) -> None:
+    def __init__(
+        self, tenants: dict[str, Tenant], *, yes: bool = False, verbose: bool = False
+    ) -> None:
         from .progress import Screen
 
-        self._tenants, self._yes, self._asked = tenants, yes, False
-        self._screen = Screen(sys.stderr)
+        self.tenants, self._yes, self._asked = tenants, yes, False
+        self._screen = Screen(sys.stderr, in_place=not verbose)
 
     async def watch(self, lanes: Lanes) -> None:
         """Progress on stderr, and signals: the first one stops, the second waits for nothing."""
@@ -191,7 +194,7 @@ class Desk:
         await self._screen.quiet()
         books = summary(journal)
         with heard():
-            show_changes(journal, books, self._tenants, sys.stderr)
+            show_changes(journal, books, self.tenants, sys.stderr)
         if self._yes or not (books.books.pending or books.books.uncertain):
             return True
         if not interactive():
@@ -206,6 +209,36 @@ class Desk:
             if not self._asked:
                 talk(f"nothing sent; journal of {summary.made}")
         return summary.exit_status
+
+
+@contextmanager
+def logged(file: Path | None, *, verbose: bool) -> Iterator[Log | None]:
+    """What is to be told of every request: it goes to a file, and where `verbose` to stderr. None:
+    nobody wants to know. Raises Refused when the file cannot be opened."""
+    if file is None and not verbose:
+        yield None
+        return
+    from .report import clean
+    from .requestlog import LogFile, as_text
+
+    def lost(why: str) -> None:
+        with heard():
+            talk(why)
+
+    def show(exchange: Exchange) -> None:
+        with heard():
+            talk(clean(as_text(exchange)))
+
+    with ExitStack() as stack:
+        logs: list[Log] = [show] if verbose else []
+        if file is not None:
+            logs.append(stack.enter_context(LogFile.opened(file, lost)))
+
+        def tell(exchange: Exchange) -> None:
+            for log in logs:
+                log(exchange)
+
+        yield tell
 
 
 def interactive() -> bool:

@@ -41,7 +41,7 @@ _OK: Final = (State.APPLIED, State.UNCHANGED)
 
 async def carry_out(journal: Journal, lane: Lane, wall: Wall) -> None:
     """Carry out all pending items of a lane, until it ends."""
-    queue = _Queue(journal, lane.row.id)
+    queue = _Queue(journal, lane.row.id, named=lane.client.logged)
     async with TaskGroup() as tasks:
         worker = _Worker(journal, lane, queue, tasks, wall)
         for _ in range(min(lane.concurrency, math.ceil(lane.planned / _A_WORKER)) - 1):
@@ -139,7 +139,8 @@ class _Course:
             seen = live.get(step.target, hooks.ABSENT)
             if seen is None or hooks.judge(step, seen, sent=False) is Seen.LACKING:
                 try:
-                    seen = await hooks.look(step, step.target, lane.client.read)
+                    read = lane.client.sending_for(self._item.name).read
+                    seen = await hooks.look(step, step.target, read)
                 except ItemError as error:
                     return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
             how = ""
@@ -175,13 +176,17 @@ class _Course:
         begun = self._wrote or step.state != "pending"
         client = self._lane.finishing() if begun else self._lane.client
         try:
-            return await _Attempt(self._worker, self._item, step, self._made, client).outcome()
+            return await self._attempt(step, client).outcome()
         except TenantError as error:
             if not self._way_back(step.n):
                 raise
             self._lane.give_up(error)
             self._fail(step)
             return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+
+    def _attempt(self, step: Step, client: ManagementClient) -> _Attempt:
+        client = client.sending_for(self._item.name)
+        return _Attempt(self._worker, self._item, step, self._made, client)
 
     def _fail(self, step: Step) -> None:
         ended = self._journal.step_ended(self._item, step.n, applied=False, at=None, after={})
@@ -195,7 +200,7 @@ class _Course:
         last = {step.target: step for step in self._item.steps if not step.back}
         if len(last) == 1:
             return None
-        read = self._lane.finishing().read
+        read = self._lane.finishing().sending_for(self._item.name).read
         for target, step in last.items():
             try:
                 seen = await hooks.look(step, self._made.get(target, target), read)
@@ -223,8 +228,7 @@ class _Course:
         client = self._lane.finishing()
         try:
             for step in way:
-                attempt = _Attempt(self._worker, self._item, step, self._made, client)
-                back = await attempt.outcome()
+                back = await self._attempt(step, client).outcome()
                 if back.state is State.UNCERTAIN:
                     return Outcome(state=back.state, cause=ended.cause, hint=back.hint)
                 if back.state not in _OK:
@@ -423,7 +427,8 @@ class _Attempt:
         lane = self._lane
         if lane.breaker.broke(why, trial=trial):
             lane.give_up(TenantError(why, _BREAKS))
-            self._given_up, self._client = True, lane.finishing()  # to read back what came of it
+            # To read back what came of it.
+            self._given_up, self._client = True, lane.finishing().sending_for(self._item.name)
 
     async def _read_after(self) -> Fields:
         """What a write has left that says nothing of it."""
@@ -485,11 +490,12 @@ def _in_doubt(cause: str) -> Outcome:
 class _Queue:
     """A lane's pending items in the order of work, a page at a time.
 
-    Items that share a key are handed out one after another, in their order.
+    Items that share a key are handed out one after another, in their order; `named`, with the
+    names of their edits.
     """
 
-    def __init__(self, journal: Journal, tenant: int) -> None:
-        self._journal, self._tenant = journal, tenant
+    def __init__(self, journal: Journal, tenant: int, *, named: bool) -> None:
+        self._journal, self._tenant, self._named = journal, tenant, named
         self._after = (-1, 0)
         self._waiting: deque[Item] = deque()
         self._busy: set[str] = set()
@@ -529,6 +535,10 @@ class _Queue:
             self._all_read = len(page) < _PAGE
             if page:
                 self._after = (page[-1].rank, page[-1].id)
-                self._waiting.extend(page)
+                self._waiting.extend(self._with_names(page) if self._named else page)
                 return self._next()
         return None
+
+    def _with_names(self, page: list[Item]) -> list[Item]:
+        names = self._journal.edit_names({item.edit for item in page})
+        return [msgspec.structs.replace(item, edit_name=names[item.edit][0]) for item in page]

@@ -65,6 +65,11 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     edit_name: str = ""
     tenant: int = 0  #: the tenant's row in the journal
 
+    @property
+    def name(self) -> str:
+        """What a log calls it: its edit and its target, as the plan names them."""
+        return f"{self.edit_name}/{self.target}"
+
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request to the Management API; `path` is what follows /api/v2."""

@@ -20,16 +20,19 @@ _LINES = 15
 
 
 class Screen:
-    """Where progress is shown: nothing while no lane is at work, for a question may stand there."""
+    """Where progress is shown: nothing while no lane is at work, for a question may stand there.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    On a terminal its lines stay `in_place`, unless others are to be read between them.
+    """
+
+    def __init__(self, stream: TextIO, *, in_place: bool = True) -> None:
+        self._stream, self._in_place = stream, in_place and stream.isatty()
         self._idle = anyio.Event()
         self._idle.set()
 
     async def watch(self, lanes: Lanes) -> None:
         """Show what the lanes are at, until cancelled."""
-        while not self._stream.isatty():
+        while not self._in_place:
             await anyio.sleep(_PLAIN)
             views = lanes.views()
             if any(view.doing for view in views):

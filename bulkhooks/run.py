@@ -1,7 +1,7 @@
 """What the commands do, for whoever calls: plan a job, apply a journal, or both in one go.
 
-Whoever looks on hands in `watch`, which runs beside the lanes, and whoever may say no hands in
-`confirm`, which is asked before the first write.
+Whoever looks on hands in `watch`, which runs beside the lanes, whoever may say no hands in
+`confirm`, which is asked before the first write, and `log` is told of every request.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import anyio
 from platformdirs import user_state_path
 
 from . import plan
+from .auth0 import Log
 from .errors import BulkhooksError, Differs, JournalError, Refused
 from .guards import Guards, Narrowing, check_guards, check_narrowing, check_protected
 from .items import State
@@ -51,6 +52,7 @@ class _Orders:
     guards: Guards | None = None
     watch: Watch | None = None
     confirm: Confirm | None = None
+    log: Log | None = None
     settle: float = SETTLE
 
 
@@ -65,6 +67,7 @@ async def plan_job(
     narrowing: Narrowing | None = None,
     guards: Guards | None = None,
     watch: Watch | None = None,
+    log: Log | None = None,
 ) -> Summary:
     """Read the live state and write a journal of items at `path`; no write is sent.
 
@@ -78,7 +81,7 @@ async def plan_job(
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
         _put_plan(new, path, fresh=fresh, sandbox=sandbox)
         with _planned(path) as journal:
-            rows, orders = journal.tenants(), _Orders(watch=watch)
+            rows, orders = journal.tenants(), _Orders(watch=watch, log=log)
             async with _at_work(journal, rows, tenants, job.limits, orders) as lanes:
                 await _survey(journal, lanes)
             return summary(journal)
@@ -92,6 +95,7 @@ async def apply_journal(
     replan: bool = False,
     watch: Watch | None = None,
     confirm: Confirm | None = None,
+    log: Log | None = None,
     settle: float = SETTLE,
 ) -> Summary:
     """Carry out what is pending or uncertain in the journal at `path`, and with `failed` what
@@ -108,7 +112,9 @@ async def apply_journal(
             raise Refused(f"{path}: its plan was not finished; plan {again} again")
         if journal.meta("sandbox"):
             raise Refused(f"{path}: its pretend tenants are gone; run the job again")
-        orders = _Orders(failed=failed, replan=replan, watch=watch, confirm=confirm, settle=settle)
+        orders = _Orders(
+            failed=failed, replan=replan, watch=watch, confirm=confirm, log=log, settle=settle
+        )
         await _apply(journal, tenants, plan.limits(journal), orders)
         return summary(journal)
 
@@ -125,6 +131,7 @@ async def run_job(
     guards: Guards | None = None,
     watch: Watch | None = None,
     confirm: Confirm | None = None,
+    log: Log | None = None,
     settle: float = SETTLE,
 ) -> Summary:
     """Plan, ask, apply. With a journal of the same job at `path` already, go on with that.
@@ -136,7 +143,7 @@ async def run_job(
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
         _put_job(new, path, fresh=fresh, sandbox=sandbox)
         with _planned(path) as journal:
-            orders = _Orders(guards=guards, watch=watch, confirm=confirm, settle=settle)
+            orders = _Orders(guards=guards, watch=watch, confirm=confirm, log=log, settle=settle)
             await _apply(journal, tenants, job.limits, orders)
             return summary(journal)
 
@@ -148,6 +155,7 @@ async def undo_journal(
     *,
     guards: Guards | None = None,
     watch: Watch | None = None,
+    log: Log | None = None,
     settle: float = SETTLE,
 ) -> Summary:
     """Plan the way back of all that the journal at `path` has written, or may have, as a journal at
@@ -162,7 +170,7 @@ async def undo_journal(
         staged = _stage(new, staging, None)
         _put_plan(staged, new, fresh=False, sandbox=False)
         with _planned(new) as journal:
-            rows, orders = journal.tenants(), _Orders(watch=watch, settle=settle)
+            rows, orders = journal.tenants(), _Orders(watch=watch, log=log, settle=settle)
             _same_addresses(journal, rows, tenants)
             # What may be under way still must have shown before what is seen is believed.
             await anyio.sleep(max(0.0, min(settle, done.last_sent() + settle - time.time())))
@@ -377,7 +385,10 @@ async def _at_work(
     value_of = str if journal.meta("sandbox") else secret_value
     async with (
         Lanes.opened(
-            journal, rows, tenants, limits, settle=orders.settle, value_of=value_of
+            *(journal, rows, tenants, limits),
+            settle=orders.settle,
+            value_of=value_of,
+            log=orders.log,
         ) as lanes,
         anyio.create_task_group() as tasks,
     ):

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, TypeVar
 import anyio.to_thread
 
 from . import deploy, hooks, jobwriter, plan
-from .auth0 import ManagementClient, everywhere
+from .auth0 import Log, ManagementClient, everywhere
 from .errors import BadInput, Complaint, Gone, ItemError, Refused, TenantError
 from .guards import Narrowing, narrowed_by
 from .items import Fields, State
@@ -61,10 +61,11 @@ class Left:
 
 
 async def export_hooks(
-    tenants: Tenants, folder: Path, *, yaml: bool = False
+    tenants: Tenants, folder: Path, *, yaml: bool = False, log: Log | None = None
 ) -> dict[str, Exported | TenantError]:
     """Write every tenant's hooks to a folder of its own in `folder`, in the Deploy CLI's directory
-    format or in its YAML format; a tenant that cannot be read has its error.
+    format or in its YAML format; a tenant that cannot be read has its error. `log` is told of
+    every request.
 
     Raises Refused, before anything is read, where there are files already.
     """
@@ -94,7 +95,7 @@ async def export_hooks(
             changes=deploy.changes_by_import([hook["name"] for hook in found]),
         )
 
-    return await everywhere(tenants.values(), export)
+    return await everywhere(tenants.values(), export, log=log)
 
 
 async def compare_trees(
@@ -104,12 +105,14 @@ async def compare_trees(
     tenant: str | None = None,
     mappings: deploy.Mappings | None = None,
     job_folder: Path | None = None,
+    log: Log | None = None,
 ) -> dict[str, Compared | TenantError]:
     """Read the trees in `folder` and the live hooks of their tenants: what a job has to say to
     create what is missing and set what differs. Live hooks that no tree has are left alone.
 
-    `job_folder` is where the job will be, if its scripts may be named by their files. Raises
-    BadInput with all that is wrong with the trees, Refused where it cannot be told whose they are.
+    `job_folder` is where the job will be, if its scripts may be named by their files; `log` is
+    told of every request. Raises BadInput with all that is wrong with the trees, Refused where it
+    cannot be told whose they are.
     """
     found = Findings(str(folder))
     trees = {
@@ -137,7 +140,7 @@ async def compare_trees(
                 edits.append({"tenant": tenant.name} | edit)
         return Compared(edits=tuple(edits), remarks=tuple(remarks), complaints=tuple(complaints))
 
-    compared = await everywhere([tenants[name] for name in trees], compare)
+    compared = await everywhere([tenants[name] for name in trees], compare, log=log)
     done = [each for each in compared.values() if isinstance(each, Compared)]
     if complaints := [complaint for each in done for complaint in each.complaints]:
         raise BadInput(complaints)

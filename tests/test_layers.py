@@ -19,7 +19,7 @@ LAYERS = (
     ("tenants", "journal", "listing"),
     ("answers", "network", "tokens"),
     ("tally", "edits", "auth0"),
-    ("jobfile", "guards", "deploy", "lane"),
+    ("jobfile", "guards", "deploy", "lane", "requestlog"),
     ("plan", "report", "course", "jobwriter"),
     ("lanes",),
     ("progress", "run", "diff", "transfer"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
+from typing import Any
 
+import anyio
 import pytest
 
+from bulkhooks import progress
 from bulkhooks.lane import LaneView
 from bulkhooks.pacing import Limiter, Limits
-from bulkhooks.progress import _lines
+from bulkhooks.progress import Screen, _lines
 
 
 def view(**more: object) -> LaneView:
@@ -44,3 +48,37 @@ def test_more_tenants_than_there_is_room_for_are_summed() -> None:
         "and 5 more tenants at work",
         "29 of 64 items done; 7 of 8 tenants at work",
     ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Looked:
+    """Lanes that are looked at twice, and then never again."""
+
+    def __init__(self) -> None:
+        self.left, self.done = 2, anyio.Event()
+
+    def views(self) -> list[LaneView]:
+        self.left -= 1
+        if self.left <= 0:
+            self.done.set()
+        return [view()]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+async def test_lines_are_redrawn_in_place_unless_others_are_to_be_read_between_them(
+    monkeypatch: pytest.MonkeyPatch, in_place: bool
+) -> None:
+    monkeypatch.setattr(progress, "_PLAIN", 0.001)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, lanes = Terminal(), Looked()
+    screen: Any = Screen(terminal, in_place=in_place)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(screen.watch, lanes)
+        await lanes.done.wait()
+        tasks.cancel_scope.cancel()
+    assert "prod-eu: writing, 3/8" in terminal.getvalue()
+    assert ("\x1b[" in terminal.getvalue()) is in_place
