@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .auth0 import Exchange
+    from .check import Checked, check_tenants
     from .errors import BadInput, BulkhooksError, JournalError, Locked, Refused
     from .guards import Guards, Narrowing
     from .jobfile import Job, load_job
@@ -21,6 +22,7 @@ __all__ = [
     "BadInput",
     "Books",
     "BulkhooksError",
+    "Checked",
     "Exchange",
     "Guards",
     "Job",
@@ -32,6 +34,7 @@ __all__ = [
     "Summary",
     "Tenant",
     "apply_journal",
+    "check_tenants",
     "load_job",
     "load_tenants",
     "plan_job",
@@ -42,6 +45,7 @@ __all__ = [
 
 _HOME = {
     "auth0": ("Exchange",),
+    "check": ("Checked", "check_tenants"),
     "errors": ("BadInput", "BulkhooksError", "JournalError", "Locked", "Refused"),
     "guards": ("Guards", "Narrowing"),
     "jobfile": ("Job", "load_job"),

@@ -12,11 +12,12 @@ import math
 import sys
 import time
 from asyncio import TaskGroup
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from copy import copy
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
+import anyio
 import anyio.to_thread
 import backoff
 import msgspec
@@ -64,6 +65,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
 _T = TypeVar("_T")
 
+#: Runs beside work on many tenants, and is given the names of those that are not done yet.
+WatchTenants: TypeAlias = Callable[[Collection[str]], Coroutine[Any, Any, None]]
 #: Is told of every request.
 Log: TypeAlias = Callable[[Exchange], None]
 #: Asks once; is told which try it is.
@@ -341,25 +344,32 @@ async def with_values(call: Call, value_of: Callable[[str], str]) -> Call:
     return msgspec.structs.replace(call, body=values)
 
 
+def without_journal(error: TenantError | ItemError) -> TenantError:
+    """What ends work on a tenant where there is no journal to go on with."""
+    hint = error.hint.replace("apply --failed", "try again")
+    return TenantError(error.cause, hint or "see whether the tenant answers, then try again")
+
+
 async def everywhere(
     tenants: Iterable[Tenant],
     work: Callable[[Tenant, ManagementClient], Awaitable[_T]],
     *,
+    watch: WatchTenants | None = None,
     log: Log | None = None,
 ) -> dict[str, _T | TenantError]:
     """Work that needs no journal on all tenants at once, each through its own limiter; what came
-    of it, in order. Raises Refused."""
+    of it, in order. `watch` runs beside it, `log` is told of every request. Raises Refused."""
+    allowed = [(tenant, tenant.allowed(Limits())) for tenant in tenants]
+    left = {tenant.name: None for tenant, _ in allowed}
     ended: dict[str, _T | TenantError] = {}
 
     async def one(tenant: Tenant, client: ManagementClient) -> None:
         try:
             ended[tenant.name] = await work(tenant, client)
         except (TenantError, ItemError) as error:
-            hint = error.hint.replace("apply --failed", "try again")
-            hint = hint or "see whether the tenant answers, then try again"
-            ended[tenant.name] = TenantError(error.cause, hint)
+            ended[tenant.name] = without_journal(error)
+        del left[tenant.name]
 
-    allowed = [(tenant, tenant.allowed(Limits())) for tenant in tenants]
     wanted = sum(limits.concurrency or CONCURRENCY for _, limits in allowed)
     async with Network.opened(wanted) as network:
         clients = [
@@ -369,7 +379,11 @@ async def everywhere(
             )
             for tenant, limits in allowed
         ]
-        async with TaskGroup() as tasks:
-            for client in clients:
-                tasks.create_task(one(client.tenant, client))
+        async with anyio.create_task_group() as beside:
+            if watch:
+                beside.start_soon(watch, left.keys())
+            async with TaskGroup() as tasks:
+                for client in clients:
+                    tasks.create_task(one(client.tenant, client))
+            beside.cancel_scope.cancel()
     return {tenant.name: ended[tenant.name] for tenant, _ in allowed}

@@ -27,11 +27,13 @@ from .console import (
     print_text,
     run_async,
     show_books,
+    show_checks,
     show_plan,
     talk,
     tenants_of,
     told,
     until_signal,
+    watch_tenants,
 )
 from .errors import BulkhooksError, Refused, TenantError
 
@@ -142,6 +144,57 @@ def validate(job: JobArgument, tenants: TenantsOption = None, json: JsonOption =
         print_json({"job": work.job.name, "edits": edits, "tenants": len(work.tenants)})
     else:
         print_text(f"{job}: {many(edits, 'edit')}, nothing wrong")
+
+
+@app.command()
+def check(
+    job: Annotated[
+        Path | None,
+        typer.Argument(metavar="JOB", help="Only tenants that it reaches, and what it needs."),
+    ] = None,
+    tenants: Annotated[
+        Path | None,
+        typer.Option(
+            "--tenants", metavar="FILE", help="Default: tenants.yaml beside the job, or here."
+        ),
+    ] = None,
+    only: OnlyOption = None,
+    skip: SkipOption = None,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="See whether hooks are read-only: sends each tenant a PATCH of `name` for an id "
+            "that no hook has, which changes nothing.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Look at every tenant before the work: token, scopes, hooks, limit, clock; changes nothing.
+
+    Exit status 2 if one of them cannot be used, or cannot do what the job asks of it.
+    """
+    from .check import check_tenants
+    from .guards import Narrowing
+    from .tenants import load_tenants
+
+    narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
+    work = Work.read(job, tenants) if job else None
+    known = work.tenants if work else load_tenants(tenants or Path("tenants.yaml"))
+    with logged(log_file, verbose=verbose) as log:
+        found = run_async(
+            check_tenants(
+                *(known, work.job if work else None),
+                narrowing=narrowing,
+                probe=probe,
+                watch=watch_tenants,
+                log=log,
+            )
+        )
+    show_checks(found, json=json)
+    raise typer.Exit(0 if all(each.ready for each in found.values()) else 2)
 
 
 @app.command()
@@ -311,13 +364,13 @@ def export(
     verbose: VerboseOption = False,
 ) -> None:
     """Write every tenant's hooks as files of auth0-deploy-cli; sends no write."""
-    from .guards import Narrowing
+    from .guards import Narrowing, whole_tenants
     from .report import many
     from .tenants import load_tenants
-    from .transfer import chosen, export_hooks
+    from .transfer import export_hooks
 
     narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
-    known = chosen(load_tenants(tenants), narrowing)
+    known = whole_tenants(load_tenants(tenants), narrowing)
     with logged(log_file, verbose=verbose) as log:
         ended = run_async(export_hooks(known, to, yaml=yaml, log=log))
     done = told(

@@ -15,7 +15,7 @@ import shlex
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .auth0 import Exchange, Log
+    from .check import Checked
     from .guards import Narrowing
     from .hooks import Edit
     from .items import Fields
@@ -46,6 +47,8 @@ _TENANTS_SHOWN = 50
 _TINTS = {"head": "1", "plus": "32", "minus": "31", "place": "36", "alarm": "1;33"}
 #: Columns from which on the table of books tells requests too.
 _WIDE = 95
+#: The same of the table of checks, for clocks, clients and enabled hooks.
+_WIDE_CHECKS = 150
 _SIGNALS = (SIGINT, SIGTERM, SIGHUP)
 #: New objects after which garbage is looked for.
 _GARBAGE = 20_000
@@ -375,6 +378,97 @@ def show_books(summary: Summary, *, json: bool) -> None:
         print_text(f"taken back by {summary.undone_by}")
     if summary.next:
         print_text(f"next: {summary.next}")
+
+
+async def watch_tenants(left: Collection[str]) -> None:
+    """Progress on stderr, until cancelled: which tenants are not done yet."""
+    from .progress import count
+
+    with heard():
+        await count(sys.stderr, left)
+
+
+def show_checks(found: Mapping[str, Checked], *, json: bool) -> None:
+    """Show how each tenant is, those with trouble first, and below it what to do."""
+    from .check import causes
+    from .report import many
+
+    ready = sum(each.ready for each in found.values())
+    if json:
+        tenants = {name: each.as_json() for name, each in found.items()}
+        return print_json({"ready": ready, "not_ready": len(found) - ready, "tenants": tenants})
+    _print_checks(found)
+    for line in causes(found):
+        print_text(f"  {line}")
+    print_text(f"{many(len(found), 'tenant')}: {ready} ready, {len(found) - ready} not")
+
+
+def _print_checks(found: Mapping[str, Checked]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from .report import clean
+
+    console = Console(file=sys.stdout, highlight=False)
+    wide = not console.is_terminal or console.width >= _WIDE_CHECKS
+    if not console.is_terminal:
+        console.width = 200
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    # Of columns that may wrap room is taken first; no cell of them does.
+    table.add_column("tenant")
+    for name in ("", "hooks are"):
+        table.add_column(name, no_wrap=True)
+    for name in ("hooks", "left", "token"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("scopes", no_wrap=True)
+    if wide:
+        table.add_column("clock", justify="right", no_wrap=True)
+        table.add_column("client", no_wrap=True)
+        table.add_column("enabled")
+    shown = sorted(found.items(), key=lambda pair: (pair[1].ready, not pair[1].remarks, pair[0]))
+    for tenant, each in shown[:_TENANTS_SHOWN]:
+        cells = [tenant, "ready" if each.ready else "not", *_cells(each, wide=wide)]
+        table.add_row(*(Text(clean(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
+    if len(found) > _TENANTS_SHOWN:
+        table.add_row(f"and {len(found) - _TENANTS_SHOWN} more")
+    console.print(table)
+
+
+def _cells(each: Checked, *, wide: bool) -> list[str]:
+    """What is known of a tenant, as a table shows it."""
+    from .hooks import SCOPES
+
+    has = [scope.partition(":")[0] for scope in SCOPES if each.scopes[scope]]
+    scopes = "all" if len(has) == len(SCOPES) else " ".join(has) or "none"
+    if None in each.scopes.values():
+        scopes = " ".join([*has, "?"])
+    cells = [
+        each.lifecycle,
+        "?" if each.hooks is None else str(each.hooks),
+        "?" if each.remaining is None else f"{each.remaining}/{each.limit}",
+        "?" if each.token_life is None else _span(each.token_life),
+        scopes,
+    ]
+    if not wide:
+        return cells
+    on = (f"{', '.join(names)} ({trigger})" for trigger, names in (each.enabled or {}).items())
+    ahead = each.clock_ahead
+    return [
+        *cells,
+        "?" if ahead is None else "0 s" if abs(ahead) < 1 else f"{ahead:+.0f} s",
+        each.client or "?",
+        "?" if each.enabled is None else ", ".join(on),
+    ]
+
+
+def _span(seconds: float) -> str:
+    """A span of time in its largest whole unit that leaves two figures."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def give_job(

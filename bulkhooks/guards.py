@@ -94,6 +94,19 @@ class Narrowing:
         )
 
 
+def whole_tenants(tenants: Mapping[str, Tenant], narrowing: Narrowing) -> dict[str, Tenant]:
+    """The tenants that are left for what is of all hooks of a tenant. Raises Refused when none
+    is."""
+    if unknown := narrowing.unknown(tenants):
+        raise Refused(f"no tenant is or has {', '.join(unknown)}; look at --only and --skip")
+    left = narrowing.of(hooks.Edit(digest="", line=0, tenants=tuple(tenants)), tenants)
+    if left is None:
+        raise Refused("--only and --skip leave no tenant")
+    if left.narrowed is not None:
+        raise Refused("this is for all hooks of a tenant; narrow it by NAME or tag:TAG")
+    return {name: tenants[name] for name in left.tenants}
+
+
 def narrowed_by(journal: Journal) -> Narrowing:
     """What part of its job a journal was planned for."""
     return Narrowing(**orjson.loads(journal.meta("narrowing", "{}")))

@@ -35,6 +35,9 @@ ABSENT: Final[Fields] = {"id": None}
 SECRET: Final = "secrets."
 #: Secrets of a hook, at most (https://auth0.com/docs/customize/hooks/hook-secrets).
 MAX_SECRETS: Final = 20
+#: The permissions that all calls of hooks take, and that of every edit.
+SCOPES: Final = ("read:hooks", "create:hooks", "update:hooks", "delete:hooks")
+READ: Final = SCOPES[0]
 #: Fields that hooks take still where they are read-only, as Auth0's are since 2024-11-18. (Their
 #: secrets can change too, and they can be deleted.)
 THAWED: Final = frozenset({"enabled"})
@@ -231,6 +234,30 @@ def request(step: Step, hook: str, seen: Fields | None = None) -> Call:
             return update_secrets(hook, values) if there else create_secrets(hook, values)
         case _:
             return update_hook(hook, step.want)
+
+
+def steps_of(edit: Edit) -> list[Step]:
+    """Steps like those that an edit makes of hooks which are in nothing as it wants them: what the
+    edit needs is what these need."""
+    thing, steps = f"new:{edit.label}", list[Step]()
+    if edit.create:
+        # The first hook of a trigger comes out enabled and all others do not, whatever is asked.
+        on = {"enabled": edit.create.get("enabled", False)}
+        want = {key: value for key, value in edit.create.items() if key != "enabled"}
+        steps.append(Step(kind="create", target=thing, before=ABSENT, want=want))
+        steps.append(Step(kind="update", target=thing, before={}, want=on))
+    if edit.set:
+        steps.append(Step(kind="update", target=thing, before={}, want=edit.set))
+    if edit.set_secrets:
+        secrets = {SECRET + name: value for name, value in edit.set_secrets.items()}
+        before = dict.fromkeys(secrets, False)
+        steps.append(Step(kind="create_secrets", target=thing, before=before, want=secrets))
+    if edit.remove_secrets:
+        gone = dict.fromkeys((SECRET + name for name in edit.remove_secrets), False)
+        steps.append(Step(kind="remove_secrets", target=thing, before={}, want=gone))
+    if edit.delete:
+        steps.append(Step(kind="delete", target=thing, before={}, want=ABSENT))
+    return steps
 
 
 def scopes(steps: Iterable[Step]) -> set[str]:

@@ -96,16 +96,7 @@ class Lane:
     def forbids(self, item: Item, grant: Grant) -> ItemError | None:
         """Why the steps of an item cannot be carried out here, as far as that is known before."""
         refused = hooks.frozen(item.steps) if self.tenant.read_only else ""
-        if refused:
-            hint = f"{MOVE}; or say `hooks: active` of the tenant, if it still takes that"
-            return Ended(f"hooks are read-only here: {refused} cannot be written", hint)
-        if grant.scopes is None:
-            return None
-        missing = sorted(hooks.scopes(item.steps) - grant.scopes)
-        if missing:
-            hint = f"grant {' and '.join(missing)} to {grant.whose}, then apply --failed"
-            return ItemError(f"its token lacks {' and '.join(missing)}", hint)
-        return None
+        return read_only(refused) if refused else lacks(hooks.scopes(item.steps), grant)
 
     def finishing(self) -> ManagementClient:
         """The client for an item that is half done. It goes on when the lane is stopped or given
@@ -129,3 +120,18 @@ class Lane:
         except ItemError as error:
             hint = error.hint or "see whether the tenant answers, then apply --failed"
             raise TenantError(error.cause, hint) from error
+
+
+def read_only(refused: str) -> Ended:
+    """Why `refused`, in words, cannot be written where the tenants file says that hooks are so."""
+    hint = f"{MOVE}; or say `hooks: active` of the tenant, if it still takes that"
+    return Ended(f"hooks are read-only here: {refused} cannot be written", hint)
+
+
+def lacks(scopes: set[str], grant: Grant) -> ItemError | None:
+    """Why a token will not do for what takes these scopes, as far as it tells."""
+    missing = " and ".join(sorted(scopes - (scopes if grant.scopes is None else grant.scopes)))
+    if not missing:
+        return None
+    hint = f"grant {missing} to {grant.whose}, then apply --failed"
+    return ItemError(f"its token lacks {missing}", hint)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, TextIO
 
 import anyio
 
+from .guards import listed
 from .lane import LaneView
 from .lanes import Lanes
 
@@ -75,6 +77,16 @@ class Screen:
                 await anyio.sleep(_LIVE)
                 views = lanes.views()
         self._idle.set()
+
+
+async def count(stream: TextIO, left: Collection[str]) -> None:
+    """Tell every few seconds which tenants are not done yet, until cancelled."""
+    whole = len(left)
+    while True:
+        await anyio.sleep(_PLAIN)
+        done = f"{whole - len(left)} of {whole} tenants done"
+        stream.write(f"{done}; waiting for {listed(list(left))}\n")
+        stream.flush()
 
 
 def _room(console: Console) -> int:

@@ -147,18 +147,6 @@ async def compare_trees(
     return compared
 
 
-def chosen(tenants: Tenants, narrowing: Narrowing) -> dict[str, Tenant]:
-    """The tenants that an export is for. Raises Refused when none is left."""
-    if unknown := narrowing.unknown(tenants):
-        raise Refused(f"no tenant is or has {', '.join(unknown)}; look at --only and --skip")
-    left = narrowing.of(hooks.Edit(digest="", line=0, tenants=tuple(tenants)), tenants)
-    if left is None:
-        raise Refused("--only and --skip leave no tenant")
-    if left.narrowed is not None:
-        raise Refused("an export has all hooks of a tenant; narrow it by NAME or tag:TAG")
-    return {name: tenants[name] for name in left.tenants}
-
-
 @contextmanager
 def left_of(path: Path, states: Iterable[State]) -> Iterator[Left]:
     """What is left of the journal at `path`, as a job: its edits as they are asked for, each for

@@ -123,7 +123,7 @@ def test_one_tenant_that_cannot_be_read_leaves_the_others_alone(world: World) ->
 def test_only_takes_names_and_globs_of_tenants(world: World) -> None:
     assert "no tenant is or has t2" in export(world, "--only", "t2", status=2).stderr
     assert "leave no tenant" in export(world, "--skip", "*", status=2).stderr
-    assert "all hooks of a tenant" in export(world, "--only", "hook:a", status=2).stderr
+    assert "for all hooks of a tenant" in export(world, "--only", "hook:a", status=2).stderr
     export(world, "--only", "*1")
     assert os.listdir(world.folder / "out") == ["t1"]
 

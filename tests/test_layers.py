@@ -22,7 +22,7 @@ LAYERS = (
     ("jobfile", "guards", "deploy", "lane", "requestlog"),
     ("plan", "report", "course", "jobwriter"),
     ("lanes",),
-    ("progress", "run", "diff", "transfer"),
+    ("progress", "run", "diff", "transfer", "check"),
     ("console",),
     ("cli",),
     ("__init__", "__main__"),

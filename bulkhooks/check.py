@@ -1,0 +1,268 @@
+"""A look at tenants before the work: whether each can be used, and can do what a job asks of it.
+
+Nothing that is sent here changes anything.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+from uuid import uuid4
+
+from . import hooks
+from .answers import MOVE
+from .auth0 import (
+    Log,
+    ManagementClient,
+    WatchTenants,
+    everywhere,
+    loop_time,
+    without_journal,
+)
+from .errors import Ended, ItemError, Refused, TenantError, Unsure
+from .guards import Narrowing, listed, whole_tenants
+from .items import Fields
+from .jobfile import Job
+from .lane import lacks, read_only
+from .report import clean
+from .tenants import Tenant
+from .tokens import Grant
+
+#: What hooks take: every write, or those of `enabled` and of secrets alone, or nothing is there
+#: any more. `active?`: they can be read, and more is not known; `?`: not even that.
+Lifecycle: TypeAlias = Literal["active", "active?", "read-only", "gone", "?"]
+
+#: Seconds by which two clocks may differ. What signs a request for a token is good for so long.
+_APART: Final = 60.0
+#: Next steps that are told of one cause; they differ by the client that is to be granted something.
+_STEPS_TOLD: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a tenant. Equal causes are told together; `hint` says what to do."""
+
+    cause: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was found out about one tenant. What is not known is None."""
+
+    client: str | None = None  #: id of the application that its token was given to
+    token_life: float | None = None  #: seconds that the token is still good for
+    #: Whether the token has each scope of hooks.
+    scopes: Mapping[str, bool | None] = field(default_factory=lambda: dict.fromkeys(hooks.SCOPES))
+    lifecycle: Lifecycle = "?"
+    limit: int | None = None  #: requests in a full bucket
+    remaining: int | None = None  #: of these were left
+    clock_ahead: float | None = None  #: seconds that its clock is ahead of ours, give or take one
+    hooks: int | None = None
+    enabled: Mapping[str, tuple[str, ...]] | None = None  #: names by trigger
+    troubles: tuple[Trouble, ...] = ()  #: for which it cannot be used, or not for the job
+    remarks: tuple[Trouble, ...] = ()  #: that keep nobody from using it
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be used, and for the job if there is one."""
+        return not self.troubles
+
+    def as_json(self) -> dict[str, Any]:
+        """What `check --json` prints of a tenant."""
+        return {
+            "ready": self.ready,
+            "client": self.client,
+            "token_life": None if self.token_life is None else round(self.token_life),
+            "scopes": dict(self.scopes),
+            "lifecycle": self.lifecycle,
+            "limit": self.limit,
+            "remaining": self.remaining,
+            "clock_ahead": None if self.clock_ahead is None else round(self.clock_ahead, 1),
+            "hooks": self.hooks,
+            "enabled": None if self.enabled is None else dict(self.enabled),
+            "troubles": [{"cause": each.cause, "hint": each.hint} for each in self.troubles],
+            "remarks": [{"cause": each.cause, "hint": each.hint} for each in self.remarks],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What a job needs on one tenant."""
+
+    scopes: set[str] = field(default_factory=set)
+    frozen: set[str] = field(default_factory=set)  #: what of it read-only hooks refuse, in words
+
+
+async def check_tenants(
+    tenants: Mapping[str, Tenant],
+    job: Job | None = None,
+    *,
+    narrowing: Narrowing | None = None,
+    probe: bool = False,
+    watch: WatchTenants | None = None,
+    log: Log | None = None,
+) -> dict[str, Checked]:
+    """Look at every tenant, or at those that the edits of `job` reach and for what these need: all
+    at once, each through its own limiter, and mostly with one request. Answers them in the tenants
+    file's order.
+
+    Nothing is written, and what reading does not tell is not known. `probe` finds out whether hooks
+    are read-only too: each tenant is sent a new name for a hook that it does not have. `watch`
+    runs beside it, and is given the names of those that are not done yet; `log` is told of every
+    request. Raises Refused (BadInput) before anything is sent.
+    """
+    needs = _needed(tenants, job, narrowing or Narrowing())
+
+    async def look(tenant: Tenant, client: ManagementClient) -> Checked:
+        return await _look(tenant, client, needs[tenant.name], probe=probe)
+
+    chosen = [tenants[name] for name in needs]
+    ended = await everywhere(chosen, look, watch=watch, log=log)
+    return {
+        name: Checked(troubles=(_told(each),)) if isinstance(each, TenantError) else each
+        for name, each in ended.items()
+    }
+
+
+def causes(found: Mapping[str, Checked]) -> Iterator[str]:
+    """What is wrong with tenants: clean lines, a cause with those that it is true of, and below it
+    what to do. What keeps a tenant from being used comes first, then what most have."""
+    troubles = {name: each.troubles for name, each in found.items()}
+    remarks = {name: each.remarks for name, each in found.items()}
+    for told in (troubles, remarks):
+        alike: dict[str, dict[str, str]] = {}
+        for name, trouble in ((name, one) for name, each in told.items() for one in each):
+            alike.setdefault(trouble.cause, {})[name] = trouble.hint
+        for cause, mine in sorted(alike.items(), key=lambda pair: -len(pair[1])):
+            yield clean(f"{listed(list(mine))}: {cause}")
+            hints = list(dict.fromkeys(mine.values()))
+            yield from (clean(f"    {hint}") for hint in hints[:_STEPS_TOLD])
+            if len(hints) > _STEPS_TOLD:
+                yield f"    and {len(hints) - _STEPS_TOLD} more like these: --json has them all"
+
+
+# ---- what is needed
+
+
+def _needed(
+    tenants: Mapping[str, Tenant], job: Job | None, narrowing: Narrowing
+) -> dict[str, _Needs]:
+    """The tenants to look at, in the tenants file's order, and what is needed of each."""
+    if job is None:
+        return {name: _Needs() for name in whole_tenants(tenants, narrowing)}
+    if unknown := narrowing.unknown(tenants):
+        raise Refused(f"no tenant is or has {', '.join(unknown)}; look at --only and --skip")
+    needs: dict[str, _Needs] = {}
+    for edit in job.edits(tenants):
+        left = narrowing.of(edit, tenants)
+        if left is None:
+            continue
+        steps = hooks.steps_of(edit)
+        scopes, frozen = hooks.scopes(steps), hooks.frozen(steps)
+        for name in left.tenants:
+            mine = needs.setdefault(name, _Needs())
+            mine.scopes.update(scopes)
+            mine.frozen.update(frozen.split(", ") if frozen else ())
+    if not needs:
+        raise Refused("--only and --skip leave nothing of the job")
+    return {name: needs[name] for name in tenants if name in needs}
+
+
+# ---- one tenant
+
+
+async def _look(tenant: Tenant, client: ManagementClient, needs: _Needs, *, probe: bool) -> Checked:
+    grant = await client.grant()
+    there: dict[str, Fields] | None = None
+    troubles: list[ItemError | TenantError] = []
+    lifecycle: Lifecycle = "?"
+    try:
+        there = await hooks.list_all(client.read)
+        lifecycle = await _probed(client) if probe else "active?"
+    except (ItemError, TenantError) as error:
+        troubles.append(error)
+        lifecycle = "gone" if _at_its_end(error) else "?"
+    found = lifecycle == "read-only"
+    if lifecycle == "active?" and tenant.lifecycle:
+        lifecycle = tenant.lifecycle
+    # Whether it may read, the list has told.
+    if lacking := lacks(needs.scopes - {hooks.READ}, grant):
+        troubles.append(lacking)
+    if needs.frozen and (found or tenant.read_only):
+        refused = read_only(", ".join(sorted(needs.frozen)))
+        troubles.append(Ended(refused.cause, MOVE) if found else refused)
+    pace, now = client.limiter.statistics(), time.time() - loop_time()
+    ahead = None if pace.clock_offset is None else pace.clock_offset - now
+    return Checked(
+        client=grant.client or None,
+        token_life=None if grant.life == math.inf else max(0.0, grant.life),
+        scopes=_scopes(grant, reads=there is not None),
+        lifecycle=lifecycle,
+        limit=pace.limit,
+        remaining=pace.remaining,
+        clock_ahead=ahead,
+        hooks=None if there is None else len(there),
+        enabled=None if there is None else _enabled(there),
+        troubles=tuple(_told(without_journal(error)) for error in troubles),
+        remarks=tuple(_remarks(tenant, ahead, read_only=found)),
+    )
+
+
+async def _probed(client: ManagementClient) -> Lifecycle:
+    """What hooks take, by what a write is answered that is for no hook there is."""
+    nowhere = f"00{uuid4().hex[:24].upper()}"  # of the form of Auth0's ids
+    try:
+        await client.write(hooks.update_hook(nowhere, {"name": "bulkhooks check"}), _unmarked)
+    except Unsure:
+        return "active?"
+    except TenantError as error:  # the list has shown that there are hooks
+        return "read-only" if _at_its_end(error) else "active?"
+    except ItemError as error:
+        return "read-only" if isinstance(error, Ended) else "active"
+    return "active"
+
+
+async def _unmarked() -> None:
+    """A write that changes nothing leaves nothing to be marked."""
+
+
+def _at_its_end(error: ItemError | TenantError) -> bool:
+    """Whether an answer says that hooks have gone: where they have, there is but one way out."""
+    return error.hint.endswith(MOVE)
+
+
+def _scopes(grant: Grant, *, reads: bool) -> dict[str, bool | None]:
+    told = {
+        scope: None if grant.scopes is None else scope in grant.scopes for scope in hooks.SCOPES
+    }
+    return told | ({hooks.READ: True} if reads else {})
+
+
+def _enabled(there: Mapping[str, Fields]) -> dict[str, tuple[str, ...]]:
+    on: dict[str, tuple[str, ...]] = {}
+    for id, hook in there.items():
+        if hook.get("enabled") is True:
+            trigger = str(hook.get("triggerId"))
+            on[trigger] = (*on.get(trigger, ()), str(hook.get("name", id)))
+    return on
+
+
+def _remarks(tenant: Tenant, ahead: float | None, *, read_only: bool) -> Iterator[Trouble]:
+    if read_only and not tenant.read_only:
+        yield Trouble(
+            "hooks are read-only here, and the tenants file does not say so",
+            "say `hooks: read-only` of it: then a plan tells what cannot be written",
+        )
+    if ahead is not None and abs(ahead) > _APART:
+        yield Trouble(
+            f"its clock and this machine's are more than {_APART:.0f} s apart",
+            "set this machine's clock: tokens and what asks for them are good for a time",
+        )
+
+
+def _told(error: TenantError) -> Trouble:
+    return Trouble(error.cause, error.hint)
