@@ -109,7 +109,7 @@ def test_every_request_of_a_run_is_there_once_and_nothing_secret(world: World) -
     seen = b"".join(each.body for each in world.sandbox.log)
     assert MARKER.encode() in seen, "the server was sent it"
     assert MARKER.encode() not in said
-    for token in world.sandbox._tenants["t1"].tokens:
+    for token in world.sandbox._tenants["t1"].issuer._ends:
         assert token.encode() not in said
     for line in lines(world):
         assert list(line) == KEYS + ["error"] * (line["status"] is None)

@@ -427,8 +427,8 @@ def test_what_a_damaged_journal_says_to_type_leads_on(make: Make, length: int) -
     world.run_job("job.jsonl")
     os.truncate(world.folder / "j", length)
     for words in ((), ("--fresh",)):
-        told = world.run_job("job.jsonl", *words, status=4).stderr
-        assert "the journal is damaged: " in told
+        assert "the journal is damaged: " in world.run_job("job.jsonl", *words, status=4).stderr
+    told = world.run_job("job.jsonl", "--fresh", status=4).stderr
     (command,) = [line for line in told.splitlines() if line.startswith("  mv ")]
     subprocess.run(command, shell=True, cwd=world.folder, check=True)
     world.run_job("job.jsonl")
