@@ -466,7 +466,6 @@ async def serve(
         port,
         backlog=4096,
         ssl=tls,
-        ssl_shutdown_timeout=0.02 if tls else None,
     )
     try:
         yield f"{'https' if tls else 'http'}://{host}:{listener.sockets[0].getsockname()[1]}"

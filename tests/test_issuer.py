@@ -137,6 +137,14 @@ def test_token_requests_have_a_limit_of_their_own() -> None:
     assert sandbox.statistics()["acme"].requests == 1
 
 
+def test_without_a_limit_of_their_own_token_requests_tell_none() -> None:
+    sandbox = Sandbox(["acme"], bucket=Bucket(burst=1, rate=1))
+    answers = [ask(sandbox, "POST", TOKEN, CREDENTIALS) for _ in range(3)]
+
+    assert {answer.status for answer in answers} == {200}
+    assert not any(name.startswith("x-") for answer in answers for name in answer.headers)
+
+
 # Signed requests (RFC 7523)
 
 
@@ -246,6 +254,15 @@ def test_an_assertion_is_good_once(keys: Any) -> None:
     ]
 
     assert [ask(sandbox, "POST", TOKEN, each).status for each in asked] == [200, 401, 200]
+
+
+@pytest.mark.parametrize("years", [-20, 20])
+def test_whether_an_assertion_has_ended_is_told_by_the_servers_clock(keys: Any, years: int) -> None:
+    at = years * 31_557_600
+    asked = [signed(keys[0], {"exp": int(NOW) + at + end, "jti": f"{end}"}) for end in (60, 0)]
+    sandbox = knowing(keys[0])
+
+    assert [ask(sandbox, "POST", TOKEN, each, at=at).status for each in asked] == [200, 401]
 
 
 @pytest.mark.parametrize(
