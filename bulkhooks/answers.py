@@ -14,13 +14,14 @@ import orjson
 
 from .errors import Ended, Gone, ItemError, TenantError, Unsure
 from .items import Call, Reply
+from .secrecy import veiled
 
 #: Looks at the call and at what the answer says, in lower case: its errorCode and its message.
 Test: TypeAlias = Callable[[Call, str], bool]
 
 #: Characters of a server's message that are shown and kept.
 _MESSAGE: Final = 200
-#: Bytes of a body in which it is looked for: what is hidden may be long.
+#: Bytes of a body in which it is looked for.
 _LONGEST: Final = 100_000
 #: A code that a server gives an error: one plain word.
 _CODE: Final = re.compile(r"[a-z_]{1,40}\Z")
@@ -175,8 +176,10 @@ def parsed(body: bytes) -> Any:
 def _refuse(call: Call, reply: Reply, client: str, hidden: Collection[str]) -> NoReturn:
     answer = parsed(reply.body)
     said = answer if isinstance(answer, dict) else {}
+    if call.secret and isinstance(call.body, dict):
+        hidden = (*hidden, *call.body.values())
     code = str(said.get("errorCode", ""))
-    code = code if _CODE.match(code) else ""
+    code = code if _CODE.match(code) and code == veiled(code, hidden) else ""
     if call.secret:  # what it says may hold the values, however twisted
         message = code
     elif said:
@@ -199,7 +202,6 @@ def _page(body: bytes) -> str:
 
 def _shown(message: object, hidden: Collection[str]) -> str:
     """The server's message, fit to be shown and kept: bounded, and without what is secret."""
-    text = message if isinstance(message, str) else ""
-    for secret in hidden:
-        text = text.replace(secret, "***")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MESSAGE]
+    text = message[:_LONGEST] if isinstance(message, str) else ""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return veiled(text[: 2 * _MESSAGE], hidden)[:_MESSAGE]

@@ -24,7 +24,7 @@ import msgspec
 import orjson
 
 from . import answers, tokens
-from .errors import ItemError, TenantError, Unsure
+from .errors import BulkhooksError, ItemError, TenantError, Unsure
 from .gates import Gate, Stop
 from .items import Call, Fields, Reply
 from .network import Carrier, Network, NotSent
@@ -82,7 +82,8 @@ class _Session:
         self.grant: Grant | None = None
         self.renew_at = -math.inf
         self.headers: dict[str, str] = {}
-        self.hidden: tuple[str, ...] = ()  #: those of their values that must not be shown
+        #: Those of their values that must not be shown, of now and before.
+        self.hidden: frozenset[str] = frozenset()
         self.lock = asyncio.Lock()
         self.limiter = Limiter(Limits(reserve=0, max_rate=_TOKENS))
         self.waiting: tuple[str, float] | None = None
@@ -286,9 +287,6 @@ class ManagementClient:
     ) -> None:
         assert self._log is not None
         left, broken = headers.get("x-ratelimit-remaining", ""), sys.exc_info()[1]
-        error = (str(broken) or type(broken).__name__) if broken else None
-        if isinstance(broken, asyncio.CancelledError):
-            error = "nobody waits for it any more"
         self._log(
             Exchange(
                 time=time.time() - (loop_time() - sent),
@@ -300,7 +298,7 @@ class ManagementClient:
                 tries=tries,
                 waited=round(sent - asked, 3),
                 remaining=int(left) if left.isdecimal() and len(left) < 10 else None,
-                error=error,
+                error=_told(broken) if broken else None,
             )
         )
 
@@ -316,7 +314,8 @@ class ManagementClient:
 
     async def _renew(self) -> None:
         session, credential = self._session, self.tenant.credential
-        session.headers, session.hidden = await tokens.fixed_headers(self.tenant)
+        session.headers, hidden = await tokens.fixed_headers(self.tenant)
+        session.hidden |= hidden
         if isinstance(credential, StaticToken):
             grant = await tokens.handed(credential)
         else:
@@ -331,7 +330,14 @@ class ManagementClient:
         headers = {"Accept": "application/json"} | self._session.headers | _JSON
         limiter = self._session.limiter
         reply = await self._paced(limiter, "POST", _TOKEN_PATH, headers, body, tries=tries)
-        return tokens.granted(self.tenant, reply)
+        return tokens.granted(self.tenant, body, reply)
+
+
+def _told(error: BaseException) -> str:
+    """What an error says if it is ours; others may quote what was sent."""
+    if isinstance(error, asyncio.CancelledError):
+        return "nobody waits for it any more"
+    return (isinstance(error, BulkhooksError) and str(error)) or type(error).__name__
 
 
 async def with_values(call: Call, value_of: Callable[[str], str]) -> Call:

@@ -5,11 +5,12 @@ What they share is in `console`. What a command needs is imported when it runs.
 
 from __future__ import annotations
 
+import os
 import sys
-import traceback
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -36,6 +37,7 @@ from .console import (
     watch_tenants,
 )
 from .errors import BulkhooksError, Refused, TenantError
+from .secrecy import tell_bugs, where
 
 if TYPE_CHECKING:
     from .auth0 import Log
@@ -622,6 +624,8 @@ def _share(percent: str) -> float:
 def main() -> None:
     """The program: runs a command, and tells its errors to a person."""
     open_streams()
+    os.umask(0o077)  # scripts that are exported may hold what a journal may
+    tell_bugs(partial(talk, end=""))
     try:
         app()
     except BulkhooksError as error:
@@ -636,9 +640,10 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception:
-        talk(traceback.format_exc(), end="")
+    except (Exception, BaseExceptionGroup) as error:
+        talk(where(error), end="")
         talk("this is a bug in bulkhooks; its journal can still be applied")
+        talk("what was at hand is left out above: it may hold a secret")
         sys.exit(70)
 
 

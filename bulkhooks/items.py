@@ -93,6 +93,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     body: bytes
 
+    def __repr__(self) -> str:
+        """Without the body: a token may be in it."""
+        return f"Reply({self.status})"
+
 
 class Seen(Enum):
     """What a look at a target says of a step."""

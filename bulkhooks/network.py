@@ -11,10 +11,12 @@ import errno
 import os
 import resource
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -32,6 +34,22 @@ LONGEST_ANSWER: Final = 10_000_000
 #: Files that are kept for the journal, for names that are looked up, for `cmd:` references.
 _OTHER_FILES: Final = 64
 _SCARCE: Final = (errno.EMFILE, errno.ENFILE)
+#: aiohttp's own errors in our words: in its own it quotes what the server sent, token and all.
+_BROKEN: Final = (
+    (aiohttp.ClientResponseError, "what came is not HTTP"),
+    (aiohttp.ClientPayloadError, "no whole answer came"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proxy:
+    """A proxy's URL, and apart from it, for aiohttp shows it in its errors, the password."""
+
+    url: str | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+_NO_PROXY: Final = _Proxy()
 
 
 class NotSent(ItemError):
@@ -64,7 +82,7 @@ class Network:
     """The connections of one run, shared by all tenants. Made by `opened`."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, in_flight: int, proxy: str | None = None
+        self, session: aiohttp.ClientSession, in_flight: int, proxy: _Proxy = _NO_PROXY
     ) -> None:
         self._session, self._proxy = session, proxy
         self.gate = Gate(in_flight)
@@ -103,7 +121,8 @@ class Network:
         deadlines = self._deadlines.setdefault(route.request, Deadlines(route.request))
         timeout = aiohttp.ClientTimeout(total=None, connect=route.connect)
         trusted = self._trust(str(route.ca_file)) if route.ca_file else True
-        proxy = self._proxy if self._proxy and not _direct(tenant.base_url) else None
+        direct = self._proxy is _NO_PROXY or _direct(tenant.base_url)
+        proxy = _NO_PROXY if direct else self._proxy
         return _Way(self._session, self.gate, deadlines, timeout, trusted, proxy)
 
     def _trust(self, ca_file: str) -> ssl.SSLContext:
@@ -125,7 +144,7 @@ class _Way:
         deadlines: Deadlines,
         timeout: aiohttp.ClientTimeout,
         trusted: ssl.SSLContext | bool,
-        proxy: str | None,
+        proxy: _Proxy,
     ) -> None:
         self._session, self._gate, self._deadlines = session, gate, deadlines
         self._timeout, self._trusted, self._proxy = timeout, trusted, proxy
@@ -146,7 +165,8 @@ class _Way:
                 allow_redirects=False,
                 timeout=self._timeout,
                 ssl=self._trusted,
-                proxy=self._proxy,
+                proxy=self._proxy.url,
+                proxy_headers=self._proxy.headers,
             )
             return Reply(status=response.status, body=await _body(response)), response.headers
         except aiohttp.ClientConnectorCertificateError as error:
@@ -154,8 +174,8 @@ class _Way:
             raise TenantError(f"its certificate is not trusted: {_why(error)}", hint) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise self._not_sent(error) from error
-        except aiohttp.ClientHttpProxyError as error:  # its text may hold the proxy's password
-            raise NotSent(f"the proxy answered {error.status}") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise NotSent(f"the proxy answered {error.status}") from error
         except aiohttp.InvalidURL as error:
             raise NotSent(f"not an address: {url}") from error
         except asyncio.CancelledError as error:
@@ -203,14 +223,19 @@ def _places() -> int:
     return max(1, free - min(_OTHER_FILES, free // 2))
 
 
-def _proxy() -> str | None:
+def _proxy() -> _Proxy:
     """The proxy that the environment names by HTTPS_PROXY. Raises Refused."""
     named = getproxies().get("https", "")
-    url = named if "://" in named else f"http://{named}"
+    if not named:
+        return _NO_PROXY
     try:
-        parts = urlsplit(url)
-        if not named or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0):
-            return url if named else None
+        parts = urlsplit(named if "://" in named else f"http://{named}")
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            known, _, place = parts.netloc.rpartition("@")
+            user, _, password = (unquote(part) for part in known.partition(":"))
+            proof = b64encode(f"{user}:{password}".encode()).decode()
+            headers = {"Proxy-Authorization": f"Basic {proof}"} if known else {}
+            return _Proxy(url=parts._replace(netloc=place).geturl(), headers=headers)
     except ValueError:
         pass
     # Not shown: a password may stand in it.
@@ -224,6 +249,8 @@ def _direct(base_url: str) -> bool:
 
 
 def _why(error: BaseException) -> str:
+    """What the system says of an error, or in our words what it is."""
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     told = (getattr(cause, name, None) for name in ("verify_message", "strerror"))
-    return next(filter(None, told), "") or str(cause) or type(cause).__name__
+    ours = (words for kind, words in _BROKEN if isinstance(cause, kind))
+    return next(filter(None, told), "") or next(ours, "the other side hung up")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -36,7 +36,8 @@ class Reference:
     """Where a value is to be found. The value itself is never kept, shown or logged."""
 
     kind: Kind
-    value: str  #: the variable's name, the path or the command line
+    #: The variable's name, the path or the command line, in which a secret is soon written.
+    value: str = field(repr=False)
     folder: Path  #: of the file that names it: relative paths and commands start there
 
     @classmethod

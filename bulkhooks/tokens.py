@@ -18,6 +18,7 @@ import orjson
 from .errors import NoValue, TenantError, Unsure
 from .items import Fields, Reply
 from .references import Reference
+from .secrecy import veiled
 from .tenants import ClientKey, ClientSecret, Given, StaticToken, Tenant
 
 #: A token is renewed when this share of its life is left, or so many seconds if that is less.
@@ -28,6 +29,8 @@ _LIFE: Final = 86_400.0
 _ASSERTION_LIFE: Final = 60
 #: How a client's assertion is announced (RFC 7523, 2.2).
 _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+#: What of a request for a token is secret.
+_PROOF: Final = ("client_secret", "client_assertion")
 #: What RFC 6749, 5.2 lets an error be called, as far as it is a plain word.
 _CODE: Final = re.compile(r"[a-z_]{1,40}\Z")
 _TOKEN: Final = re.compile(r"[!-~]{1,20000}\Z")
@@ -87,8 +90,9 @@ async def request(tenant: Tenant) -> Fields:
     return body | {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": signed}
 
 
-def granted(tenant: Tenant, reply: Reply) -> Grant:
-    """The token in an answer. Raises Unsure where asking again may help, else TenantError."""
+def granted(tenant: Tenant, asked: Fields, reply: Reply) -> Grant:
+    """The token in the answer to the body `asked`. Raises Unsure where asking again may help, else
+    TenantError."""
     if reply.status >= 500 or reply.status == 408:
         raise Unsure(f"no token: the tenant answered {reply.status}")
     answer = _object(reply.body)
@@ -96,7 +100,8 @@ def granted(tenant: Tenant, reply: Reply) -> Grant:
     if reply.status != 200 or not isinstance(token, str) or not _TOKEN.match(token):
         # Its description is not shown: what was sent may be quoted there.
         code = str(answer.get("error", ""))
-        said = f" {code}" if _CODE.match(code) else ""
+        proof = [asked[key] for key in _PROOF if key in asked]
+        said = f" {code}" if _CODE.match(code) and code == veiled(code, proof) else ""
         cause = f"no token: the tenant answered {reply.status}{said}"
         raise TenantError(cause, _CORRECT[type(tenant.credential)])
     found = _grant(token)
@@ -167,12 +172,12 @@ async def _resolved(credential: Reference | Given) -> str:
         raise TenantError("no credential", error.hint) from None
 
 
-async def fixed_headers(tenant: Tenant) -> tuple[dict[str, str], tuple[str, ...]]:
+async def fixed_headers(tenant: Tenant) -> tuple[dict[str, str], frozenset[str]]:
     """The headers that a tenant's requests carry besides ours, and which of their values must not
     be shown. Raises TenantError."""
     headers = {name: await _resolved(value) for name, value in tenant.headers.items()}
     referred = (name for name, value in tenant.headers.items() if isinstance(value, Reference))
-    return headers, tuple(headers[name] for name in referred)
+    return headers, frozenset(headers[name] for name in referred)
 
 
 def _object(body: bytes) -> Fields:

@@ -13,7 +13,7 @@ PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
     ("errors", "items", "buckets", "faults", "issuer"),
-    ("pretend", "hooks", "pacing", "gates", "locks", "source", "store"),
+    ("pretend", "hooks", "pacing", "gates", "locks", "secrecy", "source", "store"),
     ("references", "sandbox"),
     ("schema",),
     ("tenants", "journal", "listing"),
