@@ -83,10 +83,12 @@ def changes_by_import(names: Sequence[str]) -> dict[str, str]:
 def occupied(root: Path) -> str | None:
     """Why no tree may be written to `root`; None if one may."""
     hooks = root / "hooks"
+    if links := [path for path in (root, hooks) if path.is_symlink()]:
+        return f"{links[0]} is a link, and may lead elsewhere"
     if hooks.is_dir() and any(hooks.iterdir()):
         return f"{hooks} has files in it"
     found = [path for path in (root, hooks) if path.exists() and not path.is_dir()]
-    found += [root / name for name in _YAML_FILES if (root / name).exists()]
+    found += [root / name for name in _YAML_FILES if os.path.lexists(root / name)]
     return f"{found[0]} is there" if found else None
 
 
@@ -117,7 +119,9 @@ def write_tree(root: Path, hooks: Iterable[Fields], *, yaml: bool) -> None:
         raise
     if yaml:
         document = root / ".tenant.yaml.staged"
-        document.write_text(_tenant_yaml(entries), encoding="utf-8")
+        document.unlink(missing_ok=True)
+        with document.open("x", encoding="utf-8") as file:  # not through a link
+            file.write(_tenant_yaml(entries))
         os.replace(document, root / "tenant.yaml")
 
 

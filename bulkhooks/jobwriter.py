@@ -94,7 +94,8 @@ def save_job(path: Path, head: Fields, edits: Iterable[Fields]) -> int:
     staged = path.with_name(f".{path.name}.staged")
     suffix, count = path.suffix.lower(), 0
     try:
-        with staged.open("wb") as file:
+        staged.unlink(missing_ok=True)
+        with staged.open("xb") as file:  # not through a link
             if suffix == ".jsonl":
                 for edit in edits:
                     file.write(_line(edit))

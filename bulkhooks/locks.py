@@ -31,7 +31,8 @@ class _LockFile:
     """One open lock file of this process, and the bytes of it that are held."""
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.descriptor = os.open(path, flags, 0o600)
         self.path, self.bytes = path, set[int]()
 
 

@@ -85,7 +85,9 @@ class Search:
         kind = PrivateFormat.PKCS8
         self.pem = key.private_bytes(Encoding.PEM, kind, NoEncryption()).decode()
         body = "\n".join(line for line in self.pem.splitlines() if "-" not in line)
-        self._secrets: dict[str, str] = {
+        self._seen: set[str] = set()
+        self._whose: dict[bytes, str] = {}
+        secrets = {
             "static token": TOKEN,
             "client secret": CLIENT,
             "private key": body,
@@ -95,24 +97,22 @@ class Search:
             "proxy's password": PROXY,
             "issued token": ISSUED,
         }
-        self._seen: set[str] = set()
+        for name, secret in secrets.items():
+            self._whose |= dict.fromkeys(pieces(secret), name)
 
     def also(self, secret: str) -> None:
         """Look for this one too: a token that was issued, an assertion that was sent."""
-        self._seen.add(secret)
+        if secret not in self._seen:
+            self._seen.add(secret)
+            self._whose |= dict.fromkeys(pieces(secret), "what was seen on its way")
 
     def found(self, *left: tuple[str, bytes]) -> list[str]:
         """What of all secrets is in what is left, and where."""
-        named = [*self._secrets.items(), *(("seen on its way", each) for each in self._seen)]
-        whose = {piece: name for name, secret in named for piece in pieces(secret)}
         found = set()
         for place, data in left:
             for start in range(len(data) - PIECE + 1):
-                piece = data[start : start + PIECE]
-                if piece in whose:
-                    found.add(
-                        f"{whose[piece]} in {place}: {data[max(0, start - 80) : start + 16]!r}"
-                    )
+                if whose := self._whose.get(data[start : start + PIECE]):
+                    found.add(f"{whose} in {place}: {data[max(0, start - 80) : start + 16]!r}")
         return sorted(found)[:5]
 
 
@@ -165,11 +165,14 @@ class Case:
         return process.returncode, out + err
 
     def assert_silent(self) -> None:
-        """Nothing secret is in what was said, nor in any file but those that have it."""
+        """Nothing secret is in what was said, nor in any file but those that have it; and what
+        was written is its owner's alone."""
         folders = (self.world.folder, self.state)
         left = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        files = [(path.name, path.read_bytes()) for path in left if path.name not in INPUTS]
-        assert files
+        made = [path for path in left if path.name not in INPUTS]
+        assert made
+        assert [path for path in made if path.stat().st_mode & 0o077] == []
+        files = [(path.name, path.read_bytes()) for path in made]
         assert self.search.found(*self.told, *files) == []
 
 
@@ -215,6 +218,7 @@ class Echo(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     search: Search
+    done: set[str]  #: tenants on which a hook was written
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""
@@ -227,12 +231,15 @@ class Echo(BaseHTTPRequestHandler):
         if path == "oauth/token" and "client_assertion" in sent:
             self.search.also(sent["client_assertion"])
         heads = (self.headers.get(name, "") for name in ("Authorization", "X-Gateway-Key"))
+        if self.command == "PATCH" and "/secrets" not in path:
+            self.done.add(tenant)
         values = (str(value) for value in (sent.values() if isinstance(sent, dict) else ()))
         said = " ".join(filter(None, (*heads, *sorted(values, key=len, reverse=True))))
         if what != self._what(path):
-            self._send(200, json.dumps(self._usual(path)).encode())
+            self._send(200, json.dumps(self._usual(tenant, path)).encode())
         elif style == "hook":
-            self._send(200, json.dumps(self._usual(path) | {"authorization": said}).encode())
+            more = {"authorization": said}
+            self._send(200, json.dumps(self._usual(tenant, path) | more).encode())
         elif style == "raw":
             self.wfile.write(said.encode())
             self.close_connection = True
@@ -246,13 +253,14 @@ class Echo(BaseHTTPRequestHandler):
             return "token"
         return "secrets" if "/secrets" in path else "read" if self.command == "GET" else "write"
 
-    def _usual(self, path: str) -> dict[str, Any]:
+    def _usual(self, tenant: str, path: str) -> dict[str, Any]:
         if path == "oauth/token":
             return {"access_token": ISSUED, "expires_in": 86400}
         if "/secrets" in path:
             return {"ONE": MASK, "LINES": MASK}
         if path.startswith("api/v2/hooks?"):
-            return {"hooks": HOOKS, "total": len(HOOKS)}
+            on = tenant not in self.done
+            return {"hooks": [HOOKS[0] | {"enabled": on}, HOOKS[1]], "total": 2}
         return HOOKS[0] | {"script": "x", "enabled": False}
 
     def _send(self, status: int, body: bytes, said: str = "") -> None:
@@ -274,7 +282,7 @@ def echoing(search: Search) -> Iterator[str]:
     class Server(ThreadingHTTPServer):
         request_queue_size = 512
 
-    kind = type("Overheard", (Echo,), {"search": search})
+    kind = type("Overhearing", (Echo,), {"search": search, "done": set()})
     with Server(("127.0.0.1", 0), kind) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -322,8 +330,9 @@ def test_what_a_server_says_again_of_a_request_is_not_kept(case: Case) -> None:
 def test_what_a_server_says_again_with_any_status_is_not_kept(
     case: Case, env: dict[str, str]
 ) -> None:
-    names = echo_names((200, 302, 400, 401, 403, 404, 409, 500), all_of_them=True)
-    names += [f"{what}-raw-200" for what in ("token", "read", "write", "secrets")]
+    names = echo_names((200, 302, 400, 401, 403, 404, 409), all_of_them=True)
+    for what in ("token", "read", "write", "secrets"):
+        names += [f"{what}-raw-200", f"{what}-plain-500", f"{what}-message-503"]
     with echoing(case.search) as url:
         case.tenants({name: f"{url}/{name}" for name in names})
         case.job(OFF)
@@ -447,12 +456,10 @@ def test_no_fault_makes_it_show_or_keep_a_secret(case: Case, seed: int) -> None:
 def test_no_credential_that_does_not_fit_is_shown(case: Case) -> None:
     with served(overheard(case.search, refuse=("t0", "t1", "t2"))) as url:
         case.tenants({name: f"{url}/{name}" for name in ("t0", "t1", "t2")})
-        case.world.tenants["gone"] = case.world.tenants["t2"] | {"base_url": "http://127.0.0.1:1/x"}
         case.world.tenants["key"] = case.world.tenants["t1"] | {"base_url": f"{url}/key"}
         case.world.tenants["key"]["private_key"] = "file:lines"
         case.world.tenants["two"] = case.world.tenants["t2"] | {"base_url": f"{url}/two"}
         case.world.tenants["two"]["token"] = "file:lines"
-        del case.world.tenants["gone"]
         case.world.write_tenants()
         case.job(OFF)
         assert case.call("run", "job.json", *TENANTS, "--yes")[0] == 1
@@ -471,6 +478,16 @@ def test_a_damaged_journal_is_told_without_what_it_was_for(case: Case) -> None:
             case.call("apply", "job.journal", "--yes")
         journal.write_bytes(whole[: len(whole) // 2])
         assert case.call("apply", "job.journal", "--yes")[0] == 4
+    case.assert_silent()
+
+
+@pytest.mark.slow
+def test_no_tenant_that_cannot_be_reached_makes_it_show_one(case: Case) -> None:
+    with echoing(case.search) as url:
+        place = url.replace("http:", "https:")
+        case.tenants({"t0": "http://127.0.0.1:1/x", "t1": "http://127.0.0.1:1/y", "t2": place})
+        case.job(OFF)
+        assert case.call("run", "job.json", *TENANTS, "--yes", PYTHONDEVMODE="1")[0] == 1
     case.assert_silent()
 
 
@@ -584,20 +601,26 @@ def test_a_bug_is_told_by_its_place_and_without_what_it_is_about(case: Case, bug
     case.assert_silent()
 
 
-def test_a_bugs_place_is_told_whatever_led_to_it() -> None:
-    def deep() -> None:
-        raise KeyError("marker")
-
+def deep() -> None:
+    """Fail, and then again."""
     try:
-        try:
-            try:
-                deep()
-            except KeyError as error:
-                raise Unsure("what ours say is shown") from error
-        except Unsure as error:
-            raise ExceptionGroup("marker", [ValueError("marker"), error]) from None
-    except ExceptionGroup as group:
-        told = where(group)
+        raise KeyError("marker")
+    except KeyError as error:
+        raise Unsure("what ours say is shown") from error
+
+
+def gathered() -> None:
+    """Fail in several ways at once."""
+    try:
+        deep()
+    except Unsure as error:
+        raise ExceptionGroup("marker", [ValueError("marker"), error]) from None
+
+
+def test_a_bugs_place_is_told_whatever_led_to_it() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        gathered()
+    told = where(caught.value)
     for words in ("in deep", "KeyError", "Unsure: what ours say is shown", "ValueError"):
         assert words in told
     assert "ExceptionGroup\n" in told
