@@ -285,7 +285,7 @@ async def test_what_cannot_be_a_token_is_refused_and_not_shown(text: str) -> Non
 def test_a_new_token_lasts_by_the_clock_of_its_tenant() -> None:
     there = time.time() - 1e6
     body = {"access_token": token(iat=there, exp=there + 60)}
-    assert granted(at("https://x"), Reply(status=200, body=orjson.dumps(body))).life == 60
+    assert granted(at("https://x"), {}, Reply(status=200, body=orjson.dumps(body))).life == 60
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_an_answer_may_tell_life_and_scopes(
     body: dict[str, Any], life: float, scopes: set[str] | None
 ) -> None:
     reply = Reply(status=200, body=orjson.dumps({"access_token": "t"} | body))
-    grant = granted(at("https://x"), reply)
+    grant = granted(at("https://x"), {}, reply)
     assert (grant.life, grant.scopes) == (life, scopes)
 
 
@@ -322,5 +322,5 @@ def test_what_is_no_token_is_told_without_what_was_sent(
     status: int, body: bytes, error: type[TenantError | Unsure], words: str
 ) -> None:
     with pytest.raises(error, match=words) as refused:
-        granted(at("https://x"), Reply(status=status, body=body))
+        granted(at("https://x"), {}, Reply(status=status, body=body))
     assert "sEcReT" not in str(refused.value)
