@@ -21,7 +21,8 @@ from bulkhooks.network import Network
 from bulkhooks.pacing import Limiter, Limits
 from bulkhooks.requestlog import as_json, as_text
 from bulkhooks.sandbox import Fault, Request
-from raw import raw_server
+from bulkhooks.tenants import ClientSecret, Given
+from raw import http, raw_server
 from world import Make, World
 
 MARKER = "m4rker-that-nobody-may-see"
@@ -102,7 +103,8 @@ def world(make: Make) -> World:
 
 
 def test_every_request_of_a_run_is_there_once_and_nothing_secret(world: World) -> None:
-    world.run_job("job.jsonl", "--log", "log")
+    ended = world.run_job("job.jsonl", "--log", "log")
+    assert "/api/v2" not in ended.stderr
     assert logged(world) == served(world)
     assert sum(logged(world).values()) > 10
     said = (world.folder / "log").read_bytes()
@@ -143,6 +145,20 @@ def test_what_was_sent_for_an_item_has_its_name_as_the_plan_has_it(world: World)
     assert writes
     assert all(line["item"] in items for line in writes)
     assert {line["item"] for line in lines(world) if line["path"] == "/oauth/token"} == {None}
+
+
+async def test_a_token_is_not_fetched_for_one_item() -> None:
+    told: list[Exchange] = []
+    answer = http(200, b'{"access_token": "t", "hooks": [], "total": 0}')
+    async with raw_server(lambda line: answer) as (url, _), Network.opened() as network:
+        credential = ClientSecret(client_id=Given("id"), client_secret=Given(MARKER))
+        tenant = Tenant(name="t0", base_url=url, credential=credential)
+        client = ManagementClient(tenant, Limiter(Limits()), network, Stop(), 1, log=told.append)
+        await client.sending_for("edit/A").read(list_hooks(0))
+    assert [(each.path, each.item) for each in told] == [
+        ("/oauth/token", None),
+        (f"/api/v2{list_hooks(0).path}", "edit/A"),
+    ]
 
 
 @pytest.mark.parametrize(
