@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import orjson
 
-from .errors import Ended, Gone, ItemError, TenantError, Unsure
+from .errors import Ended, Gone, HooksGone, ItemError, TenantError, Unsure
 from .items import Call, Reply
 from .secrecy import veiled
 
@@ -43,10 +43,9 @@ class Meaning:
     @property
     def reach(self) -> str:
         """What it stops, in words."""
-        return {
-            TenantError: "the tenant",
-            Unsure: "nothing yet: a read is asked again, a write read back first",
-        }.get(self.error, "the item")
+        if self.error is Unsure:
+            return "nothing yet: a read is asked again, a write read back first"
+        return "the tenant" if issubclass(self.error, TenantError) else "the item"
 
 
 def _says(*words: str) -> Test:
@@ -95,7 +94,7 @@ TABLE: Final = (
         status=(403,),
         when='"deprecated feature", "disabled for your tenant" or "read-only", to anything else',
         test=_ended,
-        error=TenantError,
+        error=HooksGone,
         hint="hooks are at their end here; " + MOVE,
     ),
     Meaning(
@@ -115,7 +114,7 @@ TABLE: Final = (
         status=(404, 410),
         when="to the list, or to a new hook",
         test=lambda call, said: call.whole,
-        error=TenantError,
+        error=HooksGone,
         hint="no hooks here: either base_url is wrong, or hooks are gone; " + MOVE,
     ),
     Meaning(
@@ -126,7 +125,7 @@ TABLE: Final = (
     ),
     Meaning(
         status=(501,),
-        error=TenantError,
+        error=HooksGone,
         hint="no hooks here: either base_url is wrong, or hooks are gone; " + MOVE,
     ),
     Meaning(

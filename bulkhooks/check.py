@@ -22,7 +22,7 @@ from .auth0 import (
     loop_time,
     without_journal,
 )
-from .errors import Ended, ItemError, Refused, TenantError, Unsure
+from .errors import Ended, HooksGone, ItemError, Refused, TenantError, Unsure
 from .guards import Narrowing, listed, whole_tenants
 from .items import Fields
 from .jobfile import Job
@@ -185,7 +185,7 @@ async def _look(tenant: Tenant, client: ManagementClient, needs: _Needs, *, prob
         lifecycle = await _probed(client) if probe else "active?"
     except (ItemError, TenantError) as error:
         troubles.append(error)
-        lifecycle = "gone" if _at_its_end(error) else "?"
+        lifecycle = "gone" if isinstance(error, HooksGone) else "?"
     found = lifecycle == "read-only"
     if lifecycle == "active?" and tenant.lifecycle:
         lifecycle = tenant.lifecycle
@@ -220,7 +220,7 @@ async def _probed(client: ManagementClient) -> Lifecycle:
     except Unsure:
         return "active?"
     except TenantError as error:  # the list has shown that there are hooks
-        return "read-only" if _at_its_end(error) else "active?"
+        return "read-only" if isinstance(error, HooksGone) else "active?"
     except ItemError as error:
         return "read-only" if isinstance(error, Ended) else "active"
     return "active"
@@ -228,11 +228,6 @@ async def _probed(client: ManagementClient) -> Lifecycle:
 
 async def _unmarked() -> None:
     """A write that changes nothing leaves nothing to be marked."""
-
-
-def _at_its_end(error: ItemError | TenantError) -> bool:
-    """Whether an answer says that hooks have gone: where they have, there is but one way out."""
-    return error.hint.endswith(MOVE)
 
 
 def _scopes(grant: Grant, *, reads: bool) -> dict[str, bool | None]:

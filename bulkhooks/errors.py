@@ -6,7 +6,8 @@ BulkhooksError
 │   ├── Locked         another process works on this journal or tenant
 │   └── Differs        the journal belongs to another job
 ├── JournalError       damaged, or cannot be written (exit status 4)
-├── TenantError        one tenant's lane ends: credentials, scope, network, hooks gone
+├── TenantError        one tenant's lane ends: credentials, scope, network
+│   └── HooksGone      hooks are at their end on this tenant
 ├── ItemError          one item fails, the lane goes on
 │   ├── NoValue        a reference to a credential or a secret's value leads to nothing
 │   ├── Ended          read-only hooks do not take this write; others they may take
@@ -82,6 +83,10 @@ class TenantError(BulkhooksError):
     def __init__(self, cause: str, hint: str) -> None:
         self.cause, self.hint = cause, hint
         super().__init__(f"{cause}: {hint}")
+
+
+class HooksGone(TenantError):
+    """Hooks are at their end on this tenant: nothing of them can be done."""
 
 
 class ItemError(BulkhooksError):

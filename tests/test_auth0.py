@@ -15,7 +15,16 @@ import pytest
 
 from bulkhooks import Limits, Tenant, hooks
 from bulkhooks.auth0 import ManagementClient
-from bulkhooks.errors import BulkhooksError, Ended, Gone, ItemError, Stopped, TenantError, Unsure
+from bulkhooks.errors import (
+    BulkhooksError,
+    Ended,
+    Gone,
+    HooksGone,
+    ItemError,
+    Stopped,
+    TenantError,
+    Unsure,
+)
 from bulkhooks.gates import Stop
 from bulkhooks.items import Call
 from bulkhooks.network import Network
@@ -103,9 +112,9 @@ OFF = b'{"message": "This endpoint is disabled for your tenant."}'
         (PATCH, 401, b"{}", TenantError, "token is refused"),
         (PATCH, 403, SCOPE, TenantError, "grant update:hooks"),
         (GET, 403, b'{"errorCode": "insufficient_scope"}', TenantError, "grant read:hooks"),
-        (GET, 403, OLD, TenantError, "at their end.*bulkhooks migrate"),
-        (LIST, 403, OFF, TenantError, "at their end.*bulkhooks migrate"),
-        (PATCH, 403, OLD, TenantError, "at their end.*bulkhooks migrate"),
+        (GET, 403, OLD, HooksGone, "at their end.*bulkhooks migrate"),
+        (LIST, 403, OFF, HooksGone, "at their end.*bulkhooks migrate"),
+        (PATCH, 403, OLD, HooksGone, "at their end.*bulkhooks migrate"),
         (RENAME, 403, OLD, Ended, "read-only.*bulkhooks migrate"),
         (CREATE, 403, OFF, Ended, "read-only.*bulkhooks migrate"),
         (RENAME, 403, SCOPE, TenantError, "grant update:hooks to this tenant's client"),
@@ -115,14 +124,14 @@ OFF = b'{"message": "This endpoint is disabled for your tenant."}'
         (PATCH, 403, b"<html><b>go away</b></html>", TenantError, "403 an HTML page"),
         (PATCH, 407, b"", TenantError, "proxy"),
         (PATCH, 302, b"", TenantError, "redirects"),
-        (PATCH, 501, b"", TenantError, "Actions"),
+        (PATCH, 501, b"", HooksGone, "Actions"),
         (PATCH, 408, b"", Unsure, "408"),
         (PATCH, 999, b"", Unsure, "999"),
         (PATCH, 415, b"{}", ItemError, "415"),
         (PATCH, 404, b'{"errorCode": "inexistent_hook"}', Gone, "was deleted"),
-        (LIST, 404, b"{}", TenantError, "Actions"),
-        (LIST, 410, b"<html>", TenantError, "Actions"),
-        (LIST, 501, b"", TenantError, "Actions"),
+        (LIST, 404, b"{}", HooksGone, "Actions"),
+        (LIST, 410, b"<html>", HooksGone, "Actions"),
+        (LIST, 501, b"", HooksGone, "Actions"),
         (PATCH, 409, b'{"message": "name taken"}', ItemError, "409 name taken"),
         (PATCH, 500, b"<html>oops</html>", Unsure, "500"),
         (PATCH, 503, b"", Unsure, "503"),

@@ -73,7 +73,7 @@ async def checked(url: str, *edits: Mapping[str, Any], token: str = "t", **more:
         (http(200, LISTED), http(403, ENDED), None, "read-only"),
         (http(200, LISTED), http(403, ENDED), "active", "read-only"),
         (http(200, LISTED), http(501), None, "read-only"),
-        (http(200, LISTED), http(403, b'{"errorCode": "feature_not_enabled"}'), None, "read-only"),
+        (http(200, LISTED), http(403, b'{"errorCode": "feature_not_enabled"}'), None, "active?"),
         (http(200, LISTED), http(403, b'{"errorCode": "insufficient_scope"}'), None, "active?"),
         (http(200, LISTED), http(500), None, "active?"),
         (http(403, ENDED), http(404, NO_HOOK), None, "gone"),
