@@ -589,7 +589,7 @@ def try_damaged(folder: Path, seed: int, flips: int) -> Counter[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_damaged_journal_is_told_and_nothing_wrong_is_written(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         found = sum(
