@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import orjson
 
 from .auth0 import Exchange
 from .errors import Refused
+
+#: How a line of a log begins.
+_BEGINS: Final = b'{"time":'
 
 
 class LogFile:
@@ -34,9 +38,11 @@ class LogFile:
         """Append to the file at `path`; a new one can be read by nobody else.
 
         Where it cannot be written any more, `lost` is told so once, and no line is added from then
-        on. Raises Refused when it cannot be opened.
+        on. Raises Refused when it cannot be opened, or has something else in it.
         """
         try:
+            if _is_other(path):
+                raise Refused(f"{path} is there and is no log; name another file by --log")
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
             why = f"cannot be written: {error.strerror}; name another file by --log"
@@ -82,6 +88,14 @@ def as_text(exchange: Exchange) -> str:
     if exchange.item is not None:
         parts.append(f"for {exchange.item}")
     return f"{_moment(exchange)[11:]} {', '.join(parts)}"
+
+
+def _is_other(path: Path) -> bool:
+    """Whether a file is there to which lines would do harm: a journal, a job."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_BEGINS)) not in (b"", _BEGINS)
 
 
 def _moment(exchange: Exchange) -> str:

@@ -215,6 +215,15 @@ def test_a_log_that_cannot_be_opened_is_refused_before_anything_is_sent(
     assert not (world.folder / "j").exists()
 
 
+def test_nothing_is_added_to_a_file_that_is_no_log(world: World) -> None:
+    world.call("plan", "job.jsonl", "--tenants", "tenants.json", "--journal", "j")
+    before = (world.folder / "j").read_bytes()
+    told = world.call("apply", "j", "--yes", "--log", "j", status=2).stderr
+    assert told == "j is there and is no log; name another file by --log\n"
+    assert (world.folder / "j").read_bytes() == before
+    assert world.sandbox.writes() == []
+
+
 def test_a_run_goes_on_without_a_log_that_cannot_be_written_any_more(world: World) -> None:
     world.write("full", "")
     os.remove(world.folder / "full")
