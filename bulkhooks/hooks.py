@@ -43,9 +43,13 @@ READ: Final = SCOPES[0]
 THAWED: Final = frozenset({"enabled"})
 #: Kinds of steps whose answer shows nothing of what they did: it must be read back.
 SILENT: Final = ("delete", "create_secrets", "update_secrets", "remove_secrets")
-#: Hooks a page of a list, the most that the API gives.
+#: Hooks a page of a list, the most that the API gives, and pages that are read at most: a server
+#: that makes up new hooks for ever must have an end.
 PAGE: Final = 100
+MAX_PAGES: Final = 1_000
 
+
+_BETWEEN: Final = "look at what stands between here and the tenant"
 
 #: Sends one call and gives its parsed answer. Raises ItemError or TenantError.
 Read: TypeAlias = Callable[[Call], Awaitable[Any]]
@@ -178,17 +182,41 @@ def delete_secrets(hook: str, names: list[str]) -> Call:
 # ---- what the answers hold
 
 
-def hook_in(answer: object) -> tuple[str, Fields]:
-    """The id and fields of the hook in an answer. Raises ItemError when it shows none.
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
 
-    Servers that are not Auth0 were met with the id under `hook_id`.
+
+#: The fields of a hook in an answer, and what each may hold: names are shown to people. Other
+#: fields are not kept.
+_KNOWN: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "name": _is_line,
+    "triggerId": _is_line,
+    "enabled": lambda value: isinstance(value, bool),
+    "script": lambda value: isinstance(value, str),
+    "dependencies": lambda value: (
+        isinstance(value, dict) and all(map(_is_line, (*value, *value.values())))
+    ),
+}
+
+
+def hook_in(answer: object) -> tuple[str, Fields]:
+    """The id and known fields of the hook in an answer; a field without a value is left out.
+
+    Servers that are not Auth0 were met with the id under `hook_id`. Raises ItemError when it shows
+    no hook, or a field is not of its kind.
     """
-    if isinstance(answer, dict):
-        hook = answer.get("id") or answer.get("hook_id")
-        if isinstance(hook, str) and ID.match(hook):
-            answer["id"] = hook
-            return hook, answer
-    raise ItemError("the answer is not a hook", "look at what stands between here and the tenant")
+    hook = (answer.get("id") or answer.get("hook_id")) if isinstance(answer, dict) else None
+    if not isinstance(answer, dict) or not isinstance(hook, str) or not ID.match(hook):
+        raise ItemError("the answer is not a hook", _BETWEEN)
+    fields: Fields = {"id": hook}
+    for name, fits in _KNOWN.items():
+        value = answer.get(name)
+        if value is None:
+            continue
+        if not fits(value):
+            raise ItemError(f"the answer is not a hook: odd {name}", _BETWEEN)
+        fields[name] = value
+    return hook, fields
 
 
 def hooks_in(answer: object) -> tuple[list[object], int | None]:
@@ -206,7 +234,7 @@ def hooks_in(answer: object) -> tuple[list[object], int | None]:
 
 def secrets_in(answer: object) -> Fields:
     """The secrets in an answer, as fields that say that they are there."""
-    if isinstance(answer, dict) and all(isinstance(name, str) for name in answer):
+    if isinstance(answer, dict) and all(map(_is_line, answer)):
         return {SECRET + name: True for name in answer}
     raise ItemError("the answer is not a hook's secrets", "look at the tenant's base_url")
 
@@ -303,10 +331,13 @@ async def list_all(read: Read) -> dict[str, Fields]:
     """All hooks of a tenant by their ids, as its list shows them: without scripts.
 
     Pages until the total is there, else until a page brings nothing new: a server that has no
-    paging answers every page with the same hooks.
+    paging answers every page with the same hooks. Raises ItemError after 1,000 pages.
     """
     hooks: dict[str, Fields] = {}
     for page in count():
+        if page == MAX_PAGES:
+            cause = f"the list of hooks has no end: {len(hooks):,} on {page:,} pages"
+            raise ItemError(cause, "look at the tenant's base_url")
         found, total = hooks_in(await read(list_hooks(page)))
         known = len(hooks)
         hooks.update(hook_in(raw) for raw in found)

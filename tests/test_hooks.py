@@ -17,6 +17,7 @@ from bulkhooks.hooks import (
     hooks_in,
     judge,
     list_all,
+    secrets_in,
     shows,
 )
 from bulkhooks.items import Call, Seen, Step
@@ -69,6 +70,50 @@ def test_what_is_not_a_hook_is_an_error_for_people(answer: object) -> None:
         hook_in(answer)
     with pytest.raises(ItemError):
         hooks_in(answer)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"name": 5},
+        {"name": "a\x1b[2J"},
+        {"triggerId": [PRE]},
+        {"enabled": "true"},
+        {"enabled": 0},
+        {"script": {}},
+        {"dependencies": []},
+        {"dependencies": {"axios": 1}},
+        {"dependencies": {"axios": None}},
+    ],
+)
+def test_a_field_that_is_not_of_its_kind_is_an_error_for_people(odd: Any) -> None:
+    """No journal could keep all that may stand there, and no terminal should show it."""
+    with pytest.raises(ItemError, match=f"not a hook: odd {next(iter(odd))}"):
+        hook_in(hook("A") | odd)
+
+
+def test_fields_without_a_value_and_unknown_ones_are_left_out() -> None:
+    answer = hook("A", script=None, more=[1], enabled=True) | {"dependencies": None}
+    assert hook_in(answer) == ("A", {"id": "A", "name": "n", "triggerId": PRE, "enabled": True})
+
+
+@pytest.mark.parametrize("answer", [None, [], "OK", {"A\n": "_VALUE_NOT_SHOWN_"}])
+def test_what_is_not_secrets_is_an_error_for_people(answer: object) -> None:
+    with pytest.raises(ItemError):
+        secrets_in(answer)
+
+
+def test_a_list_without_an_end_is_an_error_for_people() -> None:
+    """A server that makes up new hooks for ever is asked for a thousand pages, and no more."""
+    calls: list[Call] = []
+
+    async def read(call: Call) -> Any:
+        calls.append(call)
+        return [hook(f"H{len(calls)}")]
+
+    with pytest.raises(ItemError, match="has no end: 1,000 on 1,000 pages: look at"):
+        anyio.run(list_all, read)
+    assert len(calls) == 1000
 
 
 def test_the_id_may_stand_under_hook_id() -> None:
