@@ -278,7 +278,7 @@ class EditCheck:
             return {}
         references = {}
         for name, written in value.items():
-            key = f"set_secrets.{name}"
+            key = dotted("set_secrets", name)
             _secret_name(found, key, name)
             if isinstance(written, str) and written in MASKS:
                 found.add(key, "is what Auth0 shows in place of a secret; leave the name out")

@@ -12,13 +12,14 @@ import orjson
 
 from . import schema
 from .edits import EditCheck
-from .errors import BadInput, Complaint
+from .errors import Complaint
 from .hooks import Edit
 from .pacing import Limits
 from .schema import Shape, matcher, rule
 from .source import (
     Findings,
     Lines,
+    check_file,
     not_json,
     read_document,
     read_lines,
@@ -144,10 +145,12 @@ def load_job(path: Path) -> Job:
 def _document_job(path: Path) -> Job:
     document = read_document(path, limit=MAX_DOCUMENT, instead="write the edits as .jsonl or .csv")
     found = Findings(document.file, document.lines)
-    found.take(*document.complaints)
     if not isinstance(document.value, dict):
         what = "must be a mapping with `edits`; a bare list of edits is written as .jsonl or .csv"
-        raise BadInput([*document.complaints, *refused(document.file, 1, what).complaints])
+        found.add("", what)
+        found.take(*document.complaints)
+        raise found.refusal()
+    found.take(*document.complaints)
     raw = _JOB.of(found, "", document.value)
     name = note = None
     if "name" in raw:
@@ -177,8 +180,10 @@ def _document_job(path: Path) -> Job:
 
 
 def _list_job(path: Path, rows: _Rows) -> Job:
-    if not path.is_file():
-        raise refused(str(path), None, "is not a file" if path.exists() else "is not there")
+    try:
+        check_file(path)
+    except ValueError as error:
+        raise refused(str(path), None, str(error)) from None
     found = Findings(str(path))
     _check_job_name(found, "", path.stem)
     return Job(

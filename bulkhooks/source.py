@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final, Literal, TypeAlias
 
 import orjson
@@ -28,10 +29,14 @@ MAX_COMPLAINTS: Final = 10_000
 _BOM: Final = b"\xef\xbb\xbf"
 #: Levels of a YAML document. What people write for us has six.
 _MAX_DEPTH: Final = 30
-#: Levels whose lines are kept, and how much of a key goes into a dotted key: together they keep
-#: a document made to be hard from filling the memory with its own keys.
+#: Levels whose lines are kept, how much of a name goes into a dotted key (a secret's may have 128
+#: characters), and how many lines are kept: together they keep a document made to be hard from
+#: filling the memory with its own keys.
 _KEPT_DEPTH: Final = 8
-_KEPT_KEY: Final = 60
+_KEPT_NAME: Final = 130
+_KEPT_LINES: Final = 500_000
+#: Characters of a value in a message, and of a name for which suggestions are searched, at most.
+_SHOWN: Final = 60
 #: Suggestions are searched for the first complaints only: a thousand names take milliseconds.
 _MAX_SUGGESTIONS: Final = 100
 
@@ -73,7 +78,7 @@ class Findings:
 
     def add(self, key: str, what: str) -> None:
         """Notes that `what` is wrong at `key`."""
-        full = dotted(self.prefix, key)
+        full = f"{self.prefix}.{key}" if self.prefix and key else self.prefix or key
         self.take(Complaint(file=self.file, line=self._line(full), key=_clean(full), what=what))
 
     def take(self, *complaints: Complaint) -> None:
@@ -83,13 +88,16 @@ class Findings:
 
     def close(self) -> None:
         """Raises BadInput if anything was found, in the order of lines."""
-        if not self.count:
-            return
+        if self.count:
+            raise self.refusal()
+
+    def refusal(self) -> BadInput:
+        """The error for what was found, in the order of lines."""
         every = sorted(self.complaints, key=lambda complaint: complaint.line or 0)
         if self.count > len(every):
             what = f"{self.count - len(every)} more complaints; correct these first"
             every.append(Complaint(file=self.file, line=None, key="", what=what))
-        raise BadInput(every)
+        return BadInput(every)
 
     def mapping(self, key: str, value: object, known: Set[str]) -> dict[str, object]:
         """The known keys of the mapping that `value` is; none, with a complaint, if it is none."""
@@ -132,7 +140,7 @@ class Findings:
     def unknown(self, key: str, kind: str, name: str, known: Collection[str]) -> None:
         """Notes that `name` is not among `known`, and the nearest that is."""
         near: list[str] = []
-        if self.count < _MAX_SUGGESTIONS and len(name) <= _KEPT_KEY:
+        if self.count < _MAX_SUGGESTIONS and len(name) <= _SHOWN:
             near = get_close_matches(name, known, 1)
         what = f"unknown {kind} {shown(name)}"
         if near:
@@ -148,7 +156,8 @@ class Findings:
 
 
 def dotted(key: str, name: str) -> str:
-    """The key of `name` in the mapping at `key`."""
+    """The key of `name` in the mapping at `key`; of a name that is very long, its beginning."""
+    name = name[:_KEPT_NAME]
     return f"{key}.{name}" if key and name else key or name
 
 
@@ -163,7 +172,7 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = value.text if isinstance(value, Plain) else str(value)
-    return f"`{_clean(text[:_KEPT_KEY])}{'...' if len(text) > _KEPT_KEY else ''}`"
+    return f"`{_clean(text[:_SHOWN])}{'...' if len(text) > _SHOWN else ''}`"
 
 
 def number(value: object) -> int | float | None:
@@ -244,14 +253,22 @@ def refused(file: str, line: int | None, what: str) -> BadInput:
     return BadInput([Complaint(file=file, line=line, key="", what=what)])
 
 
+def check_file(path: Path) -> None:
+    """Raises ValueError, with what is wrong in plain words, where `path` is no regular file."""
+    try:
+        if not S_ISREG(path.stat().st_mode):
+            raise ValueError("is not a file")
+    except OSError as error:
+        raise ValueError(_unreadable(error)) from None
+
+
 def read_file(path: Path, limit: int, *, instead: str = "", keep_mark: bool = False) -> bytes:
     """The bytes of a regular file, without a byte order mark unless `keep_mark`.
 
     Raises ValueError, with what is wrong in plain words.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("is not a file")
+        check_file(path)
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
@@ -311,12 +328,12 @@ class Walk:
             return top.key
         if top.names is None:
             return f"{top.key}[{top.index}]"
-        return dotted(top.key, (top.name or "")[:_KEPT_KEY])
+        return dotted(top.key, top.name or "")
 
     def value(self, line: int) -> None:
         """A value starts."""
-        if not self.stack or self.stack[-1].names is None:
-            self.lines.setdefault(self.here(), line)
+        if (not self.stack or self.stack[-1].names is None) and self.here() not in self.lines:
+            self._keep(line)
 
     def name(self, name: str, line: int) -> None:
         """A mapping's key; its value is next."""
@@ -326,7 +343,12 @@ class Walk:
         if name in top.names:
             self.twice.append((self.here(), line))
         top.names.add(name)
-        self.lines[self.here()] = line
+        self._keep(line)
+
+    def _keep(self, line: int) -> None:
+        # What comes after so many goes by the line of what it is in.
+        if len(self.lines) < _KEPT_LINES:
+            self.lines[self.here()] = line
 
     def open(self, *, mapping: bool, line: int) -> None:
         """A mapping or list starts."""
@@ -452,7 +474,7 @@ class _YamlReader:
             case "null":
                 return None
             case "int" | "float":
-                exact = len(text) <= 15 and _NUMBER.match(text)
+                exact = len(text) <= 40 and _NUMBER.match(text)
                 value = orjson.loads(text) if exact else None
                 return Plain(text, "number", value)
             case "timestamp":
@@ -481,8 +503,11 @@ class _YamlReader:
         self._complaints.append(Complaint(file=self._file, line=line, key=_clean(key), what=what))
 
     def _refuse(self, line: int | None, what: str) -> None:
-        self._complain(line, "", what)
-        raise BadInput(self._complaints)
+        # First, for of very many complaints the last are not kept.
+        found = Findings(self._file)
+        found.take(Complaint(file=self._file, line=line, key="", what=what))
+        found.take(*self._complaints)
+        raise found.refusal()
 
 
 def _yaml_type(text: str) -> str:

@@ -170,7 +170,7 @@ def load_tenants(path: Path) -> dict[str, Tenant]:
         found.add("tenants", "must be a mapping of names to tenants, with at least one")
         every = {}
     for name, value in every.items():
-        key = f"tenants.{name}"
+        key = dotted("tenants", name)
         if not _tenant_name(name):
             what = f"bad tenant name {shown(name)}: must be {rule(schema.TenantName)}"
             found.add(key, what)

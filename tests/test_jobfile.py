@@ -500,7 +500,7 @@ def test_what_does_not_go_together_is_complained_of(
         ({"A": "_VALUE_NOT_SHOWN_"}, ".A", "what Auth0 shows in place of a secret"),
         ({"A": "_VALUE_NOT_SHOWN"}, ".A", "what Auth0 shows in place of a secret"),
         ({"A B": "env:A"}, ".A B", "cannot name a secret"),
-        ({"": "env:A"}, ".", "cannot name a secret"),
+        ({"": "env:A"}, "", "cannot name a secret"),
         ({"a" * 129: "env:A"}, f".{'a' * 129}", "cannot name a secret"),
     ],
 )
