@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import gzip
 import resource
@@ -50,6 +51,15 @@ async def test_a_request_on_a_kept_line_that_is_cut_is_not_sent_again(method: st
             await network.send(method, url, {}, b"{}" if method != "GET" else None)
         await anyio.sleep(0.05)
         assert asked[method] == before + 1
+
+
+async def test_what_is_no_answer_is_told_in_our_words() -> None:
+    head = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for said in ("marker\r\n\r\n", "HTTP/1.1 200 X\r\nmarker\r\n\r\n", f"{head}marker\r\nmarker"):
+        async with raw_server(lambda line, said=said: said.encode(), close=True) as (url, _):  # type: ignore[misc]
+            with pytest.raises(Unsure, match="cut before the answer: ") as told:
+                await asked(url)
+        assert "marker" not in str(told.value)
 
 
 @asynccontextmanager
@@ -270,6 +280,27 @@ async def test_a_proxy_that_refuses_is_told_without_its_password(
     with pytest.raises(NotSent, match="to the proxy") as other:
         await asked("https://t0.example/x")
     assert "word" not in f"{told.value} {other.value}"
+
+
+@pytest.mark.parametrize(
+    ("known", "proof"),
+    [
+        ("user:word", b"user:word"),
+        ("us%40er:w%3Aord", b"us@er:w:ord"),
+        ("user", b"user:"),
+        ("", b""),
+    ],
+)
+async def test_what_a_proxy_is_shown_of_us_does_not_stand_in_its_url(
+    monkeypatch: pytest.MonkeyPatch, known: str, proof: bytes
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"{known}@proxy.example:3128" if known else "proxy.example")
+    async with Network.opened() as network:
+        kept = network._proxy
+        assert kept.url == ("http://proxy.example:3128" if known else "http://proxy.example")
+        shown = kept.headers.get("Proxy-Authorization", "Basic ").removeprefix("Basic ")
+        assert base64.b64decode(shown) == proof
+        assert "Basic" not in repr(kept)
 
 
 async def test_a_proxy_that_is_none_is_refused_and_not_shown(

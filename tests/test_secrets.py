@@ -331,7 +331,7 @@ def test_what_a_server_says_again_with_any_status_is_not_kept(
     case: Case, env: dict[str, str]
 ) -> None:
     names = echo_names((200, 302, 400, 401, 403, 404, 409), all_of_them=True)
-    for what in ("token", "read", "write", "secrets"):
+    for what in ("token", "read"):
         names += [f"{what}-raw-200", f"{what}-plain-500", f"{what}-message-503"]
     with echoing(case.search) as url:
         case.tenants({name: f"{url}/{name}" for name in names})
