@@ -147,6 +147,7 @@ def _seconds(value: object) -> float:
 def _signed(credential: ClientKey, client_id: str, audience: str) -> str:
     """An assertion that is who it says. Raises TenantError, never with anything of the key."""
     import jwt
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
         pem, now = credential.private_key.text(), int(time.time())
@@ -157,7 +158,8 @@ def _signed(credential: ClientKey, client_id: str, audience: str) -> str:
     headers = {"kid": credential.kid} if credential.kid else None
     try:
         return jwt.encode(claims, pem, credential.algorithm, headers)
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, AttributeError):
+        # AttributeError is what PyJWT makes of a public key.
         hint = "its private_key must be an RSA key in PEM, without a password"
         raise TenantError("no credential", hint) from None
 

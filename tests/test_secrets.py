@@ -16,6 +16,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from string import ascii_letters, digits
@@ -30,14 +31,25 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
 )
 
+from bulkhooks import Limits, Tenant
+from bulkhooks.answers import value
+from bulkhooks.auth0 import Exchange, ManagementClient
 from bulkhooks.cli import app
-from bulkhooks.errors import Refused, Unsure
+from bulkhooks.errors import ItemError, Refused, TenantError, Unsure
 from bulkhooks.faults import FAULTS, Fault, Faults
-from bulkhooks.references import MASK
+from bulkhooks.gates import Gate, Stop
+from bulkhooks.hooks import create_secrets, get_hook
+from bulkhooks.items import Reply
+from bulkhooks.pacing import Limiter
+from bulkhooks.references import MASK, Reference
 from bulkhooks.sandbox import Answer, Request, Sandbox
 from bulkhooks.secrecy import veiled, where
+from bulkhooks.tenants import ClientKey, ClientSecret, Given
+from bulkhooks.tokens import Grant, granted
+from bulkhooks.tokens import request as request_for_token
 from world import World, served
 
 #: Letters that follow each other in a secret and in what is left of it: a piece of it.
@@ -640,6 +652,88 @@ def test_a_secret_is_veiled_however_it_is_put(
     for said in (TOKEN, f"Bearer {TOKEN} and {GATEWAY}", f"a {GATEWAY} {ISSUED} {TOKEN}"):
         told = veiled(style(said).decode(), (TOKEN, GATEWAY, ISSUED))
         assert search.found(("here", told.encode())) == []
+
+
+WORD = "a_secret_of_small_letters"
+
+
+def test_a_code_that_is_what_was_sent_is_not_shown() -> None:
+    credential = ClientSecret(client_id=Given("id"), client_secret=Given(WORD))
+    tenant = Tenant(name="t0", base_url="https://t0.example", credential=credential)
+    for code, shown in ((WORD, False), (WORD[9:], False), ("invalid_client", True)):
+        refused = Reply(status=401, body=json.dumps({"error": code}).encode())
+        with pytest.raises(TenantError) as told:
+            granted(tenant, {"client_id": "id", "client_secret": WORD}, refused)
+        assert told.value.cause.endswith(code) == shown
+        answer = Reply(status=400, body=json.dumps({"errorCode": code}).encode())
+        with pytest.raises(ItemError) as other:
+            value(create_secrets("A", {"K": WORD}), answer, client="", hidden=())
+        assert other.value.cause.endswith(code) == shown
+
+
+async def test_a_header_that_was_replaced_is_hidden_still(tmp_path: Path) -> None:
+    class Answering:
+        gate = Gate(1)
+
+        def way_to(self, tenant: Tenant) -> Answering:
+            return self
+
+        async def send(self, *_: Any) -> tuple[Reply, dict[str, str]]:
+            said = json.dumps({"message": f"not {GATEWAY}"}).encode()
+            return Reply(status=401, body=said), {}
+
+    (tmp_path / "key").write_text(GATEWAY)
+    headers = {"X-Key": Reference.parse("file:key", tmp_path)}
+    tenant = replace(Tenant.with_token("t0", "https://t0.example", TOKEN), headers=headers)
+    client = ManagementClient(tenant, Limiter(Limits()), Answering(), Stop(), 1)
+    await client.grant()
+    (tmp_path / "key").write_text("another one")
+    with pytest.raises(TenantError) as told:
+        await client.read(get_hook("A"))
+    assert told.value.cause == "401 not ***"
+
+
+async def test_a_log_says_of_errors_that_are_not_ours_only_what_they_are() -> None:
+    class Broken:
+        gate = Gate(1)
+
+        def way_to(self, tenant: Tenant) -> Broken:
+            return self
+
+        async def send(self, method: str, url: str, headers: Any, body: Any) -> Any:
+            raise ValueError(f"{headers}")
+
+    seen: list[Exchange] = []
+    tenant = Tenant.with_token("t0", "https://t0.example", TOKEN)
+    client = ManagementClient(tenant, Limiter(Limits()), Broken(), Stop(), 1, log=seen.append)
+    with pytest.raises(ValueError, match="Bearer"):
+        await client.read(get_hook("A"))
+    assert [each.error for each in seen] == ["ValueError"]
+
+
+async def test_a_key_that_cannot_sign_is_told_without_it(search: Search) -> None:
+    public = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    text = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    broken = "\n".join(search.pem.splitlines()[2:])
+    for pem in (text, broken, search.pem[:-60], "marker"):
+        credential = ClientKey(client_id=Given("id"), private_key=Given(pem))
+        tenant = Tenant(name="t0", base_url="https://t0.example", credential=credential)
+        with pytest.raises(TenantError) as told:
+            await request_for_token(tenant)
+        assert str(told.value) == (
+            "no credential: its private_key must be an RSA key in PEM, without a password"
+        )
+
+
+def test_what_may_hold_a_secret_does_not_show_it() -> None:
+    for held in (
+        Reply(status=200, body=b"marker"),
+        Reference.parse("cmd:TOKEN=marker tool", Path()),
+        Given("marker"),
+        Grant(token="marker"),
+        create_secrets("A", {"K": "marker"}),
+    ):
+        assert "marker" not in repr(held)
 
 
 def test_what_is_no_secret_stays() -> None:
