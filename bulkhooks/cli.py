@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -621,11 +620,16 @@ def _share(percent: str) -> float:
     return float(percent[:-1]) / 100
 
 
+def _tell_bug(text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody may listen any more, and the work goes on
+        talk(text, end="")
+
+
 def main() -> None:
     """The program: runs a command, and tells its errors to a person."""
     open_streams()
     os.umask(0o077)  # scripts that are exported may hold what a journal may
-    tell_bugs(partial(talk, end=""))
+    tell_bugs(_tell_bug)
     try:
         app()
     except BulkhooksError as error:
