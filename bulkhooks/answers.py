@@ -59,8 +59,8 @@ def _ended(call: Call, said: str) -> bool:
 
 _FROZEN: Final = "hooks are read-only here: enabled and secrets can change, nothing else; " + MOVE
 
-#: The first row that fits counts. (Statuses of 200 to 299 are values; 401 is asked again once with
-#: a new token, and 429 after a wait, before they come here.)
+#: The first row that fits counts. (Statuses of 200 to 299 are values; 401 is asked again with a
+#: new token, and 429 after a wait, before they come here.)
 TABLE: Final = (
     Meaning(status=(400,), error=ItemError, hint="correct the edit"),
     Meaning(

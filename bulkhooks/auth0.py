@@ -14,6 +14,7 @@ import time
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from copy import copy
+from itertools import count
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -36,6 +37,9 @@ from .tokens import Grant
 CONCURRENCY: Final = 8
 #: Times that something safe to repeat is tried, and seconds that this, or 429s, may take.
 TRIES, HELD_UP = 5, 300.0
+#: Tokens that a request is tried with: whatever ended one may end the next, which is in use by
+#: other requests as well.
+_TOKENS_TRIED: Final = 3
 #: Requests for tokens that one tenant gets a second, at most: its endpoint has a limit of its own.
 _TOKENS: Final = 1.0
 _TOKEN_PATH: Final = "/oauth/token"
@@ -117,7 +121,8 @@ class ManagementClient:
     @property
     def waiting(self) -> tuple[str, float] | None:
         """For what a broken request waits, and until when on the loop's clock."""
-        return self._session.waiting or self._session.limiter.waiting
+        turn = self._session.limiter.waiting  # its pace is nothing that a person has set
+        return self._session.waiting or (("for a token", turn[1]) if turn else None)
 
     @property
     def logged(self) -> bool:
@@ -199,13 +204,14 @@ class ManagementClient:
         raise AssertionError("the last try answers or raises")
 
     async def _authorised(self, call: Call, before_sending: _BeforeSending, tries: int) -> Any:
-        grant = await self.grant()
-        reply = await self._called(call, grant, before_sending, tries)
-        if reply.status == 401 and await self._replaced(grant):
+        for token in count(1):
             grant = await self.grant()
             reply = await self._called(call, grant, before_sending, tries)
-        hidden = (grant.token, *self._session.hidden)
-        return answers.value(call, reply, client=grant.whose, hidden=hidden)
+            again = reply.status == 401 and token < _TOKENS_TRIED and await self._replaced(grant)
+            if not again:
+                hidden = (grant.token, *self._session.hidden)
+                return answers.value(call, reply, client=grant.whose, hidden=hidden)
+        raise AssertionError("the last token ends")
 
     async def _called(
         self, call: Call, grant: Grant, before_sending: _BeforeSending, tries: int

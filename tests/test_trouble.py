@@ -84,6 +84,28 @@ def timed(work: Callable[[], Any]) -> tuple[Summary, float]:
     return found
 
 
+# ---- tokens
+
+
+@pytest.mark.parametrize("times", [2, 99], ids=["twice", "for ever"])
+def test_a_token_that_is_refused_as_the_one_before_it_was_is_renewed_again(
+    tmp_path: Path, times: int
+) -> None:
+    refusals = [401] * times
+    storm = on_all(Sandbox(["t0"], hooks=1), ["t0"], {"set": WANTED})
+
+    def answer(request: Request) -> Any:
+        refused = is_write(request) and refusals
+        return (Reply(status=refusals.pop(), body=b"{}"), NO_HEADERS) if refused else None
+
+    look = Onlooker()
+    told, _ = timed(lambda: weathered(storm, tmp_path / "j", watch=look, instead=answer))
+    asked = [seen for seen in storm.sandbox.log if seen.path == "/oauth/token"]
+    assert len(asked) == 3
+    assert look.waits["t0"].keys() == {"for a token"}
+    assert told.books.applied == (times == 2)
+
+
 # ---- hooks at their end
 
 
