@@ -343,12 +343,10 @@ class _Attempt:
 
     def _unseen(self, error: ItemError | TenantError) -> Outcome:
         """What it means that a look failed: a step that was sent stays in doubt."""
-        trouble: ItemError | TenantError = error
-        if isinstance(error, Unsure):  # five reads broke: it is not this hook alone
-            hint = "see whether the tenant answers, then apply again"
-            trouble = TenantError(error.cause, hint)
-        if isinstance(trouble, TenantError):
-            self._lane.give_up(trouble)
+        if isinstance(error, TenantError):
+            self._lane.give_up(error)
+        elif isinstance(error, Unsure):  # five reads broke: this hook's trouble, or its tenant's
+            self._broke(error.cause)
         if self._doubt_until is None or isinstance(error, Gone):
             raise error
         return _in_doubt(error.cause)
@@ -431,9 +429,9 @@ class _Attempt:
             self._given_up, self._client = True, lane.finishing().sending_for(self._item.name)
 
     async def _read_after(self) -> Fields:
-        """What a write has left that says nothing of it."""
+        """What a write has left that says nothing of it. It was answered: a stop can wait."""
         try:
-            return await hooks.look(self._step, self._hook, self._client.read)
+            return await hooks.look(self._step, self._hook, self._lane.finishing().read)
         except Gone:
             raise
         except ItemError as error:

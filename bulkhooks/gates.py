@@ -153,11 +153,11 @@ class Deadlines:
 
 
 class Breaker:
-    """Sets a tenant aside whose writes break one after another; so many seconds later one more is
-    tried. Until that has gone well the others wait.
+    """Sets a tenant aside where one write after another breaks, or what reads it back; so many
+    seconds later one more is tried. Until that has gone well the others wait.
     """
 
-    #: Writes that break in a row.
+    #: Writes, and looks at what they did, that break in a row.
     BREAKS = 5
 
     def __init__(self, aside: float) -> None:
@@ -171,7 +171,7 @@ class Breaker:
         """Why it is aside, and until when on the loop's clock."""
         if self._again_at is None or self._trial:
             return None
-        return f"set aside, its writes break: {self._why}", self._again_at
+        return f"set aside, its requests break: {self._why}", self._again_at
 
     async def closed(self, stop: Stop) -> bool:
         """Wait until a write may go; whether it is the one more. Raises Stopped."""
@@ -193,7 +193,8 @@ class Breaker:
         self.unsent()
 
     def broke(self, why: str, *, trial: bool) -> bool:
-        """A write broke; whether that was the one more, and the tenant is to be given up."""
+        """A write broke, or what reads it back; whether that was the one more, and the tenant is
+        to be given up."""
         self._broken, self._why = self._broken + 1, why
         if trial:
             return True

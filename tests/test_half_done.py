@@ -105,6 +105,24 @@ async def test_a_stop_while_the_second_is_in_doubt_lets_the_swap_end(tmp_path: P
     assert on(core.sandbox) == "B"
 
 
+@pytest.mark.parametrize("edit", [{"hook": "A", "delete": True}, {"hook": "A"} | SECRET])
+async def test_what_was_answered_is_read_back_though_a_stop_came(
+    tmp_path: Path, edit: dict[str, Any]
+) -> None:
+    running: list[Lanes] = []
+
+    async def stop(method: str, path: str, body: bytes) -> None:
+        if method in ("DELETE", "POST"):
+            running[0].stop()
+
+    async def watch(lanes: Lanes) -> None:
+        running.append(lanes)
+
+    core = Answered(one_on(), tmp_path, stop)
+    books = await work(tmp_path / "j", core, plan=for_t0(edit), watch=watch)
+    assert (books[State.APPLIED], books[State.UNCERTAIN]) == (1, 0)
+
+
 # ---- what was put back, and is tried again
 
 

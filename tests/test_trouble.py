@@ -84,6 +84,78 @@ def timed(work: Callable[[], Any]) -> tuple[Summary, float]:
     return found
 
 
+# ---- writes that break
+
+
+def test_a_tenant_whose_writes_break_is_set_aside_tried_once_more_and_given_up(
+    tmp_path: Path,
+) -> None:
+    storm, look = on_all(Sandbox(BOTH, hooks=20), BOTH, {"set": WANTED}), Onlooker()
+    sent = Counter[str]()
+
+    def answer(request: Request) -> Any:
+        sent[request.tenant] += is_write(request)
+        return refusing("t0", 500)(request)
+
+    told, took = timed(lambda: weathered(storm, tmp_path / "j", watch=look, instead=answer))
+    mine = told.tenants["t0"].books
+    assert told.tenants["t1"].books.applied == 20
+    assert mine.failed == 20
+    assert {cause.cause for cause in told.causes} == {"500 down"}
+    assert all("apply --failed" in cause.hint for cause in told.causes)
+    # Five and those in flight with them, each tried again after it was read back, and one more.
+    assert sent["t0"] <= 5 + 7 + 1
+    [reason] = [reason for reason in look.waits["t0"] if "set aside" in reason]
+    assert reason == "set aside, its requests break: 500 down"
+    assert 50 < look.waits["t0"][reason] <= 60
+    assert 60 < took < 120
+
+
+def test_a_tenant_that_works_again_when_it_is_tried_once_more_goes_on(tmp_path: Path) -> None:
+    storm, look = on_all(Sandbox(BOTH, hooks=20), BOTH, {"set": WANTED}), Onlooker()
+
+    def answer(request: Request) -> Any:
+        down = asyncio.get_running_loop().time() < 1040
+        return refusing("t0", 503)(request) if down else None
+
+    told, took = timed(lambda: weathered(storm, tmp_path / "j", watch=look, instead=answer))
+    assert told.books.applied == 40
+    assert 60 < took < 120
+    # The other tenant was done with long before.
+    assert max(at for at, done in look.done["t1"].items() if done < 20) < 1010
+
+
+def test_a_tenant_that_is_down_for_half_a_minute_is_waited_for(tmp_path: Path) -> None:
+    """Its reads break as well: that alone does not give it up."""
+    storm = on_all(Sandbox(BOTH, hooks=20), BOTH, {"set": WANTED})
+    wrote = Counter[str]()
+
+    def answer(request: Request) -> Any:
+        wrote[request.tenant] += is_write(request)
+        down = wrote["t0"] and asyncio.get_running_loop().time() < 1030
+        return (Reply(status=503, body=b""), NO_HEADERS) if down else None
+
+    told, _ = timed(lambda: weathered(storm, tmp_path / "j", instead=answer))
+    assert told.books.failed == 0
+    assert told.tenants["t0"].books.applied >= 10
+    told, _ = timed(lambda: weathered(storm, tmp_path / "j", plan=False))
+    assert told.books.applied == 40
+
+
+def test_a_hook_that_cannot_be_read_back_is_in_doubt_alone(tmp_path: Path) -> None:
+    slow = Bucket(burst=10, rate=2)  # others are still to be written when it is found out
+    storm = on_all(Sandbox(["t0"], hooks=80, bucket=slow), ["t0"], {"set": WANTED})
+    poor = storm.edits[4]["hook"]
+
+    def answer(request: Request) -> Any:
+        if request.path.endswith(poor):
+            return Reply(status=500, body=b""), NO_HEADERS
+        return None
+
+    told, _ = timed(lambda: weathered(storm, tmp_path / "j", instead=answer))
+    assert (told.books.applied, told.books.uncertain) == (79, 1)
+
+
 # ---- tokens
 
 
