@@ -364,7 +364,7 @@ def next_send(bucket: Bucket, in_flight: int, reserve: int, clock: Clock) -> flo
     known = lore.rate > LEAST_RATE
     if known and lore.rule == "drip":
         if bucket.tokens + missing <= bucket.limit:
-            best = bucket.at + missing / lore.rate
+            best = bucket.at + min(missing / lore.rate, LONGEST_TRUST)
     elif not in_flight:
         # Without a reserve, what others take until the next refill is no reason not to look at
         # this one. Nobody minds one look in a few refills where nothing is known.
@@ -511,6 +511,7 @@ class Limiter:
         # How many may be in flight without a second look: one until the first answer is there.
         self._free, self._answers_seen = 1.0, False
         self._strikes, self._struck, self._hold = 0, -math.inf, -math.inf
+        self._held_for = "throttled"
         self._line, self._queued, self._news = asyncio.Lock(), 0, asyncio.Event()
         self._dry, self._waits = 0.0, dict[str, float]()
         self._waiting: tuple[str, float] | None = None
@@ -586,7 +587,7 @@ class Limiter:
     def _outlook(self, now: float) -> tuple[float, str]:
         """When the next request may go, and why not before."""
         if now < self._hold:
-            return self._hold, "throttled"
+            return self._hold, self._held_for
         if self._in_flight and (self._strikes or not self._answers_seen):
             return math.inf, "throttled" if self._strikes else "first answer"
         latest, cause = now, ""
@@ -600,8 +601,8 @@ class Limiter:
 
     async def _news_until(self, until: float, cause: str) -> None:
         """Waits for an answer, and no longer than until then."""
-        # How long a first answer may take is for the caller's timeout to say.
-        left = math.inf if cause == "first answer" else self._give_up - self._dry
+        # How long an answer may take is for the caller's timeout to say; it may be a good one.
+        left = math.inf if math.isinf(until) else self._give_up - self._dry
         if left <= 0:
             hint = f"no turn in {self._give_up:.0f} s; try again when less else calls this tenant"
             raise TenantError("others use the limit", hint)
@@ -609,7 +610,7 @@ class Limiter:
         with self._noted(cause, until) as begun:
             with anyio.CancelScope(deadline=min(until, begun + left)):
                 await self._news.wait()
-            if left < math.inf:
+            if cause != "first answer":
                 self._dry += asyncio.get_running_loop().time() - begun
 
     @contextmanager
@@ -696,5 +697,7 @@ class Limiter:
         if fresh or waits:
             hold = hold_for(waits, self._strikes if fresh else 1, self._jitter)
             self._hold = max(self._hold, now + hold)
+            longer = any(wait > LONGEST_HOLD for wait in waits)
+            self._held_for = "throttled, and asked for longer" if longer else "throttled"
         if fresh and (answer is None or answer.remaining > 0):
             self._ceiling.unexplained(self._hold)

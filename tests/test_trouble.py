@@ -84,6 +84,50 @@ def timed(work: Callable[[], Any]) -> tuple[Summary, float]:
     return found
 
 
+# ---- 429s
+
+
+@pytest.mark.parametrize(
+    ("after", "longer"),
+    [
+        (str(365 * 86_400), True),
+        ("1e308", True),
+        (formatdate(EPOCH + 1e8, usegmt=True), True),
+        ("-1", False),
+        (formatdate(EPOCH - 1e8, usegmt=True), False),
+        ("soon", False),
+    ],
+    ids=["a year", "for ever", "a date to come", "below zero", "a date gone by", "no time"],
+)
+def test_whatever_a_429_asks_for_a_lane_waits_5_minutes_at_most(
+    tmp_path: Path, after: str, longer: bool
+) -> None:
+    asked = [after]
+
+    def answer(request: Request) -> Any:
+        if is_write(request) and asked:
+            return Reply(status=429, body=b"{}"), {"retry-after": asked.pop()}
+        return None
+
+    storm, look = on_all(Sandbox(["t0"], hooks=3), ["t0"], {"set": WANTED}), Onlooker()
+    told, took = timed(lambda: weathered(storm, tmp_path / "j", watch=look, instead=answer))
+    assert told.books.applied == 3
+    assert (took > 299) is longer
+    assert took < 310
+    waits = look.waits.get("t0", {})
+    assert ("throttled, and asked for longer" in waits) is longer
+
+
+def test_a_tenant_that_answers_nothing_but_429_is_given_up_after_5_minutes(tmp_path: Path) -> None:
+    storm = on_all(Sandbox(BOTH, hooks=10), BOTH, {"set": WANTED})
+    answer = refusing("t0", 429)
+    told, took = timed(lambda: weathered(storm, tmp_path / "j", instead=answer))
+    assert (told.books.applied, told.books.failed) == (10, 10)
+    [cause] = told.causes
+    assert (cause.cause, cause.tenants) == ("others use the limit", ("t0",))
+    assert 299 < took < 602
+
+
 # ---- writes that break
 
 
