@@ -26,7 +26,7 @@ from .guards import Guards, Narrowing, check_guards, check_narrowing, check_prot
 from .items import State
 from .jobfile import Job
 from .journal import Journal, TenantRow
-from .lanes import SETTLE, Lanes
+from .lanes import ASIDE, SETTLE, Lanes
 from .locks import held, held_beside
 from .pacing import Limits
 from .references import secret_value
@@ -54,6 +54,7 @@ class _Orders:
     confirm: Confirm | None = None
     log: Log | None = None
     settle: float = SETTLE
+    aside: float = ASIDE
 
 
 async def plan_job(
@@ -97,6 +98,7 @@ async def apply_journal(
     confirm: Confirm | None = None,
     log: Log | None = None,
     settle: float = SETTLE,
+    aside: float = ASIDE,
 ) -> Summary:
     """Carry out what is pending or uncertain in the journal at `path`, and with `failed` what
     failed; answers the books after it.
@@ -104,7 +106,8 @@ async def apply_journal(
     Run again, it goes on where it was. Every tenant is read first: a hook that is not as it was
     planned is skipped, or with `replan` planned again from how it is now, unless something of its
     item was written already. `settle` is how many seconds after a send a read that shows it undone
-    is believed. Raises Refused (Locked, Differs), JournalError.
+    is believed, `aside` for how many a tenant is set aside whose writes break. Raises Refused
+    (Locked, Differs), JournalError.
     """
     with _locked(path), Journal.open(path) as journal:
         if not journal.meta("planned"):
@@ -113,7 +116,13 @@ async def apply_journal(
         if journal.meta("sandbox"):
             raise Refused(f"{path}: its pretend tenants are gone; run the job again")
         orders = _Orders(
-            failed=failed, replan=replan, watch=watch, confirm=confirm, log=log, settle=settle
+            failed=failed,
+            replan=replan,
+            watch=watch,
+            confirm=confirm,
+            log=log,
+            settle=settle,
+            aside=aside,
         )
         await _apply(journal, tenants, plan.limits(journal), orders)
         return summary(journal)
@@ -133,6 +142,7 @@ async def run_job(
     confirm: Confirm | None = None,
     log: Log | None = None,
     settle: float = SETTLE,
+    aside: float = ASIDE,
 ) -> Summary:
     """Plan, ask, apply. With a journal of the same job at `path` already, go on with that.
 
@@ -143,7 +153,9 @@ async def run_job(
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
         _put_job(new, path, fresh=fresh, sandbox=sandbox)
         with _planned(path) as journal:
-            orders = _Orders(guards=guards, watch=watch, confirm=confirm, log=log, settle=settle)
+            orders = _Orders(
+                guards=guards, watch=watch, confirm=confirm, log=log, settle=settle, aside=aside
+            )
             await _apply(journal, tenants, job.limits, orders)
             return summary(journal)
 
@@ -387,6 +399,7 @@ async def _at_work(
         Lanes.opened(
             *(journal, rows, tenants, limits),
             settle=orders.settle,
+            aside=orders.aside,
             value_of=value_of,
             log=orders.log,
         ) as lanes,
