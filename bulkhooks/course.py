@@ -265,6 +265,7 @@ class _Attempt:
         self._seen: Fields | None = None
         self._sent_at = step.sent_at
         self._stuck: TimerHandle | None = None
+        self._trial = False  #: its write is the one more of a tenant that is set aside
         self._given_up = False  #: the lane was, for this step's sake
         self._unshown = ""  #: why the answer to a write is not believed
         #: Loop time from which a look that shows the step undone is believed; None: it was not
@@ -277,6 +278,13 @@ class _Attempt:
     async def outcome(self) -> Outcome:
         """Send the step until it is seen to be done, or cannot be; at most 5 times and, from the
         first that broke, for 5 minutes."""
+        try:
+            return await self._tried()
+        finally:
+            if self._trial:  # not sooner: an answer may prove to be none when it is read back
+                self._lane.breaker.unsent()
+
+    async def _tried(self) -> Outcome:
         why, until = "", math.inf
         for tries in count():
             try:
@@ -397,7 +405,7 @@ class _Attempt:
     async def _sent(self, call: Call) -> Any:
         """What the server answers to a write; None where it need not show anything."""
         lane = self._lane
-        trial = await lane.breaker.closed(self._client.stop)
+        self._trial = self._trial or await lane.breaker.closed(self._client.stop)
         try:
             answer = await self._client.write(call, self._mark)
         except (Stopped, TenantError):  # the server has refused it, or has not seen it
@@ -405,7 +413,7 @@ class _Attempt:
             raise
         except Unsure as error:
             lane.live[self._hook] = None
-            self._broke(error.cause, trial=trial)
+            self._broke(error.cause)
             raise
         except ItemError as error:
             lane.breaker.held()
@@ -417,13 +425,11 @@ class _Attempt:
         finally:
             if self._stuck is not None:
                 self._stuck.cancel()
-            if trial:
-                lane.breaker.unsent()
         return answer
 
-    def _broke(self, why: str, *, trial: bool = False) -> None:
+    def _broke(self, why: str) -> None:
         lane = self._lane
-        if lane.breaker.broke(why, trial=trial):
+        if lane.breaker.broke(why, trial=self._trial):
             lane.give_up(TenantError(why, _BREAKS))
             # To read back what came of it.
             self._given_up, self._client = True, lane.finishing().sending_for(self._item.name)

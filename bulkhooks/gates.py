@@ -193,10 +193,11 @@ class Breaker:
         self.unsent()
 
     def broke(self, why: str, *, trial: bool) -> bool:
-        """A write broke, or what reads it back; whether that was the one more, and the tenant is
-        to be given up."""
+        """A write broke, or what reads it back; whether that was the one more, and the tenant is to
+        be given up. It is not where another that had been sent before went well meanwhile.
+        """
         self._broken, self._why = self._broken + 1, why
-        if trial:
+        if trial and self._again_at is not None:
             return True
         if self._broken == self.BREAKS:
             self._again_at = asyncio.get_running_loop().time() + self._aside

@@ -1,0 +1,39 @@
+"""What goes wrong on a tenant is told as what it is, reaches no further, and has an end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bulkhooks.gates import Breaker, Stop
+from bulkhooks.items import Reply, State
+from bulkhooks.sandbox import Sandbox
+from engine import NAMES, Answered, for_t0, work
+
+# ---- a tenant that is set aside
+
+
+async def test_a_tenant_that_answers_well_and_does_nothing_is_given_up(tmp_path: Path) -> None:
+    sent = 0
+
+    async def do_nothing(method: str, path: str, body: bytes) -> Reply | None:
+        nonlocal sent
+        sent += method == "PATCH"
+        return Reply(status=200, body=b"{}") if method == "PATCH" else None
+
+    sandbox = Sandbox(NAMES, hooks=40)
+    hooks = [hook["id"] for hook in sandbox.hooks_of("t0")]
+    job = for_t0(*({"hook": id, "set": {"name": f"new-{id}"}} for id in hooks))
+    core = Answered(sandbox, tmp_path, do_nothing)
+    books = await work(tmp_path / "j", core, plan=job)
+    assert books[State.FAILED] + books[State.UNCERTAIN] == len(hooks)
+    assert sent < len(hooks), sent
+
+
+async def test_one_more_that_breaks_gives_nobody_up_if_another_went_well_meanwhile() -> None:
+    breaker, stop = Breaker(0.0), Stop()
+    for _ in range(Breaker.BREAKS):
+        breaker.broke("no answer", trial=False)
+    assert await breaker.closed(stop)
+    breaker.held()
+    assert not breaker.broke("no answer", trial=True)
+    assert not await breaker.closed(stop)
