@@ -69,7 +69,7 @@ class Gate:
     """Places for requests in flight: first come, first served."""
 
     def __init__(self, places: int) -> None:
-        self._free = self._places = places
+        self._free = self.places = places
         self._closed = 0  # of these as many are given up as come free
         self._line: deque[asyncio.Future[None]] = deque()
 
@@ -91,10 +91,15 @@ class Gate:
                 self.leave()  # it came, but too late
             raise
 
-    def narrow(self) -> None:
-        """Give up half of the places for good, all but one at most: there is no room for more."""
-        lost = self._places // 2
-        self._places -= lost
+    def narrow(self, places: int) -> None:
+        """Give up half of `places` for good, all but one at most: there is no room for more.
+
+        Where it has fewer by now, nothing: those that were let in together find it out together.
+        """
+        if self.places < places:
+            return
+        lost = self.places // 2
+        self.places -= lost
         self._closed += lost
         while self._closed and self._free:
             self._closed, self._free = self._closed - 1, self._free - 1

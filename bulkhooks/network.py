@@ -155,7 +155,7 @@ class _Way:
         """As `Sender` promises."""
         task = asyncio.current_task()
         assert task is not None
-        group = self._deadlines.begin(task)
+        group, places = self._deadlines.begin(task), self._gate.places
         try:
             response = await self._session.request(
                 method,
@@ -173,7 +173,7 @@ class _Way:
             hint = "name a private CA by ca_file, or correct the address; then apply --failed"
             raise TenantError(f"its certificate is not trusted: {_why(error)}", hint) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise self._not_sent(error) from error
+            raise self._not_sent(error, places) from error
         except aiohttp.ClientHttpProxyError as error:
             raise NotSent(f"the proxy answered {error.status}") from error
         except aiohttp.InvalidURL as error:
@@ -187,11 +187,11 @@ class _Way:
         finally:
             self._deadlines.end(task, group)
 
-    def _not_sent(self, error: Exception) -> NotSent:
+    def _not_sent(self, error: Exception, places: int) -> NotSent:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return NotSent(f"cannot connect within {self._timeout.connect:g} s")
         if getattr(getattr(error, "os_error", None), "errno", None) in _SCARCE:
-            self._gate.narrow()
+            self._gate.narrow(places)
         through = " to the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
         return NotSent(f"cannot connect{through}: {_why(error)}")
 

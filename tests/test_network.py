@@ -356,7 +356,7 @@ async def test_requests_in_flight_shrink_to_the_files_that_may_be_open() -> None
         async with Network.opened(wanted=1000) as network:
             assert network._session.connector is not None
             assert network._session.connector.force_close
-            assert 8 < network.gate._places < 256
+            assert 8 < network.gate.places < 256
 
 
 async def test_where_no_file_can_be_opened_fewer_requests_are_in_flight() -> None:
@@ -371,7 +371,7 @@ async def test_where_no_file_can_be_opened_fewer_requests_are_in_flight() -> Non
     for _ in range(5):
         with pytest.raises(NotSent, match="Too many open files"):
             await way.send("GET", "http://127.0.0.1/", {}, None)
-        left.append(network.gate._places)
+        left.append(network.gate.places)
     assert left == [5, 3, 2, 1, 1]
 
 
@@ -379,7 +379,7 @@ async def test_a_gate_that_narrows_takes_places_as_they_come_free() -> None:
     gate, stop = Gate(4), Stop()
     for _ in range(4):
         await gate.enter(stop)
-    gate.narrow()
+    gate.narrow(4)
     entered = []
 
     async def enter() -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
+import aiohttp
+import anyio
+import pytest
+
+from bulkhooks import Tenant
 from bulkhooks.gates import Breaker, Stop
 from bulkhooks.items import Reply, State
+from bulkhooks.network import Network, NotSent
 from bulkhooks.sandbox import Sandbox
 from engine import NAMES, Answered, for_t0, work
 
@@ -37,3 +45,26 @@ async def test_one_more_that_breaks_gives_nobody_up_if_another_went_well_meanwhi
     breaker.held()
     assert not breaker.broke("no answer", trial=True)
     assert not await breaker.closed(stop)
+
+
+# ---- no room for more connections
+
+
+async def test_many_that_find_no_room_at_once_leave_half_of_the_places() -> None:
+    class Session:
+        async def request(self, *words: Any, **more: Any) -> Any:
+            await anyio.lowlevel.checkpoint()
+            key: Any = None
+            raise aiohttp.ClientConnectorError(key, OSError(errno.EMFILE, "Too many open files"))
+
+    network = Network(Session(), 64)  # type: ignore[arg-type]
+    way = network.way_to(Tenant.with_token("t0", "http://127.0.0.1", "token"))
+
+    async def ask() -> None:
+        with pytest.raises(NotSent):
+            await way.send("GET", "http://127.0.0.1/", {}, None)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(64):
+            tasks.start_soon(ask)
+    assert network.gate.places == 32
