@@ -121,7 +121,11 @@ class _Course:
         return await self._back(ended, failed)
 
     def _held_back(self) -> Outcome | None:
-        """The end of an item that must not go on, since what had to go before it did not."""
+        """The end of an item that must not be begun: what had to go before it did not, or hooks
+        turned out not to take all of its steps."""
+        steps, told = self._item.steps, self._lane.ended
+        if told and len(steps) > 1 and hooks.frozen(steps):
+            return Outcome(state=State.FAILED, cause=told.cause, hint=told.hint)
         if self._item.rank and not self._lane.not_cleared.isdisjoint(self._item.keys):
             cause = "what had to go before it did not end well"
             return Outcome(state=State.FAILED, cause=cause, hint="apply --failed takes up both")

@@ -15,7 +15,7 @@ from bulkhooks.gates import Breaker, Stop
 from bulkhooks.items import Reply, State
 from bulkhooks.network import Network, NotSent
 from bulkhooks.sandbox import Sandbox
-from engine import NAMES, Answered, for_t0, work
+from engine import NAMES, Answered, causes, for_t0, one_on, work
 
 # ---- a tenant that is set aside
 
@@ -68,3 +68,22 @@ async def test_many_that_find_no_room_at_once_leave_half_of_the_places() -> None
         for _ in range(64):
             tasks.start_soon(ask)
     assert network.gate.places == 32
+
+
+# ---- hooks that turn out to be read-only
+
+
+async def test_what_read_only_hooks_will_refuse_is_not_begun(tmp_path: Path) -> None:
+    async def refuse_names(method: str, path: str, body: bytes) -> Reply | None:
+        refusal = Reply(status=403, body=b'{"message": "hooks are read-only"}')
+        return refusal if method == "PATCH" and b"name" in body else None
+
+    core = Answered(one_on(), tmp_path, refuse_names)
+    job = for_t0(
+        {"hook": "C", "set": {"name": "new-c"}},
+        {"hook": "B", "set": {"name": "new-b", "enabled": True}},
+    )
+    books = await work(tmp_path / "j", core, plan=job)
+    assert books[State.FAILED] == 2
+    assert causes(tmp_path / "j") == ["403 hooks are read-only"]
+    assert core.sandbox.writes() == []  # A is on, and was never off
