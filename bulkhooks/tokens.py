@@ -141,7 +141,10 @@ def _seconds(value: object) -> float:
     """A number of seconds; NaN for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # JSON's numbers have no bounds
+        return math.nan
 
 
 def _signed(credential: ClientKey, client_id: str, audience: str) -> str:
