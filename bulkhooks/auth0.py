@@ -172,9 +172,10 @@ class ManagementClient:
         """
         session = self._session
         if session.grant is None or loop_time() >= session.renew_at:
-            async with session.lock:
-                if session.grant is None or loop_time() >= session.renew_at:
-                    await self._renew()
+            with self.stop.ends():  # many may wait for commands that take their time
+                async with session.lock:
+                    if session.grant is None or loop_time() >= session.renew_at:
+                        await self._renew()
         assert session.grant is not None
         return session.grant
 
@@ -313,9 +314,10 @@ class ManagementClient:
     async def _replaced(self, refused: Grant) -> bool:
         """Whether there is another token in the place of one that was refused."""
         session = self._session
-        async with session.lock:
-            if session.grant is refused:
-                await self._renew()
+        with self.stop.ends():
+            async with session.lock:
+                if session.grant is refused:
+                    await self._renew()
         return session.grant is not None and session.grant.token != refused.token
 
     async def _renew(self) -> None:
