@@ -212,7 +212,9 @@ class Lanes:
     async def _apply(self, lane: Lane, read_first: bool) -> None:
         lane.doing = "writing"
         try:
-            if read_first or lane.read_at is None or self._wall() - lane.read_at > FRESH:
+            # A clock that was set back tells no age.
+            fresh = lane.read_at is not None and 0 <= self._wall() - lane.read_at <= FRESH
+            if read_first or not fresh:
                 lane.listed_at = loop_time()
                 lane.live = dict(await lane.list_hooks())
                 lane.trusts_plan = False
