@@ -10,6 +10,7 @@ import time
 from asyncio import TaskGroup
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 import anyio
@@ -173,12 +174,13 @@ class Lanes:
         self, lane: Lane, listing: Listing, edits: list[_Placed], grant: Grant, *, late: bool
     ) -> None:
         """Put items in the place of the placeholders of `edits`, in one transaction."""
-        writes = []
+        writes, forbids = [], partial(lane.forbids, grant=grant)
         for place, edit in edits:
             try:
                 await listing.read_for(edit, lane.client.read)
-                found = listing.resolve(place.edit, edit, late=late, only=place.target)
-                items = [_possible(lane, item, grant) for item in found]
+                items = listing.resolve(
+                    *(place.edit, edit), late=late, only=place.target, forbids=forbids
+                )
             except ItemError as error:
                 outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
                 label = listing.label(edit)
@@ -229,12 +231,3 @@ class Lanes:
                 cause, hint = lane.trouble.cause, lane.trouble.hint
                 self._journal.post(*self._journal.give_up(lane.row.id, cause, hint))
             lane.count(self._journal)
-
-
-def _possible(lane: Lane, item: Item, grant: Grant) -> Item:
-    """An item as it is; failed, if it is known beforehand that its steps will be refused."""
-    error = lane.forbids(item, grant)
-    if error is None:
-        return item
-    outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-    return Item(edit=item.edit, target=item.target, label=item.label, outcome=outcome)

@@ -6,10 +6,10 @@ so that each sees what those ahead of it will leave, while selectors match what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,9 @@ from .hooks import (
     told,
 )
 from .items import PENDING, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
+
+#: Says why the steps of an item cannot be carried out, if that is known.
+Forbids: TypeAlias = Callable[[Item], ItemError | None]
 
 #: What a hook is created with; enabling it is a step of its own.
 _CREATED: Final = ("name", "triggerId", "script", "dependencies")
@@ -116,26 +119,46 @@ class Listing:
             yield from ((hook, {"triggerId", "enabled"}) for hook in self.hooks)
 
     def resolve(
-        self, row: int, edit: Edit | Undo, *, late: bool = False, only: str | None = None
+        self,
+        row: int,
+        edit: Edit | Undo,
+        *,
+        late: bool = False,
+        only: str | None = None,
+        forbids: Forbids = lambda item: None,
     ) -> list[Item]:
         """The items of one edit, or just that of hook `only`; `row` is its place in the journal,
-        `late` whether it had to wait.
+        `late` whether it had to wait. What `forbids` says no to has failed, and leaves nothing.
 
         Raises ItemError when `hook:` is not there, or is not one; then nothing is noted of it.
         """
         self._trail = []
         try:
             if isinstance(edit, Undo):
-                items = self._undo(row, edit, again=only is not None)
+                back = self._undo(row, edit, again=only is not None)
+                items = [self._possible(item, 0, forbids) for item in back]
             elif edit.create:
-                items = self._create(row, edit)
+                items = [self._possible(item, 0, forbids) for item in self._create(row, edit)]
             else:
                 act = self._delete if edit.delete else self._change
-                items = [act(row, edit, hook) for hook in self._chosen(edit, only)]
+                items = []
+                for hook in self._chosen(edit, only):
+                    noted = len(self._trail)
+                    items.append(self._possible(act(row, edit, hook), noted, forbids))
         except ItemError:
             self._forget()
             raise
         return [msgspec.structs.replace(item, rank=1) for item in items] if late else items
+
+    def _possible(self, item: Item, noted: int, forbids: Forbids) -> Item:
+        """An item as it is; failed, and nothing noted of it after the first `noted` notes, if it
+        is known beforehand that its steps will be refused."""
+        error = forbids(item)
+        if error is None:
+            return item
+        self._forget(noted)
+        outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+        return Item(edit=item.edit, target=item.target, label=item.label, outcome=outcome)
 
     def let_go(self) -> None:
         """Keep no scripts that were read: where another edit needs one, it is read again."""
