@@ -27,12 +27,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhooks.auth0 import ManagementClient, Network, NotSent, Reply
+from bulkhooks.auth0 import ManagementClient
 from bulkhooks.buckets import Bucket
 from bulkhooks.errors import BadInput, Refused, TenantError, Unsure
 from bulkhooks.gates import Gate, Stop
 from bulkhooks.hooks import list_all
+from bulkhooks.items import Reply
 from bulkhooks.jobfile import load_job
+from bulkhooks.network import Network, NotSent
 from bulkhooks.pacing import LONGEST_HOLD, Limiter, Limits
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.tenants import ClientSecret, Given, Tenant, load_tenants
@@ -504,9 +506,10 @@ def test_any_bytes_of_a_server_are_an_answer_or_an_error(examples: int) -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             host, port = server.sockets[0].getsockname()
-            async with Network.opened(whole=10.0) as network:
+            tenant = Tenant.with_token("t", f"http://{host}:{port}", "token")
+            async with Network.opened() as network:
                 with suppress(NotSent, Unsure):
-                    await network.send("GET", f"http://{host}:{port}/", {}, None)
+                    await network.way_to(tenant).send("GET", tenant.base_url, {}, None)
 
     def holds(answer: tuple[str, list[str], bytes]) -> None:
         status, head, body = answer
@@ -634,6 +637,9 @@ class Tokens:
     def __init__(self, reply: Reply) -> None:
         self.reply, self.gate = reply, Gate(8)
 
+    def way_to(self, tenant: Tenant) -> Tokens:
+        return self
+
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
@@ -664,7 +670,9 @@ def test_any_token_is_used_or_told(examples: int) -> None:
 
     async def ask(reply: Reply) -> None:
         network = Tokens(reply)
-        client = ManagementClient(tenant, Limiter(Limits()), network, Stop(), 8, lambda wait: wait)
+        client = ManagementClient(
+            *(tenant, Limiter(Limits()), network, Stop(), 8), jitter=lambda wait: wait
+        )
         with suppress(TenantError):
             for _ in range(3):
                 assert await list_all(client.read) == {}

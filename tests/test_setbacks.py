@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import math
 import threading
@@ -10,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,8 +20,8 @@ import pytest
 
 from bulkhooks import Limits, Tenant, hooks
 from bulkhooks.auth0 import ManagementClient
-from bulkhooks.errors import ItemError, Stopped
-from bulkhooks.gates import Breaker, Gate, Stop
+from bulkhooks.errors import Stopped
+from bulkhooks.gates import Breaker, Stop
 from bulkhooks.items import Reply, State
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
@@ -35,7 +33,6 @@ from bulkhooks.sandbox import Sandbox, SecondEnable
 from bulkhooks.tenants import ClientSecret, Given, StaticToken
 from bulkhooks.tokens import handed
 from engine import NAMES, TENANTS, Answered, Core, calm, causes, for_t0, one_on, work
-from virtual import VirtualTimeLoop
 
 # ---- a tenant that is set aside
 
@@ -110,30 +107,6 @@ async def test_what_read_only_hooks_will_refuse_is_not_begun(tmp_path: Path) -> 
 
 
 # ---- what has no end, or takes long
-
-
-def test_a_list_without_an_end_is_no_list() -> None:
-    pages = count()
-
-    class Endless:
-        gate = Gate(9)
-
-        def way_to(self, tenant: Tenant) -> Endless:
-            return self
-
-        async def send(self, *words: Any) -> Any:
-            page = next(pages)
-            assert page < 10_000
-            return Reply(status=200, body=b'[{"id": "A%d"}]' % page), {}
-
-    async def main() -> None:
-        tenant = Tenant.with_token("t0", "http://x", "token")
-        client = ManagementClient(tenant, Limiter(Limits()), Endless(), Stop(), 8)
-        with pytest.raises(ItemError, match="does not end"):
-            await hooks.list_all(client.read)
-
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(main())
 
 
 async def test_a_token_with_a_number_beyond_all_bounds_is_good_all_the_same() -> None:
