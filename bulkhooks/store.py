@@ -70,6 +70,8 @@ class Store:
         self._wake = asyncio.Event()
         self._broken: JournalError | None = None
         self._closing = False
+        #: To its thread: commands that credentials come from may keep all that others share.
+        self.disk = anyio.CapacityLimiter(1)
 
     @classmethod
     @contextmanager
@@ -250,8 +252,6 @@ class Store:
             raise self._broken
 
     async def _write_batches(self) -> None:
-        # Commands that credentials come from may keep all of the threads that others share.
-        disk = anyio.CapacityLimiter(1)
         # Whoever is cancelled, what was handed over is written.
         with anyio.CancelScope(shield=True):
             while not (self._broken or (self._closing and not self._batch.writes)):
@@ -264,7 +264,7 @@ class Store:
                         self._execute(batch.writes)
                     # Only the wait for the disk goes to a thread: two threads that run Python
                     # take the interpreter from each other at every statement.
-                    await anyio.to_thread.run_sync(self._commit, limiter=disk)
+                    await anyio.to_thread.run_sync(self._commit, limiter=self.disk)
                 except JournalError as error:
                     self._broken = error
                     self._batch.end()

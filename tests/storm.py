@@ -346,10 +346,10 @@ async def weathered(
     begin = storm.sandbox.log[-1].at + 3600 if storm.sandbox.log else EPOCH
     loop, limiter = asyncio.get_running_loop(), current_default_thread_limiter()
     assert isinstance(loop, VirtualTimeLoop)
-    loop.mind(lambda: limiter.borrowed_tokens > 0)
     known = tenants or tenants_at("https://x", storm.names)
     opening = Journal.create(path) if plan else Journal.open(path)
     with opening as journal:
+        loop.mind(lambda: limiter.borrowed_tokens + journal.disk.borrowed_tokens > 0)
         if plan:
             stage(journal, storm.job, known, sandbox=False, now=datetime.now(UTC), guards=GUARDS)
         async with Lanes.opened(

@@ -112,7 +112,7 @@ async def test_every_assertion_is_another(key: rsa.RSAPrivateKey) -> None:
         with pytest.raises(TenantError, match="401"):  # no token lives
             await client.read(LIST)
     asked = [seen for seen in sandbox.log if seen.path == "/oauth/token"]
-    assert len(asked) == 2
+    assert len(asked) == 3
     assert all(seen.status == 200 for seen in asked)
 
 
