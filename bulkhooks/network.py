@@ -12,9 +12,11 @@ import os
 import resource
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -87,7 +89,7 @@ class Network:
         self._session, self._proxy = session, proxy
         self.gate = Gate(in_flight)
         self._deadlines: dict[float, Deadlines] = {}
-        self._trusted: dict[str, ssl.SSLContext] = {}
+        self._trusted: dict[Path, ssl.SSLContext] = {}
 
     @classmethod
     @asynccontextmanager
@@ -116,21 +118,25 @@ class Network:
             yield cls(session, in_flight, proxy)
 
     def way_to(self, tenant: Tenant) -> Sender:
-        """As `Carrier` promises. Its certificates are read once, its proxy is the environment's."""
+        """As `Carrier` promises. Certificates are read once, its proxy is the environment's."""
         route = tenant.route
         deadlines = self._deadlines.setdefault(route.request, Deadlines(route.request))
         timeout = aiohttp.ClientTimeout(total=None, connect=route.connect)
-        trusted = self._trust(str(route.ca_file)) if route.ca_file else True
         direct = self._proxy is _NO_PROXY or _direct(tenant.base_url)
         proxy = _NO_PROXY if direct else self._proxy
-        return _Way(self._session, self.gate, deadlines, timeout, trusted, proxy)
+        trust = partial(self._trust, route.ca_file)
+        return _Way(self._session, self.gate, deadlines, timeout, trust, proxy)
 
-    def _trust(self, ca_file: str) -> ssl.SSLContext:
+    def _trust(self, ca_file: Path | None) -> ssl.SSLContext | bool:
+        """Who may vouch for a tenant. Raises TenantError."""
+        if ca_file is None:
+            return True
         if ca_file not in self._trusted:
             try:
                 self._trusted[ca_file] = ssl.create_default_context(cafile=ca_file)
             except OSError as error:
-                raise Refused(f"{ca_file}: no certificates to be read: {_why(error)}") from error
+                cause = f"no certificates in {ca_file}: {_why(error)}"
+                raise TenantError(cause, "correct its ca_file, then apply --failed") from error
         return self._trusted[ca_file]
 
 
@@ -143,17 +149,17 @@ class _Way:
         gate: Gate,
         deadlines: Deadlines,
         timeout: aiohttp.ClientTimeout,
-        trusted: ssl.SSLContext | bool,
+        trust: Callable[[], ssl.SSLContext | bool],
         proxy: _Proxy,
     ) -> None:
         self._session, self._gate, self._deadlines = session, gate, deadlines
-        self._timeout, self._trusted, self._proxy = timeout, trusted, proxy
+        self._timeout, self._trust, self._proxy = timeout, trust, proxy
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
         """As `Sender` promises."""
-        task = asyncio.current_task()
+        task, trusted = asyncio.current_task(), self._trust()
         assert task is not None
         group, places = self._deadlines.begin(task), self._gate.places
         try:
@@ -164,7 +170,7 @@ class _Way:
                 headers=headers,
                 allow_redirects=False,
                 timeout=self._timeout,
-                ssl=self._trusted,
+                ssl=trusted,
                 proxy=self._proxy.url,
                 proxy_headers=self._proxy.headers,
             )

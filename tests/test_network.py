@@ -201,6 +201,15 @@ async def test_a_private_ca_is_trusted_where_it_is_named_and_nowhere_else(tmp_pa
                 await asked(url)
 
 
+async def test_certificates_that_are_gone_stop_that_tenant_alone(tmp_path: Path) -> None:
+    async with raw_server(lambda line: http(200)) as (url, _), Network.opened() as network:
+        tenant = Tenant.with_token("t0", url, "token")
+        gone = replace(tenant, route=Route(ca_file=tmp_path / "gone.pem"))
+        with pytest.raises(TenantError, match=r"No such file.*correct its ca_file"):
+            await network.way_to(gone).send("GET", url, {}, None)
+        assert (await network.way_to(tenant).send("GET", url, {}, None))[0].status == 200
+
+
 async def test_a_certificate_of_another_name_is_not_trusted(tmp_path: Path) -> None:
     with certified(tmp_path, "other.example") as (ca_file, context):
         async with raw_server(lambda line: http(200), tls=context) as (url, seen):
