@@ -406,7 +406,9 @@ class _YamlReader:
                 self._take(event)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
-            self._refuse(None if mark is None else mark.line + 1, f"is not YAML: {error.problem}")
+            # What is found wrong at the end of the text is marked on a line that is not there.
+            line = min(mark.line + 1, len(text.splitlines())) if mark else None
+            self._refuse(line, f"is not YAML: {error.problem}")
         except yaml.YAMLError:
             bad = next((at for at, c in enumerate(text) if not _in_yaml(c)), 0)
             self._refuse(text.count("\n", 0, bad) + 1, "has a character that YAML does not allow")
