@@ -27,7 +27,12 @@ _LONGEST: Final = 100_000
 _CODE: Final = re.compile(r"[a-z_]{1,40}\Z")
 #: The way out of hooks that are at their end.
 MOVE: Final = "move this tenant's hooks to Actions: bulkhooks migrate"
-_BETWEEN: Final = "look at what stands between here and the tenant"
+PROXY_WANTS: Final = (
+    "give the proxy a user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+)
+REDIRECTS: Final = "the address redirects, which is never followed; correct domain or base_url"
+#: Where to look when it is not the API that answers.
+BETWEEN: Final = "look at what stands between here and the tenant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +113,7 @@ TABLE: Final = (
         status=(403,),
         when="anything else",
         error=TenantError,
-        hint=f"{{client}} may not do that; ask the tenant's owner, or {_BETWEEN}",
+        hint=f"{{client}} may not do that; ask the tenant's owner, or {BETWEEN}",
     ),
     Meaning(
         status=(404, 410),
@@ -131,7 +136,7 @@ TABLE: Final = (
     Meaning(
         status=(407,),
         error=TenantError,
-        hint="the proxy wants a user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+        hint=PROXY_WANTS,
     ),
     Meaning(status=(408, *range(500, 600)), error=Unsure, hint="see whether the tenant works"),
     Meaning(
@@ -140,12 +145,8 @@ TABLE: Final = (
         hint="something there is in its way (a name, another enabled hook of its trigger); "
         "look at it, then apply --failed",
     ),
-    Meaning(
-        status=range(300, 400),
-        error=TenantError,
-        hint="the address redirects, which is never followed; correct domain or base_url",
-    ),
-    Meaning(status=range(400, 500), error=ItemError, hint="look at the tenant, or " + _BETWEEN),
+    Meaning(status=range(300, 400), error=Unsure, hint=REDIRECTS),
+    Meaning(status=range(400, 500), error=ItemError, hint="look at the tenant, or " + BETWEEN),
 )
 
 
@@ -158,8 +159,8 @@ def value(call: Call, reply: Reply, *, client: str, hidden: Collection[str]) -> 
     if 200 <= reply.status < 300:
         found = parsed(reply.body)
         if found is None and call.method == "GET":
-            what = _page(reply.body) or "the answer is not JSON"
-            raise ItemError(f"{reply.status} {what}", _BETWEEN)
+            what = page(reply.body) or "the answer is not JSON"
+            raise ItemError(f"{reply.status} {what}", BETWEEN)
         return found
     _refuse(call, reply, client, hidden)
 
@@ -179,22 +180,22 @@ def _refuse(call: Call, reply: Reply, client: str, hidden: Collection[str]) -> N
         hidden = (*hidden, *call.body.values())
     code = str(said.get("errorCode", ""))
     code = code if _CODE.match(code) and code == veiled(code, hidden) else ""
+    strange = "" if said else page(reply.body)
+    text = said.get("message") or said.get("error") or code
+    if not (said or strange):
+        text = reply.body[:_LONGEST].decode(errors="replace")
+    message = strange or _shown(text, hidden)
     if call.secret:  # what it says may hold the values, however twisted
         message = code
-    elif said:
-        message = _shown(said.get("message") or said.get("error") or code, hidden)
-    else:
-        text = reply.body[:_LONGEST].decode(errors="replace")
-        message = _page(reply.body) or _shown(text, hidden)
     cause = f"{reply.status} {message}".strip()
-    words = f"{code} {said.get('message') or said.get('error')}".lower()
+    words = f"{code} {text}".lower()
     for row in TABLE:
         if reply.status in row.status and row.test(call, words):
             raise row.error(cause, row.hint.format(scope=call.scope, client=client))
-    raise Unsure(cause, _BETWEEN)  # a status that HTTP does not have
+    raise Unsure(cause, BETWEEN)  # a status that HTTP does not have
 
 
-def _page(body: bytes) -> str:
+def page(body: bytes) -> str:
     """What a body is that stands in the API's place; "" if it does not."""
     return "an HTML page, not the API's answer" if b"<" in body[:_MESSAGE] else ""
 

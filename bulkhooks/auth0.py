@@ -86,9 +86,11 @@ class _Session:
         self.grant: Grant | None = None
         self.renew_at = -math.inf
         self.headers: dict[str, str] = {}
-        #: Those of their values that must not be shown, of now and before.
-        self.hidden: frozenset[str] = frozenset()
+        #: What has been sent to the tenant, and must not be shown when it says it again.
+        self.hidden: set[str] = set()
         self.lock = asyncio.Lock()
+        self.proven = ""  #: the last token that a request was served with
+        self.failed: TenantError | None = None  #: why the last try to get a token did
         self.limiter = Limiter(Limits(reserve=0, max_rate=_TOKENS))
         self.waiting: tuple[str, float] | None = None
 
@@ -172,10 +174,7 @@ class ManagementClient:
         """
         session = self._session
         if session.grant is None or loop_time() >= session.renew_at:
-            with self.stop.ends():  # many may wait for commands that take their time
-                async with session.lock:
-                    if session.grant is None or loop_time() >= session.renew_at:
-                        await self._renew()
+            await self._renew(lambda: session.grant is None or loop_time() >= session.renew_at)
         assert session.grant is not None
         return session.grant
 
@@ -205,38 +204,47 @@ class ManagementClient:
         raise AssertionError("the last try answers or raises")
 
     async def _authorised(self, call: Call, before_sending: _BeforeSending, tries: int) -> Any:
+        session = self._session
         for token in count(1):
-            grant = await self.grant()
-            reply = await self._called(call, grant, before_sending, tries)
-            again = reply.status == 401 and token < _TOKENS_TRIED and await self._replaced(grant)
-            if not again:
-                hidden = (grant.token, *self._session.hidden)
+            reply, grant = await self._called(call, before_sending, tries)
+            if reply.status != 401:
+                session.proven = grant.token
+            # A new token that was never good will not be better than the next one.
+            again = reply.status == 401 and (token == 1 or session.proven == grant.token)
+            if not (again and token < _TOKENS_TRIED and await self._replaced(grant)):
+                hidden = (grant.token, *session.hidden)
                 return answers.value(call, reply, client=grant.whose, hidden=hidden)
         raise AssertionError("the last token ends")
 
     async def _called(
-        self, call: Call, grant: Grant, before_sending: _BeforeSending, tries: int
-    ) -> Reply:
-        headers = {"Authorization": f"Bearer {grant.token}", "Accept": "application/json"}
-        headers |= self._session.headers
-        if call.body is not None:
-            headers |= _JSON
+        self, call: Call, before_sending: _BeforeSending, tries: int
+    ) -> tuple[Reply, Grant]:
+        """The answer to a call, and the token that it was sent with."""
+        grant = await self.grant()
+
+        async def head() -> dict[str, str]:
+            nonlocal grant
+            grant = await self.grant()  # it may have ended while the call waited for its turn
+            own = {"Authorization": f"Bearer {grant.token}", "Accept": "application/json"}
+            return own | self._session.headers | (_JSON if call.body is not None else {})
+
         await self._gate.enter(self.stop)
         try:
-            return await self._paced(
-                *(self.limiter, call.method, f"/api/v2{call.path}", headers, call.body),
+            reply = await self._paced(
+                *(self.limiter, call.method, f"/api/v2{call.path}", head, call.body),
                 before_sending=before_sending,
                 tries=tries,
             )
         finally:
             self._gate.leave()
+        return reply, grant
 
     async def _paced(
         self,
         limiter: Limiter,
         method: str,
         path: str,
-        headers: dict[str, str],
+        head: Callable[[], Awaitable[dict[str, str]]],
         body: Fields | list[str] | None,
         *,
         before_sending: _BeforeSending = None,
@@ -249,6 +257,7 @@ class ManagementClient:
             turn = await self._turn(limiter)
             sent, reply, seen = None, None, _NO_HEADERS
             try:
+                headers = await head()
                 await self._everyone.enter(self.stop)
                 try:
                     # Made no sooner: orjson's bytes keep 4 kB each, and many wait for a turn.
@@ -314,31 +323,59 @@ class ManagementClient:
     async def _replaced(self, refused: Grant) -> bool:
         """Whether there is another token in the place of one that was refused."""
         session = self._session
-        with self.stop.ends():
-            async with session.lock:
-                if session.grant is refused:
-                    await self._renew()
+        await self._renew(lambda: session.grant is refused)
         return session.grant is not None and session.grant.token != refused.token
 
-    async def _renew(self) -> None:
+    async def _renew(self, needed: Callable[[], bool]) -> None:
+        """Get another token, if it is still `needed` when whoever else got one is done. Raises
+        TenantError: of many who wait for one token, all learn that there is none."""
+        session = self._session
+        failed = session.failed
+        with self.stop.ends():  # many may wait for commands that take their time
+            async with session.lock:
+                if session.failed is not failed and session.failed is not None:
+                    raise TenantError(session.failed.cause, session.failed.hint)
+                if not needed():
+                    return
+                try:
+                    grant = await self._another()
+                except TenantError as error:
+                    session.failed = error
+                    raise
+                session.grant, session.renew_at = grant, loop_time() + grant.use
+                session.failed = None
+
+    async def _another(self) -> Grant:
         session, credential = self._session, self.tenant.credential
         session.headers, hidden = await tokens.fixed_headers(self.tenant)
         session.hidden |= hidden
         if isinstance(credential, StaticToken):
-            grant = await tokens.handed(credential)
-        else:
-            try:
-                grant = await self._again(self._fetched)
-            except Unsure as error:
-                raise TenantError(error.cause, "apply --failed later") from error
-        session.grant, session.renew_at = grant, loop_time() + grant.use
+            return await tokens.handed(credential)
+        try:
+            found: Grant = await self._again(self._fetched)
+        except Unsure as error:
+            raise TenantError(error.cause, "apply --failed later") from error
+        return found
 
     async def _fetched(self, tries: int) -> Grant:
-        body = await tokens.request(self.tenant)
-        headers = {"Accept": "application/json"} | self._session.headers | _JSON
-        limiter = self._session.limiter
-        reply = await self._paced(limiter, "POST", _TOKEN_PATH, headers, body, tries=tries)
+        session, body = self._session, await tokens.request(self.tenant)
+        session.hidden |= tokens.proof(body)
+
+        async def head() -> dict[str, str]:
+            return {"Accept": "application/json"} | session.headers | _JSON
+
+        reply = await self._paced(session.limiter, "POST", _TOKEN_PATH, head, body, tries=tries)
         return tokens.granted(self.tenant, body, reply)
+
+    async def with_values(self, call: Call, value_of: Callable[[str], str]) -> Call:
+        """A call that sets secrets, with the values that its body refers to. Raises ItemError."""
+        assert isinstance(call.body, dict)
+        values = {
+            name: await anyio.to_thread.run_sync(value_of, reference)
+            for name, reference in call.body.items()
+        }
+        self._session.hidden |= set(values.values())
+        return msgspec.structs.replace(call, body=values)
 
 
 def _told(error: BaseException) -> str:
@@ -346,16 +383,6 @@ def _told(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "nobody waits for it any more"
     return (isinstance(error, BulkhooksError) and str(error)) or type(error).__name__
-
-
-async def with_values(call: Call, value_of: Callable[[str], str]) -> Call:
-    """A call that sets secrets, with the values that its body refers to. Raises ItemError."""
-    assert isinstance(call.body, dict)
-    values = {
-        name: await anyio.to_thread.run_sync(value_of, reference)
-        for name, reference in call.body.items()
-    }
-    return msgspec.structs.replace(call, body=values)
 
 
 def without_journal(error: TenantError | ItemError) -> TenantError:

@@ -281,13 +281,18 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a command's work to its end, in a process made ready for a thousand tenants."""
     import anyio
 
+    from .references import end_commands
+
     # Nearly all that a run makes goes when its last reference goes. Looking for cycles as often as
     # Python does by default took a fifth of the CPU of a large run.
     gc.freeze()
     gc.set_threshold(_GARBAGE)
     _open_many()
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(_THREADS))
-    return anyio.run(lambda: work, backend="asyncio", backend_options={"use_uvloop": True})
+    try:
+        return anyio.run(lambda: work, backend="asyncio", backend_options={"use_uvloop": True})
+    finally:
+        end_commands()  # Python waits for the threads that wait for them
 
 
 def _open_many() -> None:

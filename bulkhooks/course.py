@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from . import hooks
-from .auth0 import HELD_UP, TRIES, ManagementClient, loop_time, with_values
+from .auth0 import HELD_UP, TRIES, ManagementClient, loop_time
 from .errors import Ended, Gone, ItemError, Stopped, TenantError, Unsure
 from .items import APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
 from .journal import Journal
@@ -392,11 +392,11 @@ class _Attempt:
         lane, self._unshown = self._lane, ""
         call = hooks.request(self._step, self._hook, self._seen)
         if call.frozen and lane.ended:
-            raise lane.ended
+            raise Ended(lane.ended.cause, lane.ended.hint)
         if call.secret:
-            call = await with_values(call, lane.value_of)
+            call = await self._client.with_values(call, lane.value_of)
         answer = await self._sent(call)
-        seen = hooks.seen_in(self._step, answer)
+        seen = hooks.seen_in(self._step, self._hook, answer)
         if self._step.kind in hooks.SILENT:
             seen = await self._read_after()
         if not hooks.shows(self._step, seen):

@@ -315,7 +315,7 @@ async def look(step: Step, hook: str, read: Read) -> Fields:
         seen: Fields = {}
         keys = step.before.keys() | step.want.keys()
         if not all(key.startswith(SECRET) for key in keys):
-            seen |= hook_in(await read(get_hook(hook)))[1]
+            seen |= await read_hook(hook, read)
             seen.setdefault("dependencies", {})
         if any(key.startswith(SECRET) for key in keys):
             seen |= dict.fromkeys((key for key in keys if key.startswith(SECRET)), False)
@@ -327,13 +327,23 @@ async def look(step: Step, hook: str, read: Read) -> Fields:
     return seen
 
 
+async def read_hook(hook: str, read: Read) -> Fields:
+    """One hook with its script. Raises ItemError, Gone when it is not there."""
+    shown, fields = hook_in(await read(get_hook(hook)))
+    if shown != hook:
+        raise ItemError("the answer is another hook", _BETWEEN)
+    return fields
+
+
 async def list_all(read: Read) -> dict[str, Fields]:
     """All hooks of a tenant by their ids, as its list shows them: without scripts.
 
     Pages until the total is there, else until a page brings nothing new: a server that has no
-    paging answers every page with the same hooks. Raises ItemError after 1,000 pages.
+    paging answers every page with the same hooks. Raises ItemError after 1,000 pages, and where the
+    pages end before the total is there.
     """
     hooks: dict[str, Fields] = {}
+    total: int | None = None
     for page in count():
         if page == MAX_PAGES:
             cause = f"the list of hooks has no end: {len(hooks):,} on {page:,} pages"
@@ -344,6 +354,9 @@ async def list_all(read: Read) -> dict[str, Fields]:
         more = total is None or len(hooks) < total
         if not more or len(hooks) == known:
             break
+    if total is not None and len(hooks) < total:
+        cause = f"the list of hooks is not whole: {len(hooks):,} of {total:,}"
+        raise ItemError(cause, _BETWEEN)
     # A field without a value may be left out of a list.
     if any("dependencies" in hook for hook in hooks.values()):
         for hook in hooks.values():
@@ -380,15 +393,15 @@ def rivalled(hook: str, live: Mapping[str, Fields | None], besides: Collection[s
     return f"{names} of its trigger is enabled" if names else ""
 
 
-def seen_in(step: Step, answer: object) -> Fields:
-    """The fields that the answer to a step's write shows; none if it shows no hook."""
+def seen_in(step: Step, hook: str, answer: object) -> Fields:
+    """The fields that the answer to a step's write on `hook` shows; none if it does not show it."""
     if step.kind in SILENT:
         return {}
     try:
-        _, fields = hook_in(answer)
+        shown, fields = hook_in(answer)
     except ItemError:
         return {}
-    return {"dependencies": {}} | fields
+    return {"dependencies": {}} | fields if shown == hook or step.kind == "create" else {}
 
 
 def shows(step: Step, seen: Fields) -> bool:

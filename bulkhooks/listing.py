@@ -24,10 +24,9 @@ from .hooks import (
     Read,
     Undo,
     drift,
-    get_hook,
     get_secrets,
-    hook_in,
     judge,
+    read_hook,
     rivalled,
     rivals,
     secrets_in,
@@ -94,7 +93,7 @@ class Listing:
             if fields is None:
                 continue
             if not fields.keys() >= needed - {SECRET}:
-                seen = hook_in(await read(get_hook(hook)))[1]
+                seen = await read_hook(hook, read)
                 fields |= {"dependencies": {}} | seen
             if SECRET in needed and hook not in self._named:
                 fields |= secrets_in(await read(get_secrets(hook)))

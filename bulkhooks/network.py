@@ -23,6 +23,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from .answers import PROXY_WANTS
 from .errors import ItemError, Refused, TenantError, Unsure
 from .gates import Deadlines, Gate
 from .items import Reply
@@ -176,11 +177,13 @@ class _Way:
             )
             return Reply(status=response.status, body=await _body(response)), response.headers
         except aiohttp.ClientConnectorCertificateError as error:
-            hint = "name a private CA by ca_file, or correct the address; then apply --failed"
+            hint = "correct its certificate or the address, or name a private CA by ca_file"
             raise TenantError(f"its certificate is not trusted: {_why(error)}", hint) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise self._not_sent(error, places) from error
         except aiohttp.ClientHttpProxyError as error:
+            if error.status == 407:
+                raise TenantError("the proxy answered 407", PROXY_WANTS) from error
             raise NotSent(f"the proxy answered {error.status}") from error
         except aiohttp.InvalidURL as error:
             raise NotSent(f"not an address: {url}") from error
@@ -257,6 +260,8 @@ def _direct(base_url: str) -> bool:
 def _why(error: BaseException) -> str:
     """What the system says of an error, or in our words what it is."""
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(cause, OSError) and (cause.errno or 0) > 0:
+        return os.strerror(cause.errno or 0)  # its own text may have an address in it
     told = (getattr(cause, name, None) for name in ("verify_message", "strerror"))
     ours = (words for kind, words in _BROKEN if isinstance(cause, kind))
     return next(filter(None, told), "") or next(ours, "the other side hung up")

@@ -29,6 +29,7 @@ from .errors import TenantError
 
 DEFAULT_RESERVE = 0.2
 LONGEST_HOLD, SHORTEST_HOLD = 300.0, 0.05  # seconds, after a 429
+LONGEST_GROWN = 16.0  # of a hold that nobody asked for: a look now and then shows when it is over
 LONGEST_TRUST = 60.0  # seconds that an announced reset is waited for without a 429
 LONGEST_RESET = 86_400.0  # seconds; what lies further ahead is no reset
 PROBE_INTERVAL = 1.0  # seconds between looks at a bucket that does not say when it refills
@@ -395,7 +396,7 @@ def hold_for(told: Iterable[float], strikes: int, jitter: Callable[[float], floa
     hold = max(sane, default=LONGEST_HOLD if asked else 0.0)
     if hold and strikes <= 1:
         return hold
-    grown = min(LONGEST_HOLD, 0.5 * 2.0 ** min(strikes, 10))
+    grown = min(LONGEST_GROWN, 0.5 * 2.0 ** min(strikes, 10))
     return max(hold, jitter(grown), SHORTEST_HOLD)
 
 

@@ -177,11 +177,28 @@ def _run(words: list[str], folder: Path) -> tuple[int, bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
+        _running.add(process.pid)
         try:
             output, _ = process.communicate(timeout=_CMD_TIMEOUT)
         except BaseException:
             # A child of the command that holds the pipe would keep us waiting beyond its parent.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
             raise
+        finally:
+            _running.discard(process.pid)
         return process.returncode, output
+
+
+#: Commands that run now.
+_running: Final[set[int]] = set()
+
+
+def end_commands() -> None:
+    """Kill what `cmd:` references have running: nobody waits for it any more."""
+    for pid in tuple(_running):
+        _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

@@ -8,6 +8,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
+import orjson
+
 from .items import Item, State
 from .journal import Journal
 
@@ -47,11 +49,15 @@ _LABELS: Final = """SELECT i.label, count(*), count(DISTINCT i.tenant)
     FROM steps s JOIN items i ON i.id = s.item
     WHERE s.kind = ? AND s.state <> 'applied' AND i.state = 'pending'
     GROUP BY i.label ORDER BY count(*) DESC, i.label"""
-_CAUSES: Final = """SELECT i.state, i.cause, max(i.hint), max(i.label), count(*),
-    group_concat(DISTINCT t.name)
+_CAUSES: Final = """SELECT i.state, i.cause, json_group_array(DISTINCT i.hint), max(i.label),
+    count(*), group_concat(DISTINCT t.name)
     FROM items i JOIN tenants t ON t.id = i.tenant
     WHERE i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
     ORDER BY count(*) DESC, i.cause"""
+
+
+#: Next steps that are told of one cause.
+_HINTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +148,16 @@ def labels(journal: Journal, kind: str) -> Iterator[tuple[str, int, int]]:
 def causes(journal: Journal) -> list[Cause]:
     """Why items failed, were skipped or are uncertain, the most frequent first."""
     return [
-        Cause(state, cause, hint, example, count, tuple(sorted(names.split(","))))
-        for state, cause, hint, example, count, names in journal.rows(_CAUSES)
+        Cause(state, cause, _together(hints), example, count, tuple(sorted(names.split(","))))
+        for state, cause, hints, example, count, names in journal.rows(_CAUSES)
     ]
+
+
+def _together(hints: str) -> str:
+    """What to do where that differs by tenant, such as whom to grant something to."""
+    every = sorted(orjson.loads(hints))
+    more = f"; and {len(every) - _HINTS} more such steps" if len(every) > _HINTS else ""
+    return "; ".join(every[:_HINTS]) + more
 
 
 def planned_writes(journal: Journal) -> dict[str, int]:

@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 import orjson
 
+from .answers import BETWEEN, REDIRECTS, page
 from .errors import NoValue, TenantError, Unsure
 from .items import Fields, Reply
 from .references import Reference
@@ -100,18 +101,26 @@ def granted(tenant: Tenant, asked: Fields, reply: Reply) -> Grant:
     if reply.status != 200 or not isinstance(token, str) or not _TOKEN.match(token):
         # Its description is not shown: what was sent may be quoted there.
         code = str(answer.get("error", ""))
-        proof = [asked[key] for key in _PROOF if key in asked]
-        said = f" {code}" if _CODE.match(code) and code == veiled(code, proof) else ""
+        said = f" {code}" if _CODE.match(code) and code == veiled(code, proof(asked)) else ""
         cause = f"no token: the tenant answered {reply.status}{said}"
-        raise TenantError(cause, _CORRECT[type(tenant.credential)])
+        if strange := page(reply.body):
+            raise TenantError(f"{cause} {strange}", BETWEEN)
+        redirects = 300 <= reply.status < 400
+        raise TenantError(cause, REDIRECTS if redirects else _CORRECT[type(tenant.credential)])
     found = _grant(token)
     lives = (_seconds(answer.get("expires_in")), found.life, _LIFE)
     life = next(life for life in lives if 0 < life < math.inf)
-    found = msgspec.structs.replace(found, life=life)
+    client = found.client or asked["client_id"]
+    found = msgspec.structs.replace(found, life=life, client=client)
     scopes = answer.get("scope")
     if found.scopes is None and isinstance(scopes, str):
         found = msgspec.structs.replace(found, scopes=frozenset(scopes.split()))
     return found
+
+
+def proof(asked: Fields) -> set[str]:
+    """What of the body of a request for a token is secret."""
+    return {asked[key] for key in _PROOF if key in asked}
 
 
 def _grant(token: str, *, given: bool = False) -> Grant:
@@ -171,7 +180,7 @@ async def _resolved(credential: Reference | Given) -> str:
     """A credential; what may take its time to give one does so in a thread."""
     try:
         if isinstance(credential, Reference) and credential.kind != "env":
-            return await anyio.to_thread.run_sync(credential.resolve)
+            return await anyio.to_thread.run_sync(credential.resolve, abandon_on_cancel=True)
         return credential.resolve()
     except NoValue as error:
         raise TenantError("no credential", error.hint) from None

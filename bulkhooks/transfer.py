@@ -189,7 +189,7 @@ async def _read_hooks(
     async def read() -> None:
         for id in ids:
             try:
-                fields = hooks.hook_in(await client.read(hooks.get_hook(id)))[1]
+                fields = await hooks.read_hook(id, client.read)
                 secrets = await client.read(hooks.get_secrets(id)) if id in wanted else {}
                 names = [key.removeprefix(hooks.SECRET) for key in hooks.secrets_in(secrets)]
                 # In the order of the hook's own answer, as the Deploy CLI writes it.

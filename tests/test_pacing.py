@@ -427,7 +427,7 @@ async def test_429s_alone_end_the_lane_within_the_time_to_give_up() -> None:
     with pytest.raises(TenantError) as caught:
         await asyncio.wait_for(insist(), 400)
     assert caught.value.cause == "others use the limit"
-    assert 5 < asked < 40
+    assert 15 < asked < 90
     assert limiter.statistics().waits["throttled"] == pytest.approx(300, abs=1)
 
 
@@ -762,7 +762,7 @@ def test_the_reserve_is_rounded_up_and_never_the_whole_bucket(
         ([], 1, 1.0),
         ([], 3, 4.0),
         ([0.2], 3, 4.0),
-        ([], 99, 300.0),
+        ([], 99, 16.0),
     ],
 )
 def test_a_hold_is_what_was_asked_for_or_grows(

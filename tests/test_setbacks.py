@@ -200,3 +200,37 @@ async def test_what_is_forbidden_leaves_nothing_that_others_build_on(
     with Journal.open(tmp_path / "j") as journal:
         [item] = journal.items([State.APPLIED], 9)
     assert len([step for step in item.steps if not step.back]) == 2
+
+
+# ---- answers that show something else
+
+
+@pytest.mark.parametrize("answered", ["PATCH", "GET"])
+async def test_another_hook_in_an_answer_shows_nothing_of_ours(
+    tmp_path: Path, answered: str
+) -> None:
+    async def other(method: str, path: str, body: bytes) -> Reply | None:
+        if method == "PATCH" and path.endswith("/A"):
+            if answered == "PATCH":
+                return Reply(status=200, body=b'{"id": "OTHER", "enabled": false}')
+            return Reply(status=500, body=b"")
+        if answered == "GET" and method == "GET" and path.endswith("/A"):
+            return Reply(status=200, body=b'{"id": "OTHER", "enabled": false}')
+        return None
+
+    core = Answered(one_on(), tmp_path, other)
+    job = for_t0({"hook": "A", "set": {"enabled": False}})
+    books = await work(tmp_path / "j", core, plan=job)
+    assert books[State.APPLIED] == 0
+    assert books[State.FAILED] + books[State.UNCERTAIN] == 1
+
+
+async def test_a_list_that_ends_before_its_total_is_no_list(tmp_path: Path) -> None:
+    async def short(method: str, path: str, body: bytes) -> Reply | None:
+        return Reply(status=200, body=b'{"hooks": [{"id": "A", "name": "a"}], "total": 5000}')
+
+    core = Answered(one_on(), tmp_path, short)
+    job = for_t0({"hook": "A", "set": {"enabled": False}})
+    books = await work(tmp_path / "j", core, plan=job)
+    assert books[State.FAILED] == 1
+    assert causes(tmp_path / "j") == ["the list of hooks is not whole: 1 of 5,000"]

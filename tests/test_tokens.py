@@ -112,7 +112,7 @@ async def test_every_assertion_is_another(key: rsa.RSAPrivateKey) -> None:
         with pytest.raises(TenantError, match="401"):  # no token lives
             await client.read(LIST)
     asked = [seen for seen in sandbox.log if seen.path == "/oauth/token"]
-    assert len(asked) == 3
+    assert len(asked) == 2
     assert all(seen.status == 200 for seen in asked)
 
 
@@ -285,7 +285,12 @@ async def test_what_cannot_be_a_token_is_refused_and_not_shown(text: str) -> Non
 def test_a_new_token_lasts_by_the_clock_of_its_tenant() -> None:
     there = time.time() - 1e6
     body = {"access_token": token(iat=there, exp=there + 60)}
-    assert granted(at("https://x"), {}, Reply(status=200, body=orjson.dumps(body))).life == 60
+    assert (
+        granted(
+            at("https://x"), {"client_id": "me"}, Reply(status=200, body=orjson.dumps(body))
+        ).life
+        == 60
+    )
 
 
 @pytest.mark.parametrize(
@@ -301,7 +306,7 @@ def test_an_answer_may_tell_life_and_scopes(
     body: dict[str, Any], life: float, scopes: set[str] | None
 ) -> None:
     reply = Reply(status=200, body=orjson.dumps({"access_token": "t"} | body))
-    grant = granted(at("https://x"), {}, reply)
+    grant = granted(at("https://x"), {"client_id": "me"}, reply)
     assert (grant.life, grant.scopes) == (life, scopes)
 
 
@@ -322,5 +327,88 @@ def test_what_is_no_token_is_told_without_what_was_sent(
     status: int, body: bytes, error: type[TenantError | Unsure], words: str
 ) -> None:
     with pytest.raises(error, match=words) as refused:
-        granted(at("https://x"), {}, Reply(status=status, body=body))
+        granted(at("https://x"), {"client_id": "me"}, Reply(status=status, body=body))
     assert "sEcReT" not in str(refused.value)
+
+
+def test_a_token_that_ends_while_a_request_waits_for_its_turn_is_not_sent() -> None:
+    sent: list[tuple[float, str]] = []
+
+    class Answers:
+        gate = Gate(9)
+
+        def way_to(self, tenant: Tenant) -> Answers:
+            return self
+
+        async def send(self, method: str, url: str, headers: dict[str, str], *rest: Any) -> Any:
+            if method == "POST":
+                body = {"access_token": f"until-{loop_time() + 5}", "expires_in": 5}
+                return Reply(status=200, body=orjson.dumps(body)), {}
+            until = float(headers["Authorization"].removeprefix("Bearer until-"))
+            sent.append((loop_time(), headers["Authorization"]))
+            return Reply(status=200 if loop_time() < until else 401, body=b'{"hooks": []}'), {}
+
+    async def main() -> None:
+        limiter = Limiter(Limits(max_rate=0.5))
+        client = ManagementClient(at("http://x"), limiter, Answers(), Stop(), 8)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(client.read, LIST)
+        assert len(sent) == 20
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+
+
+def test_all_who_wait_for_a_token_learn_at_once_that_there_is_none() -> None:
+    class Dead:
+        gate = Gate(9)
+        asked = 0
+
+        def way_to(self, tenant: Tenant) -> Dead:
+            return self
+
+        async def send(self, *words: Any) -> Any:
+            self.asked += 1
+            await anyio.sleep(30)
+            raise Unsure("no answer within 30 s")
+
+    async def main() -> int:
+        network = Dead()
+        client = ManagementClient(at("http://x"), Limiter(Limits()), network, Stop(), 8)
+
+        async def ask() -> None:
+            with pytest.raises(TenantError, match="no answer"):
+                await client.read(LIST)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(ask)
+        return network.asked
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(main()) == 5
+
+
+async def read_list(tenant: Tenant, secret: str = "") -> None:
+    """A list, read after a secret was fetched."""
+    async with client_of(tenant) as client:
+        call = hooks.create_secrets("A", {"K": "env:X"})
+        await client.with_values(call, lambda reference: secret)
+        await client.read(LIST)
+
+
+async def test_a_client_is_named_where_its_token_does_not_name_it() -> None:
+    answers = iter([http(200, b'{"access_token": "opaque"}'), http(403, b'{"message": "scope"}')])
+    async with raw_server(lambda line: next(answers)) as (url, _):
+        with pytest.raises(TenantError, match="grant read:hooks to client me"):
+            await read_list(Tenant(name="t0", base_url=url, credential=SECRET))
+
+
+async def test_what_was_sent_before_is_not_shown_when_it_comes_again() -> None:
+    secret = ClientSecret(client_id=Given("me"), client_secret=Given("hidden-word-1"))
+    said = b'{"access_token": "t", "message": "hidden-word-1 and hidden-word-2"}'
+    answers = iter([http(200, said), http(400, said)])
+    async with raw_server(lambda line: next(answers)) as (url, _):
+        with pytest.raises(Exception, match=r"400 \*\*\* and \*\*\*"):
+            await read_list(Tenant(name="t0", base_url=url, credential=secret), "hidden-word-2")
