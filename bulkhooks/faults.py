@@ -19,7 +19,7 @@ from typing import Final, Literal, Protocol, get_args
 #: Another answer, and nothing is done: "error-500", "error-502" (without a body), "error-503": a
 #: token is taken; "html": a proxy in front answers 502 with a page; "redirect": it answers 302 to
 #: another host; "unauthorized": 401, and the bearer token is good no more if it was an issued one
-#: (else the request is served as usual); "storm": this and the tenant's next 20 requests get 429.
+#: (else the request is served as usual); "storm": this and all of the tenant's for 3 s get 429.
 #:
 #: It is done, and its answer is odd: "half": half of it comes, then the line is cut; "drip": it
 #: comes piece by piece; "wrong-type": it calls its JSON text/html; "gzip": it is gzipped if the

@@ -57,8 +57,8 @@ __all__ = [
     "serve",
 ]
 
-#: Requests after the first that a storm lasts for.
-_STORM: Final = 20
+#: Seconds that a storm lasts.
+_STORM: Final = 3.0
 #: Pieces that a dripping answer comes in, if it has so many bytes.
 _DRIPS: Final = 20
 #: What is done as usual, to the answer of which something happens on its way.
@@ -113,7 +113,7 @@ class _Tenant(PretendTenant):
         super().__init__(name, hooks, rules)
         self.meter, self.token_meter = meter, token_meter
         self.issuer = issuer
-        self.storm = 0  # requests that are still to get 429
+        self.storm = -math.inf  # until when all requests get 429 (server seconds)
         self.jumps: Iterator[float] | None = None  # of its clock
 
 
@@ -351,9 +351,9 @@ class Sandbox:
         is_token_call = request.path == "/oauth/token"
         meter = tenant.token_meter if is_token_call else tenant.meter
         if fault == "storm":
-            tenant.storm = 1 + _STORM
-        if tenant.storm:
-            self._storm(tenant, meter, server, headers)
+            tenant.storm = server + _STORM
+        if server < tenant.storm:
+            self._storm(meter, server, headers)
         if not is_token_call or self._token_limit:
             self._meter(meter, server, headers)
         if fault == "error-502":
@@ -376,10 +376,7 @@ class Sandbox:
                 headers["Retry-After"] = meter.retry_after(server)
             raise _too_many()
 
-    def _storm(
-        self, tenant: _Tenant, meter: Meter, server: float, headers: dict[str, str]
-    ) -> NoReturn:
-        tenant.storm -= 1
+    def _storm(self, meter: Meter, server: float, headers: dict[str, str]) -> NoReturn:
         told = meter.storm(server)
         if self._rate_headers:
             headers |= told

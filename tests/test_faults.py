@@ -165,7 +165,7 @@ def test_a_fixed_token_and_a_token_request_are_never_unauthorized() -> None:
     assert ask(sandbox, "POST", "/oauth/token", CREDENTIALS).status == 200
 
 
-def test_a_storm_refuses_this_and_the_tenants_next_20_requests() -> None:
+def test_a_storm_refuses_this_and_all_of_the_tenants_for_3_seconds() -> None:
     sandbox = Sandbox(["acme", "b"], bucket=Bucket(burst=50, rate=16), fault=once("storm"))
     answers = [ask(sandbox, at=0.25) for _ in range(20)]
     answers.append(ask(sandbox, "POST", "/oauth/token", CREDENTIALS, at=0.25))
@@ -174,7 +174,7 @@ def test_a_storm_refuses_this_and_the_tenants_next_20_requests() -> None:
     assert [rate(answer)[0] for answer in answers] == [429] * 21
     assert {rate(answer)[2:] for answer in answers} == {(0, 1)}
     assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
-    assert rate(ask(sandbox, at=0.25)) == (200, 50, 49, 1)
+    assert rate(ask(sandbox, at=3.25)) == (200, 50, 49, 1)
     assert sandbox.statistics()["acme"].throttled == 20
     assert sandbox.log[0].remaining == 0
 
@@ -363,7 +363,7 @@ async def test_an_odd_answer_is_read_by_whoever_looks_at_it_closely() -> None:
 
 
 async def test_whatever_goes_wrong_the_log_has_every_request() -> None:
-    kinds = [kind for kind in FAULTS if kind != "hang"]
+    kinds = [kind for kind in FAULTS if kind not in ("hang", "storm")]
     faults = Faults(3, {kind: 1 / len(kinds) for kind in kinds})
     sandbox = Sandbox(["acme"], fault=faults, drip=0.02)
     ended = Counter[str]()
@@ -377,7 +377,7 @@ async def test_whatever_goes_wrong_the_log_has_every_request() -> None:
             except aiohttp.ClientError as error:
                 ended[type(error).__name__] += 1
     assert len(sandbox.log) == sum(ended.values()) == 150
-    assert {"200", "302", "429", "500", "502", "503"} < ended.keys()
+    assert {"200", "302", "500", "502", "503"} < ended.keys()
     assert {"ClientPayloadError", "ServerDisconnectedError"} & ended.keys()
 
 
