@@ -643,6 +643,8 @@ def main() -> None:
             raise
         sys.exit(1)
     except KeyboardInterrupt:
+        with heard():
+            talk("stopped")
         sys.exit(130)
     except (Exception, BaseExceptionGroup) as error:
         talk(where(error), end="")
