@@ -138,7 +138,9 @@ class EditCheck:
     def _one_tenant(self, value: object) -> tuple[str, ...]:
         name = self._found.text("tenant", value)
         if name is not None and name not in self._tenants and _GLOB.search(name):
-            self._found.add("tenant", f"must be one name; for a glob write `tenants: {name}`")
+            self._found.add(
+                "tenant", f"must be one name; for a glob write {shown(f'tenants: {name}')}"
+            )
             return ()
         return () if name is None else self._names("tenant", name)
 

@@ -338,6 +338,11 @@ def test_an_endless_key_is_shown_by_its_beginning(tmp_path: Path, text: bytes, s
         read_or_refused(tmp_path / f"job{suffix}", text, read)
 
 
+def test_a_glob_in_the_wrong_place_reaches_no_terminal_as_it_is(tmp_path: Path) -> None:
+    text = b'tenant,hook,enabled\n"\x1b[2J' + b"x" * 5_000 + b'*",a,true\n'
+    read_or_refused(tmp_path / "job.csv", text, read_job)
+
+
 def test_of_very_many_complaints_the_last_word_is_kept(tmp_path: Path) -> None:
     """What makes the text no document comes with the first ten thousand of the rest."""
     for end, line in (("", 1), ("- *a", 15_001)):
