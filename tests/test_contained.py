@@ -18,7 +18,8 @@ from bulkhooks.references import Reference
 from world import Make, World
 
 TENANTS = ("--tenants", "tenants.json")
-RUNS = "$(touch made); touch made & `touch made` | touch made\n#{`touch made`}"
+NAME = "$(touch made); touch made & `touch made` | touch made"
+RUNS = f"{NAME}\n#{{`touch made`}}"
 
 
 def under(folder: Path) -> dict[str, bytes]:
@@ -131,7 +132,7 @@ def test_an_export_goes_through_no_link(make: Make, place: str, yaml: bool) -> N
 
 
 def test_what_a_tenant_calls_its_hooks_leads_nowhere(make: Make) -> None:
-    names = ("../../x", "/tmp/x", "..", "hooks/../../../x", "-rf", RUNS, "a\0b", "x" * 400)
+    names = ("../../x", "/tmp/x", "..", "hooks/../../../x", "-rf", NAME, "a\\b", "x" * 400)
     world = make(("t0",), hooks=len(names))
     for id, name in zip(world.ids("t0"), names, strict=True):
         world.sandbox.change("t0", id, name=name, script=RUNS)
@@ -198,7 +199,7 @@ def test_a_command_that_is_found_in_a_variable_is_not_run(
 def test_what_scripts_and_names_say_is_not_run(make: Make) -> None:
     world = make(("t0",), hooks=2)
     for id in world.ids("t0"):
-        world.sandbox.change("t0", id, script=RUNS, name=f"{RUNS}{id}")
+        world.sandbox.change("t0", id, script=RUNS, name=f"{NAME}{id}")
     create = {"name": "new", "triggerId": "send-phone-message", "script": RUNS}
     edits = [
         {
@@ -209,7 +210,7 @@ def test_what_scripts_and_names_say_is_not_run(make: Make) -> None:
         },
         {"tenant": "t0", "create": create, "note": RUNS},
     ]
-    world.write("job.json", {"name": "job", "note": RUNS.splitlines()[0], "edits": edits})
+    world.write("job.json", {"name": "job", "note": NAME, "edits": edits})
     world.call("run", "job.json", *TENANTS, "--yes", "--journal", "j")
     world.call("export", "--to", "out", *TENANTS)
     world.call("job-from", "j", "--to", "left.yaml", "--status", "failed")
