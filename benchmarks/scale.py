@@ -169,13 +169,13 @@ def size(folder: Path) -> list[Row]:
         Row(name="plan, memory: 1M over 100k edits", value=long.peak / fewer.peak, unit=""),
         Row(name="plan of 1M edits", value=long.seconds, unit="s"),
         Row(name="plan of 1M edits, memory", value=long.peak, unit="MB"),
-        Row(name="apply of 1M, first request", value=first, unit="s", at_most=7),
+        Row(name="apply of 1M, first request", value=first, unit="s", at_most=3),
         Row(name="apply of 1M, memory", value=max(one.peak for one in applies), unit="MB"),
         Row(
             name="status of 1M items",
             value=min(look.seconds for look in looks),
             unit="s",
-            at_most=3,
+            at_most=2,
         ),
     ]
 

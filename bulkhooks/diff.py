@@ -66,6 +66,7 @@ def as_text(
     Equal changes are one group, whatever the number of tenants; the first groups are shown, the
     others counted.
     """
+    _verify(journal)
     items, changes = tally.different(journal)
     yield from _heading(journal, summary, changes)
     names = _names(journal)
@@ -86,6 +87,7 @@ def as_text(
 def as_markdown(journal: Journal, summary: Summary, tenants: Tenants) -> Iterator[str]:
     """The whole plan for a change ticket, piece by piece. What servers and files say stays text:
     it makes no markup, and leaves no code block."""
+    _verify(journal)
     title, note = summary.job, journal.meta("note")
     yield f"# {_escaped(title)}\n\n"
     if note:
@@ -120,6 +122,7 @@ def as_markdown(journal: Journal, summary: Summary, tenants: Tenants) -> Iterato
 def as_json(journal: Journal, summary: Summary, tenants: Tenants) -> Iterator[str]:
     """The whole plan as one JSON document, piece by piece: the books, what it is expected to take,
     what cannot be undone, the groups of equal changes, and every item."""
+    _verify(journal)
     efforts = expected(journal, tenants)
     total = together(efforts.values())
     time = {"requests": total.requests, "seconds": round(total.seconds, 1)}
@@ -143,6 +146,11 @@ def as_json(journal: Journal, summary: Summary, tenants: Tenants) -> Iterator[st
     yield from _json_list("groups", (_group_json(group, names) for group in groups))
     yield from _json_list("items", _items_json(journal, names))
     yield "\n}\n"
+
+
+def _verify(journal: Journal) -> None:
+    """Raises JournalError when not all that is shown is whole."""
+    journal.verify([State.PENDING], steps=True)
 
 
 # ---- one group of equal changes

@@ -177,6 +177,7 @@ async def undo_journal(
     is skipped. Raises Refused (Locked), JournalError, Stopped.
     """
     with _locked(path), Journal.open(path) as done, _locked(new):
+        done.check()  # a row that looks as if nothing had been written would be passed over
         _may_be_undone(done, by=new)
         staging = partial(plan.stage_undo, done=done, guards=guards or Guards())
         staged = _stage(new, staging, None)
@@ -197,7 +198,7 @@ async def undo_journal(
 def read_books(path: Path) -> Summary:
     """The books of the journal at `path`. Raises Refused, JournalError."""
     with Journal.read(path) as journal:
-        journal.check("items")  # that is what the books are counted from
+        journal.check_index("items")  # that is what the books are counted from
         return summary(journal)
 
 

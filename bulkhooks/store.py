@@ -60,8 +60,10 @@ class Store:
     #: The statements of most writes by far, which change nothing in common: between two other
     #: writes all of the first go first, then all of the second, as they go faster together.
     OFTEN: ClassVar[tuple[str, ...]]
-    #: For each table that `check` looks over: what a person calls a row, and when it is whole.
+    #: For each table: what a person calls a row, and when it is whole.
     WHOLE: ClassVar[Mapping[str, tuple[str, str]]]
+    #: The tables of few rows, all of which are verified at opening.
+    FEW: ClassVar[tuple[str, ...]]
 
     def __init__(self, path: Path, reader: sqlite3.Connection, writer: sqlite3.Connection) -> None:
         self.path = path
@@ -91,14 +93,16 @@ class Store:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
-        """The journal at `path`, checked, to work on: whoever opens it holds its lock.
+        """The journal at `path`, to work on: whoever opens it holds its lock. Looked at are its
+        structure and the rows of which there are few; of the others each is verified when it is
+        used.
 
         Raises Refused when there is none, or when it has another version's format; JournalError
         when it is damaged.
         """
         cls._look_over(path)
         with cls._opened(path) as journal:
-            journal.check()
+            journal._sound("quick_check", journal.FEW)
             yield journal
 
     @classmethod
@@ -106,7 +110,7 @@ class Store:
     def read(cls, path: Path) -> Iterator[Self]:
         """The journal at `path` to look into, while another process may be at work on it.
 
-        Raises what `open` raises, but does not `check`.
+        Raises what `open` raises, but does not look at all of its structure.
         """
         # Where no file can be made beside it, nobody can be at work on it either; but what a dead
         # process left in its log counts.
@@ -143,13 +147,21 @@ class Store:
             db.executescript(cls.SCHEMA)
             return _schema(db)
 
-    def check(self, *tables: str) -> None:
-        """Raises JournalError when SQLite finds the file damaged, or when a row of one of `tables`
-        is not whole (none named: of any table); reads all of it."""
-        found = self.rows("PRAGMA integrity_check(1)")[0][0]
+    def check(self) -> None:
+        """Raises JournalError when SQLite finds the file damaged, or when any row is not whole;
+        reads all of it, for whoever uses most of it."""
+        self._sound("integrity_check", self.WHOLE)
+
+    def check_index(self, table: str) -> None:
+        """Raises JournalError when SQLite finds a table damaged, or that an index of it leads
+        elsewhere."""
+        self._sound(f"integrity_check({table})", ())
+
+    def _sound(self, pragma: str, tables: Iterable[str]) -> None:
+        found = self.rows(f"PRAGMA {pragma}")[0][0]
         if found != "ok":
             raise self.damaged(found)
-        for table in tables or self.WHOLE:
+        for table in tables:
             row, whole = self.WHOLE[table]
             if broken := self.rows(f"SELECT {row} FROM {table} WHERE NOT ({whole}) LIMIT 1"):
                 raise self.damaged(str(broken[0][0]))
@@ -181,7 +193,9 @@ class Store:
     def each(self, sql: str, values: Sequence[object] | Mapping[str, object] = ()) -> Iterator[Any]:
         """Rows as they are found: there may be more of them than memory holds."""
         with _told(self.path):
-            yield from self._reader.execute(sql, values)
+            # `yield from` closes the cursor of a loop that was left, perhaps after its file.
+            for row in self._reader.execute(sql, values):  # noqa: UP028
+                yield row
 
     @contextmanager
     def transaction(self, *, commit: bool = True) -> Iterator[sqlite3.Connection]:

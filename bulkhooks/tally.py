@@ -1,4 +1,7 @@
-"""What a plan asks for and came to, counted over all of it: for whoever shows or guards it."""
+"""What a plan asks for and came to, counted over all of it: for whoever shows or guards it.
+
+What counts pending items and their steps is for who has had the journal `verify` them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from .items import Item, State
 from .journal import Journal
 
 _CHANGES: Final = """SELECT t.name, count(*) FROM items i JOIN tenants t ON t.id = i.tenant
-    WHERE EXISTS (SELECT 1 FROM steps WHERE item = i.id) GROUP BY t.id ORDER BY t.id"""
+    WHERE i.steps > 0 GROUP BY t.id ORDER BY t.id"""
 #: Groups of pending items that change the same, the largest first; then up to a number of each
 #: group's tenants, in the job's order, and of its labels, the most frequent first.
 _OF_A_CHANGE: Final = """WITH g AS (SELECT change, count(*) AS items,
@@ -51,8 +54,8 @@ _LABELS: Final = """SELECT i.label, count(*), count(DISTINCT i.tenant)
     GROUP BY i.label ORDER BY count(*) DESC, i.label"""
 _CAUSES: Final = """SELECT i.state, i.cause, json_group_array(DISTINCT i.hint), max(i.label),
     count(*), group_concat(DISTINCT t.name)
-    FROM items i JOIN tenants t ON t.id = i.tenant
-    WHERE i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
+    FROM tenants t NOT INDEXED CROSS JOIN items i ON i.tenant = t.id
+    AND i.state IN ('failed', 'skipped', 'uncertain') GROUP BY i.state, i.cause
     ORDER BY count(*) DESC, i.cause"""
 
 
@@ -146,7 +149,9 @@ def labels(journal: Journal, kind: str) -> Iterator[tuple[str, int, int]]:
 
 
 def causes(journal: Journal) -> list[Cause]:
-    """Why items failed, were skipped or are uncertain, the most frequent first."""
+    """Why items failed, were skipped or are uncertain, the most frequent first. Raises JournalError
+    when one of them is not whole."""
+    journal.verify((State.FAILED, State.SKIPPED, State.UNCERTAIN))
     return [
         Cause(state, cause, _together(hints), example, count, tuple(sorted(names.split(","))))
         for state, cause, hints, example, count, names in journal.rows(_CAUSES)
@@ -161,12 +166,15 @@ def _together(hints: str) -> str:
 
 
 def planned_writes(journal: Journal) -> dict[str, int]:
-    """How many items of each tenant were planned to write something, by the tenant's name."""
+    """How many items of each tenant were planned to write something, by the tenant's name. Raises
+    JournalError when an item is not whole."""
+    journal.verify(State)
     return dict(journal.rows(_CHANGES))
 
 
 def deletes(journal: Journal) -> int:
     """How many hooks were planned to be deleted."""
+    # No row of these is verified: one that is not whole is not carried out either.
     sql = "SELECT count(*) FROM steps WHERE kind = 'delete'"
     return int(journal.rows(sql)[0][0])
 

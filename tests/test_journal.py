@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkhooks import tally
 from bulkhooks.errors import JournalError, Refused
 from bulkhooks.items import APPLIED, Item, Outcome, State, Step
 from bulkhooks.journal import Journal, Placeholder, StagedEdit, Unresolved
@@ -257,6 +258,7 @@ async def test_after_a_failed_write_nothing_is_accepted_any_more(journal: Journa
         ("UPDATE items SET state = 'pending', cause = 'x' WHERE target = 'h1'", "item"),
         ("UPDATE steps SET want = '{\"enabled\":true}'", "step 0"),
         ("UPDATE steps SET sent_at = 5.0", "step 0"),
+        ("DELETE FROM steps WHERE item = 4", "item 4, which has 1 steps"),
         ("UPDATE texts SET body = 'evil'", "text"),
     ],
 )
@@ -281,15 +283,185 @@ def test_a_row_that_is_not_whole_is_never_used(journal: Journal, sql: str, found
         ("UPDATE steps SET item = 9 WHERE item = 4", "item 9 step 0"),
     ],
 )
-def test_no_work_begins_on_a_journal_with_a_row_that_is_not_whole(
+def test_where_all_is_checked_any_row_that_is_not_whole_is_told(
     journal: Journal, sql: str, found: str
 ) -> None:
     resolved(journal)
     journal.note(planned="2")
     journal.check()
     write(journal, (sql, ()))
+    with (
+        pytest.raises(JournalError, match=f"damaged: {found}"),
+        Journal.open(journal.path) as opened,
+    ):
+        opened.check()
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("UPDATE meta SET value = '3'", "what it keeps of planned"),
+        ("UPDATE tenants SET base_url = 'u0' WHERE name = 't1'", "tenant t1"),
+        ("UPDATE tenants SET items = 1 WHERE name = 't0'", "tenant t0"),
+        ("UPDATE tenants SET read_at = 5.0 WHERE name = 't1'", "tenant t1"),
+        ("UPDATE tenants SET pace = '{}' WHERE name = 't1'", "tenant t1"),
+    ],
+)
+def test_no_work_begins_where_what_holds_for_all_of_it_is_not_whole(
+    journal: Journal, sql: str, found: str
+) -> None:
+    journal.note(planned="2")
+    write(journal, (sql, ()))
     with pytest.raises(JournalError, match=f"damaged: {found}"), Journal.open(journal.path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("UPDATE items SET tenant = 2 WHERE target = 'h1'", "tenant t0 has 2 items, 1 are there"),
+        ("UPDATE items SET tenant = 9 WHERE target = 'h1'", "an item of tenant 9"),
+        ("UPDATE items SET state = 'qending' WHERE target = 'h1'", "1 that is 'qending'"),
+        ("DELETE FROM items WHERE target = 'h1'", "tenant t0 has 2 items, 1 are there"),
+        (
+            """INSERT INTO items SELECT 99, edit, tenant, target, label, keys, rank, change, steps,
+            planned_sum, state, cause, hint, state_sum FROM items WHERE target = 'h1'""",
+            "tenant t0 has 2 items, 3 are there",
+        ),
+        ("UPDATE steps SET sent_at = 5.0 WHERE state = 'sent'", "item 4"),
+    ],
+)
+def test_the_books_are_not_counted_wrongly(journal: Journal, sql: str, found: str) -> None:
+    first, _ = resolved(journal)
+    write(journal, journal.sent(first, 0, 1.0))
+    journal.books()
+    write(journal, (sql, ()))
+    with pytest.raises(JournalError, match=f"damaged: .*{found}"):
+        journal.books()
+
+
+@contextmanager
+def behind_its_indexes(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection whose changes to a journal no index learns of."""
+    find = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE type = 'index'"
+    hide = "DELETE FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        hidden = db.execute(f"{find} AND sql IS NOT NULL").fetchall()
+        db.executescript(f"PRAGMA writable_schema = ON; {hide}; PRAGMA schema_version = 998")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.create_function("rowsum", -1, rowsum)
+        yield db
+        db.execute("PRAGMA writable_schema = ON")
+        db.executemany("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", hidden)
+        db.execute("PRAGMA schema_version = 999")
+
+
+#: An item's or a step's row as it may be while an index knows it otherwise; both are whole.
+OTHERWISE = {
+    "tenant": """UPDATE items SET tenant = 2, planned_sum =
+        rowsum(id, edit, 2, target, label, keys, rank, change, steps) WHERE id = 4""",
+    "rank": """UPDATE items SET rank = 1, planned_sum =
+        rowsum(id, edit, tenant, target, label, keys, 1, change, steps) WHERE id = 4""",
+    "state": """UPDATE items SET state = 'applied', state_sum = rowsum(id, 'applied', cause, hint)
+        WHERE id = 4""",
+    "gone": "DELETE FROM items WHERE id = 4",
+}
+
+
+@pytest.mark.parametrize("sql", OTHERWISE.values(), ids=OTHERWISE.keys())
+def test_a_row_that_its_index_knows_otherwise_is_never_used(journal: Journal, sql: str) -> None:
+    resolved(journal)
+    with behind_its_indexes(journal.path) as db:
+        db.execute(sql)
+    with Journal.open(journal.path) as opened:
+        with pytest.raises(JournalError, match="damaged: item 4"):
+            opened.pending(1, (-1, 0), 10)
+        with pytest.raises(JournalError, match="damaged: item 4"):
+            opened.verify([State.PENDING])
+        with pytest.raises(JournalError, match="damaged: item 4"):
+            list(opened.placeholders(1, Unresolved(10**9, replan=True), 10))
+        with pytest.raises(JournalError, match="damaged: "):
+            opened.check_index("items")
+
+
+def test_an_item_that_its_index_has_twice_is_not_done_twice(journal: Journal) -> None:
+    resolved(journal)
+    # The index has the entries of both, and the second's row has the first's number.
+    with behind_its_indexes(journal.path) as db:
+        db.execute("UPDATE items SET id = 7 WHERE id = 5")
+    with Journal.open(journal.path) as opened:
+        assert sum(opened.books()[1].values()) == 2
+        with pytest.raises(JournalError, match="damaged: item 5"):
+            opened.pending(1, (-1, 0), 10)
+
+
+def test_what_was_sent_is_not_counted_where_its_index_knows_it_otherwise(journal: Journal) -> None:
+    first, _ = resolved(journal)
+    write(journal, journal.sent(first, 0, 1.0), *journal.reopen(1, failed=False, replan=False))
+    with behind_its_indexes(journal.path) as db:
+        db.execute("UPDATE steps SET item = 77 WHERE item = 4")
+    with Journal.open(journal.path) as opened, pytest.raises(JournalError, match="item 4"):
+        opened.books()
+
+
+def test_rows_that_are_not_read_to_their_end_may_be_left(journal: Journal) -> None:
+    with Journal.read(journal.path) as seen:
+        rows = seen.each("SELECT id FROM items")
+        assert next(rows)
+    rows.close()  # type: ignore[attr-defined]
+
+
+def test_an_edit_that_is_not_whole_is_never_used(journal: Journal) -> None:
+    resolved(journal)
+    looks: list[Callable[[Journal], object]] = [
+        lambda journal: journal.items([State.PENDING], 10),
+        lambda journal: journal.edit_names([1]),
+        lambda journal: journal.notes([1]),
+        lambda journal: list(journal.contents()),
+        lambda journal: places(journal, 2),
+    ]
+    write(journal, ("UPDATE edits SET line = 7 WHERE id = 1", ()))
+    for look in looks:
+        with pytest.raises(JournalError, match="damaged: edit"):
+            look(journal)
+    write(journal, ("DELETE FROM edits WHERE id = 1", ()))
+    for look in (looks[0], looks[1], looks[4]):
+        with pytest.raises(JournalError, match="damaged: edit 1"):
+            look(journal)
+
+
+def test_whether_anything_was_sent_is_not_read_from_a_row_that_is_not_whole(
+    journal: Journal,
+) -> None:
+    resolved(journal)
+    assert journal.untouched()
+    write(journal, ("UPDATE steps SET state = 'qending' WHERE item = 4", ()))
+    with pytest.raises(JournalError, match="damaged: item 4 step 0"):
+        journal.untouched()
+
+
+def test_why_items_failed_is_told_of_whole_rows_only(journal: Journal) -> None:
+    first, _ = resolved(journal)
+    write(journal, journal.ended(first, Outcome(state=State.FAILED, cause="400")))
+    write(journal, ("UPDATE items SET label = 'x' WHERE id = 5", ()))
+    assert [cause.cause for cause in tally.causes(journal)] == ["400", "not planned"]
+    with pytest.raises(JournalError, match="damaged: item 5"):
+        tally.planned_writes(journal)
+    with pytest.raises(JournalError, match="damaged: item 5"):
+        journal.verify([State.PENDING])
+    write(journal, ("UPDATE items SET cause = '401' WHERE id = 4", ()))
+    with pytest.raises(JournalError, match=r"damaged: item 4 \(t0 name\)"):
+        tally.causes(journal)
+
+
+def test_an_item_is_verified_with_its_steps_where_that_is_asked_for(journal: Journal) -> None:
+    resolved(journal)
+    journal.verify(State, steps=True)
+    for sql in ("UPDATE steps SET want = '{}' WHERE item = 4", "DELETE FROM steps WHERE item = 4"):
+        write(journal, (sql, ()))
+        journal.verify(State)
+        with pytest.raises(JournalError, match=r"damaged: item 4 \(t0 name\)"):
+            journal.verify([State.PENDING], steps=True)
 
 
 @pytest.mark.parametrize(
@@ -338,6 +510,8 @@ def test_a_count_that_a_plan_corrects_stays_whole(journal: Journal) -> None:
     place, _ = places(journal, 1)[0]
     write(journal, *journal.resolve(1, place, [item(1, "h1"), item(1, "h2")]))
     assert journal.meta("planned") == str(journal.count()) == "4"
+    assert [row.items for row in journal.tenants()] == [3, 1]
+    journal.books()
 
 
 def test_a_schema_that_is_not_ours_is_told(journal: Journal) -> None:
@@ -357,8 +531,11 @@ def test_an_index_that_leads_elsewhere_is_told(journal: Journal) -> None:
         db.executescript(
             "UPDATE sqlite_schema SET sql = replace(sql, '(edit, state', '(tenant, state')"
         )
-    with pytest.raises(JournalError, match="damaged: "), Journal.open(journal.path):
-        pass
+    with Journal.open(journal.path) as opened:
+        with pytest.raises(JournalError, match="damaged: "):
+            opened.check_index("items")
+        with pytest.raises(JournalError, match="damaged: "):
+            opened.pending(2, (-1, 0), 10)
 
 
 def test_a_damaged_journal_says_how_to_put_it_aside(journal: Journal) -> None:

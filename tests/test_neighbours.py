@@ -109,7 +109,7 @@ class Town:
     async def _work(self, seconds: float) -> None:
         [hook] = self.sandbox.hooks_of("t0")
         tenant = Tenant.with_token("t0", "https://x/t0", "sandbox")
-        row = TenantRow(id=1, name="t0", base_url=tenant.base_url, read_at=None)
+        row = TenantRow(id=1, name="t0", base_url=tenant.base_url, items=1, read_at=None)
         lane = Lane(row, tenant, self.limits, self.core, SETTLE, ASIDE)
 
         async def worker() -> None:

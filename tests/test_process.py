@@ -485,14 +485,15 @@ class Bench:
     def end(self) -> None:
         self._forks.communicate()
 
-    def call(self, *words: str) -> tuple[int, str]:
-        """Exit status and stderr of a command."""
+    def call(self, *words: str) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr of a command."""
         assert self._forks.stdin is not None
         assert self._forks.stdout is not None
         self._forks.stdin.write(json.dumps(words) + "\n")
         self._forks.stdin.flush()
         status = int(self._forks.stdout.readline())
-        return status, (self.world.folder / "err").read_text()
+        out, err = [(self.world.folder / name).read_text() for name in ("out", "err")]
+        return status, out, err
 
     def hooks(self) -> dict[str, Any]:
         """All hooks of all tenants."""
@@ -567,16 +568,17 @@ def try_damaged(folder: Path, seed: int, flips: int) -> Counter[int]:
             whole = {}
             for command, words in COMMANDS.items():
                 bench.put(stage, stage.journal)
-                whole[command] = (bench.call(*words)[0], bench.hooks())
+                status, out, _ = bench.call(*words)
+                whole[command] = (status, bench.hooks(), out if command == "status" else "")
             for damage, journal in damages(stage, chance, flips):
                 for command, words in COMMANDS.items():
                     bench.put(stage, journal)
-                    status, err = bench.call(*words)
-                    told = f"{command}, {damage}: {status}\n{err}"
+                    status, out, err = bench.call(*words)
+                    told = f"{command}, {damage}: {status}\n{out}\n{err}"
                     now = bench.hooks()
                     found[status] += 1
                     assert "Traceback" not in err, told
-                    if (status, now) == whole[command]:
+                    if (status, now, out if command == "status" else "") == whole[command]:
                         continue
                     assert status == 4 or (status == 2 and "journal format" in err), told
                     assert "the journal" in err, told
