@@ -178,10 +178,12 @@ def _refuse(call: Call, reply: Reply, client: str, hidden: Collection[str]) -> N
     said = answer if isinstance(answer, dict) else {}
     if call.secret and isinstance(call.body, dict):
         hidden = (*hidden, *call.body.values())
-    code = str(said.get("errorCode", ""))
-    code = code if _CODE.match(code) and code == veiled(code, hidden) else ""
+    code = said.get("errorCode")
+    if not isinstance(code, str) or not _CODE.match(code) or code != veiled(code, hidden):
+        code = ""
     strange = "" if said else page(reply.body)
-    text = said.get("message") or said.get("error") or code
+    told = (said.get(key) for key in ("message", "error"))
+    text = next((each for each in told if isinstance(each, str) and each), code)
     if not (said or strange):
         text = reply.body[:_LONGEST].decode(errors="replace")
     message = strange or _shown(text, hidden)
@@ -200,8 +202,8 @@ def page(body: bytes) -> str:
     return "an HTML page, not the API's answer" if b"<" in body[:_MESSAGE] else ""
 
 
-def _shown(message: object, hidden: Collection[str]) -> str:
+def _shown(message: str, hidden: Collection[str]) -> str:
     """The server's message, fit to be shown and kept: bounded, and without what is secret."""
-    text = message[:_LONGEST] if isinstance(message, str) else ""
+    text = message[:_LONGEST]
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return veiled(text[: 2 * _MESSAGE], hidden)[:_MESSAGE]

@@ -46,6 +46,7 @@ def test_every_refusal_has_a_meaning_and_a_next_step(status: int) -> None:
             b"[1]",
             b"\xff",
             b'"deprecated feature"',
+            b'{"errorCode": %s, "message": %s}' % ((b"[" * 900 + b"]" * 900,) * 2),
         ):
             with pytest.raises((ItemError, TenantError)) as told:
                 value(call, Reply(status=status, body=body), client="client X", hidden=())
