@@ -48,9 +48,9 @@ TENANTS = {
 
 
 def sizes(few: int, many: int) -> pytest.MarkDecorator:
-    """Examples of a property: the same few each time, and with the slow tests many new ones."""
-    slow = pytest.param(many, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
-    return pytest.mark.parametrize("examples", [few, slow])
+    """Examples of a property: the same few each time, and where one goes hunting many new ones."""
+    hunt = pytest.param(many, marks=[pytest.mark.hunt, pytest.mark.timeout(1800)])
+    return pytest.mark.parametrize("examples", [few, hunt])
 
 
 def for_all(examples: int, strategy: st.SearchStrategy[Any], holds: Callable[[Any], None]) -> None:
