@@ -41,6 +41,20 @@ class Killed(BaseException):
     """The process is no more."""
 
 
+def request_of(method: str, url: str, headers: dict[str, str], body: bytes | None) -> Request:
+    """What the sandbox's core is asked by a request to a tenant at https://x/."""
+    path, _, query = url.removeprefix("https://x/").partition("?")
+    tenant, _, path = path.partition("/")
+    return Request(
+        tenant=tenant,
+        method=method,
+        path="/" + path,
+        query=dict(pair.split("=") for pair in query.split("&") if pair),
+        headers={name.lower(): value for name, value in headers.items()},
+        body=body or b"",
+    )
+
+
 class Core:
     """The sandbox's core as a network, in which the process dies at one request."""
 
@@ -66,16 +80,7 @@ class Core:
         await anyio.lowlevel.checkpoint()
         if 0 < self.at < self.sent and not last:
             await anyio.sleep_forever()
-        path, _, query = url.removeprefix("https://x/").partition("?")
-        tenant, _, path = path.partition("/")
-        request = Request(
-            tenant=tenant,
-            method=method,
-            path="/" + path,
-            query=dict(pair.split("=") for pair in query.split("&") if pair),
-            headers={name.lower(): value for name, value in headers.items()},
-            body=body or b"",
-        )
+        request = request_of(method, url, headers, body)
         try:
             answer = self.sandbox.handle(request, time.time())
         except NoAnswer as cut:

@@ -33,6 +33,7 @@ from bulkhooks.plan import stage
 from bulkhooks.report import Summary, summary
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox, Seen
 from bulkhooks.tenants import ClientSecret, Given, Route
+from engine import request_of
 from virtual import VirtualTimeLoop
 
 TRIGGERS = get_args(Trigger)
@@ -291,16 +292,7 @@ class Air:
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
         await asyncio.sleep(self.chance.uniform(0.005, 0.05))
-        path, _, query = url.removeprefix("https://x/").partition("?")
-        tenant, _, path = path.partition("/")
-        request = Request(
-            tenant=tenant,
-            method=method,
-            path="/" + path,
-            query=dict(pair.split("=") for pair in query.split("&") if pair),
-            headers={name.lower(): value for name, value in headers.items()},
-            body=body or b"",
-        )
+        request = request_of(method, url, headers, body)
         if other := self.instead(request):
             return other
         try:
