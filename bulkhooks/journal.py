@@ -56,7 +56,6 @@ CREATE TABLE steps (
     before TEXT NOT NULL, want TEXT NOT NULL, planned_sum INTEGER NOT NULL,
     state TEXT NOT NULL, sent_at REAL, after TEXT, state_sum INTEGER NOT NULL,
     PRIMARY KEY (item, n)) WITHOUT ROWID;
-CREATE INDEX steps_sent ON steps (item, state) WHERE state = 'sent';
 """
 
 #: Whether a row is whole is asked wherever a checksum is made anew: what is not whole stays as it
@@ -179,11 +178,11 @@ _BROKEN: Final = f"""SELECT
     LEFT JOIN (SELECT *, {{whole}} AS whole FROM items) i ON {_AS_FOUND}
     WHERE whole IS NOT 1 LIMIT 1"""
 _BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, state"
-#: Steps that were sent and have no answer, as an index has them, and their items.
-_SENT: Final = f"""SELECT f.item, s.state, s.whole, i.tenant, i.state, i.whole
-    FROM (SELECT item, n FROM steps WHERE state = 'sent') f
-    LEFT JOIN (SELECT *, {_STEP_WHOLE} AS whole FROM steps) s ON (s.item, s.n) = (f.item, f.n)
-    LEFT JOIN (SELECT *, {_WHOLE} AS whole FROM items) i ON i.id = f.item"""
+#: Steps that were sent and have no answer (or whose state is none), and their items.
+_SENT: Final = f"""SELECT s.item, s.whole, i.tenant, i.state, i.whole
+    FROM (SELECT *, {_STEP_WHOLE} AS whole FROM steps
+    WHERE state NOT IN ('pending', 'applied', 'failed')) s
+    LEFT JOIN (SELECT *, {_WHOLE} AS whole FROM items) i ON i.id = s.item"""
 #: Selectors that must match something: how many hooks they matched, on how many tenants that
 #: could be read they did not.
 _UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
@@ -617,8 +616,8 @@ class Journal(Store):
     def _in_doubt(self) -> dict[int, int]:
         """Pending items of which a step was sent that has no answer, and their tenants."""
         found: dict[int, int] = {}
-        for item, sent, whole, tenant, state, item_whole in self.each(_SENT):
-            if not (whole and item_whole and sent == "sent"):
+        for item, whole, tenant, state, item_whole in self.each(_SENT):
+            if not (whole and item_whole):
                 raise self.damaged(f"item {item}")
             if state == State.PENDING:
                 found[item] = tenant

@@ -346,6 +346,8 @@ def _told(path: Path) -> Iterator[None]:
     """Turns what SQLite raises into a JournalError that says what to do."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise damage(path, "a text in it that is none") from error
     except sqlite3.ProgrammingError:
         raise
     except sqlite3.Error as error:
