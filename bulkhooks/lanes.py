@@ -202,12 +202,12 @@ class Lanes:
         """Carry out what is pending. Unless the plan was made just now, every tenant is to be read
         before anything is sent to it.
         """
-        books = self._journal.books()
+        counts = self._journal.counts()
         with self._scope:
             async with TaskGroup() as tasks:
                 for lane in self._lanes:
-                    mine = books.get(lane.row.id, {})
-                    lane.planned = mine.get(State.PENDING, 0) + mine.get(State.UNCERTAIN, 0)
+                    mine = counts[lane.row.id]
+                    lane.planned = mine[State.PENDING] + mine[State.UNCERTAIN]
                     if lane.planned:
                         tasks.create_task(self._apply(lane, read_first))
 

@@ -370,8 +370,8 @@ def _with_work(journal: Journal, orders: _Orders) -> list[TenantRow]:
         return rows
     states = [State.PENDING, State.UNCERTAIN]
     states += [State.FAILED] * orders.failed + [State.SKIPPED] * orders.replan
-    books = journal.books()
-    return [row for row in rows if any(books.get(row.id, {}).get(state) for state in states)]
+    counts = journal.counts()
+    return [row for row in rows if any(counts[row.id][state] for state in states)]
 
 
 def _same_addresses(journal: Journal, rows: list[TenantRow], tenants: Tenants) -> None:
