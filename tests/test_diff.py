@@ -17,6 +17,7 @@ import pytest
 from bulkhooks import tally
 from bulkhooks.console import show_changes
 from bulkhooks.diff import Tint, as_json, as_markdown, as_text
+from bulkhooks.errors import JournalError
 from bulkhooks.items import Fields, Item, Outcome, State, Step
 from bulkhooks.journal import Journal, StagedEdit, Unresolved
 from bulkhooks.pacing import Limits
@@ -270,6 +271,22 @@ def test_a_change_reads_as(make: Make, one: tuple[Item, str], many: str) -> None
         shown = text(make({name: [edit] for name in names}))
         ended = next(n for n, line in enumerate(shown) if not line.startswith("  ") and n > 1)
         assert [line[2:] for line in shown[2:ended]] == told.splitlines()
+
+
+@pytest.mark.parametrize("show", [text, markdown, document])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE items SET label = 'x' WHERE id = (SELECT max(id) FROM items)",
+        "UPDATE steps SET want = '{}' WHERE item = (SELECT max(id) FROM items)",
+    ],
+)
+def test_a_plan_of_which_a_row_is_not_whole_is_not_shown(make: Make, sql: str, show: Any) -> None:
+    journal = make({"t0": [item("old-check", OFF), item("new-check", OFF)]})
+    show(journal)
+    journal.write([(sql, ())])
+    with pytest.raises(JournalError, match="damaged: item "):
+        show(journal)
 
 
 def test_three_hundred_tenants_with_seven_changes_read_as_seven(make: Make) -> None:

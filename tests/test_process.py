@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import cycle
@@ -437,6 +438,18 @@ def test_what_a_damaged_journal_says_to_type_leads_on(make: Make, length: int) -
     assert world.books()["unchanged"] == 4
     assert_each_written_once(world)
     assert [path.stat().st_size for path in world.folder.glob("j.*.damaged")] == [length]
+
+
+def test_what_is_not_known_to_be_written_is_told_by_undo_and_not_left_out(make: Make) -> None:
+    world = make(("t0",), hooks=2)
+    dependencies_job(world)
+    world.run_job("job.jsonl")
+    with closing(sqlite3.connect(world.folder / "j", isolation_level=None)) as journal:
+        journal.execute(
+            "UPDATE steps SET state = 'bpplied' WHERE item = (SELECT max(id) FROM items)"
+        )
+    assert "is damaged: item " in world.call("undo", "j", "--yes", status=4).stderr
+    assert_each_written_once(world)
 
 
 #: Runs commands, a line of JSON each, in forks of one process that has all it needs loaded.
