@@ -336,7 +336,7 @@ def test_what_a_server_says_again_of_a_request_is_not_kept(case: Case) -> None:
     case.assert_silent()
 
 
-@pytest.mark.slow
+@pytest.mark.hunt
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("env", [{}, {"PYTHONDEVMODE": "1"}], ids=["plain", "dev"])
 def test_what_a_server_says_again_with_any_status_is_not_kept(
