@@ -79,11 +79,22 @@ _Ask: TypeAlias = Callable[[int], Awaitable[Any]]
 _BeforeSending: TypeAlias = Callable[[], Awaitable[None]] | None
 
 
+class _Head:
+    """What heads a tenant's requests: of a call with its token, made once for all of them."""
+
+    def __init__(self, fixed: dict[str, str], grant: Grant | None = None) -> None:
+        self.grant = grant
+        own = {"Authorization": f"Bearer {grant.token}"} if grant else {}
+        self.plain = own | {"Accept": "application/json"} | fixed
+        self.json = self.plain | _JSON
+
+
 class _Session:
     """What a tenant's clients have in common: its token, and what one of them waits for."""
 
     def __init__(self) -> None:
         self.grant: Grant | None = None
+        self.head: _Head | None = None
         self.renew_at = -math.inf
         self.headers: dict[str, str] = {}
         #: What has been sent to the tenant, and must not be shown when it says it again.
@@ -220,36 +231,39 @@ class ManagementClient:
         self, call: Call, before_sending: _BeforeSending, tries: int
     ) -> tuple[Reply, Grant]:
         """The answer to a call, and the token that it was sent with."""
-        grant = await self.grant()
-
-        async def head() -> dict[str, str]:
-            nonlocal grant
-            grant = await self.grant()  # it may have ended while the call waited for its turn
-            own = {"Authorization": f"Bearer {grant.token}", "Accept": "application/json"}
-            return own | self._session.headers | (_JSON if call.body is not None else {})
-
+        await self._head()
         await self._gate.enter(self.stop)
         try:
-            reply = await self._paced(
-                *(self.limiter, call.method, f"/api/v2{call.path}", head, call.body),
+            # The token may end while the call waits for its turn.
+            reply, head = await self._paced(
+                *(self.limiter, call.method, f"/api/v2{call.path}", self._head, call.body),
                 before_sending=before_sending,
                 tries=tries,
             )
         finally:
             self._gate.leave()
-        return reply, grant
+        assert head.grant is not None
+        return reply, head.grant
+
+    async def _head(self) -> _Head:
+        """The headers of a call that is sent now."""
+        session = self._session
+        if session.head is None or loop_time() >= session.renew_at:
+            await self.grant()
+            assert session.head is not None
+        return session.head
 
     async def _paced(
         self,
         limiter: Limiter,
         method: str,
         path: str,
-        head: Callable[[], Awaitable[dict[str, str]]],
+        heading: Callable[[], Awaitable[_Head]],
         body: Fields | list[str] | None,
         *,
         before_sending: _BeforeSending = None,
         tries: int,
-    ) -> Reply:
+    ) -> tuple[Reply, _Head]:
         """Send at a limiter's pace; a 429 pauses the lane and is no try, and has an end."""
         give_up = math.inf
         while True:
@@ -257,11 +271,12 @@ class ManagementClient:
             turn = await self._turn(limiter)
             sent, reply, seen = None, None, _NO_HEADERS
             try:
-                headers = await head()
+                head = await heading()
                 await self._everyone.enter(self.stop)
                 try:
                     # Made no sooner: orjson's bytes keep 4 kB each, and many wait for a turn.
                     content = None if body is None else orjson.dumps(body)
+                    headers = head.plain if body is None else head.json
                     if before_sending is not None:
                         await before_sending()
                     sent = loop_time()
@@ -276,7 +291,7 @@ class ManagementClient:
                 raise
             turn.answered(reply.status, seen)
             if reply.status != 429:
-                return reply
+                return reply, head
             give_up = min(give_up, loop_time() + HELD_UP)
             if loop_time() >= give_up:
                 raise TenantError(
@@ -343,6 +358,7 @@ class ManagementClient:
                     session.failed = error
                     raise
                 session.grant, session.renew_at = grant, loop_time() + grant.use
+                session.head = _Head(session.headers, grant)
                 session.failed = None
 
     async def _another(self) -> Grant:
@@ -361,10 +377,10 @@ class ManagementClient:
         session, body = self._session, await tokens.request(self.tenant)
         session.hidden |= tokens.proof(body)
 
-        async def head() -> dict[str, str]:
-            return {"Accept": "application/json"} | session.headers | _JSON
+        async def head() -> _Head:
+            return _Head(session.headers)
 
-        reply = await self._paced(session.limiter, "POST", _TOKEN_PATH, head, body, tries=tries)
+        reply, _ = await self._paced(session.limiter, "POST", _TOKEN_PATH, head, body, tries=tries)
         return tokens.granted(self.tenant, body, reply)
 
     async def with_values(self, call: Call, value_of: Callable[[str], str]) -> Call:

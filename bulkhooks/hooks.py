@@ -186,17 +186,14 @@ def _is_line(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-#: The fields of a hook in an answer, and what each may hold: names are shown to people. Other
-#: fields are not kept.
-_KNOWN: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "name": _is_line,
-    "triggerId": _is_line,
-    "enabled": lambda value: isinstance(value, bool),
-    "script": lambda value: isinstance(value, str),
-    "dependencies": lambda value: (
-        isinstance(value, dict) and all(map(_is_line, (*value, *value.values())))
-    ),
-}
+#: The fields of a hook in an answer, and what each is. Other fields are not kept.
+_KNOWN: Final = (
+    ("name", str),
+    ("triggerId", str),
+    ("enabled", bool),
+    ("script", str),
+    ("dependencies", dict),
+)
 
 
 def hook_in(answer: object) -> tuple[str, Fields]:
@@ -209,14 +206,21 @@ def hook_in(answer: object) -> tuple[str, Fields]:
     if not isinstance(answer, dict) or not isinstance(hook, str) or not ID.match(hook):
         raise ItemError("the answer is not a hook", _BETWEEN)
     fields: Fields = {"id": hook}
-    for name, fits in _KNOWN.items():
+    for name, kind in _KNOWN:
         value = answer.get(name)
         if value is None:
             continue
-        if not fits(value):
+        if type(value) is not kind or not _shown_as_it_is(name, value):
             raise ItemError(f"the answer is not a hook: odd {name}", _BETWEEN)
         fields[name] = value
     return hook, fields
+
+
+def _shown_as_it_is(name: str, value: Any) -> bool:
+    """Whether a field can be shown to people: all but scripts are of one line."""
+    if name == "dependencies":
+        return not value or all(map(_is_line, (*value, *value.values())))
+    return name == "script" or value is True or value is False or value.isprintable()
 
 
 def hooks_in(answer: object) -> tuple[list[object], int | None]:
