@@ -228,7 +228,7 @@ def _secure(server: Served, names: list[str], folder: Path, ca_file: str) -> dic
     return {
         "tenants": SECURE,
         "edits_a_tenant": WIDE_EDITS,
-        "requests_a_tenant_of_both": each,
+        **{f"{what} a tenant": count for what, count in each.items()},
         "bare_seconds_of_cpu": min(bare_cpu),
         "ours_seconds_of_cpu": min(our_cpu),
         "ratio": min(our_cpu) / min(bare_cpu),
