@@ -61,13 +61,13 @@ CREATE TABLE steps (
 #: Whether a row is whole is asked wherever a checksum is made anew: what is not whole stays as it
 #: is, to be found when it is used.
 _META_WHOLE: Final = "sum IS rowsum(key, value)"
-_NOTE: Final = "INSERT OR REPLACE INTO meta VALUES (?1, ?2, rowsum(?1, ?2))"
-_PLAN_MORE: Final = f"""UPDATE meta SET value = CAST(value + ?1 AS TEXT),
-    sum = rowsum(key, CAST(value + ?1 AS TEXT)) WHERE key = 'planned' AND {_META_WHOLE}"""
+_NOTE: Final = "INSERT OR REPLACE INTO meta VALUES (:key, :value, rowsum(:key, :value))"
+_PLAN_MORE: Final = f"""UPDATE meta SET value = CAST(value + :more AS TEXT),
+    sum = rowsum(key, CAST(value + :more AS TEXT)) WHERE key = 'planned' AND {_META_WHOLE}"""
 _TENANT_WHOLE: Final = """planned_sum IS rowsum(id, name, base_url)
     AND state_sum IS rowsum(id, items, read_at, requests, throttled, pace)"""
-_ADD_TENANT: Final = """INSERT INTO tenants VALUES (?1, ?2, ?3, rowsum(?1, ?2, ?3),
-    ?4, NULL, 0, 0, NULL, rowsum(?1, ?4, NULL, 0, 0, NULL))"""
+_ADD_TENANT: Final = """INSERT INTO tenants VALUES (:id, :name, :at, rowsum(:id, :name, :at),
+    :items, NULL, 0, 0, NULL, rowsum(:id, :items, NULL, 0, 0, NULL))"""
 _HAS_MORE: Final = f"""UPDATE tenants SET items = items + :more,
     state_sum = rowsum(id, items + :more, read_at, requests, throttled, pace)
     WHERE id = :tenant AND {_TENANT_WHOLE}"""
@@ -286,7 +286,7 @@ class Journal(Store):
 
     def noted(self, **values: str) -> list[Write]:
         """The writes that keep `values`."""
-        return [(_NOTE, pair) for pair in values.items()]
+        return [(_NOTE, {"key": key, "value": value}) for key, value in values.items()]
 
     def tenants(self) -> list[TenantRow]:
         """All tenants of the job, in their file's order."""
@@ -324,7 +324,10 @@ class Journal(Store):
                     db.execute(_ADD_ITEM, self._row(placeholder, tenant))
             db.executemany(
                 _ADD_TENANT,
-                [(row, name, base_urls[name], items[row]) for name, row in ids.items()],
+                [
+                    {"id": row, "name": name, "at": base_urls[name], "items": items[row]}
+                    for name, row in ids.items()
+                ],
             )
             self._number_equals(db)
         return digest.hexdigest()
@@ -431,7 +434,7 @@ class Journal(Store):
         if place.target is not None:
             writes.append(("DELETE FROM steps WHERE item = ?", (place.item,)))
         if more := len(items) - 1:
-            writes.append((_PLAN_MORE, (more,)))
+            writes.append((_PLAN_MORE, {"more": more}))
             writes.append((_HAS_MORE, {"tenant": tenant, "more": more}))
         for item in items:
             row = self._row(item, tenant)

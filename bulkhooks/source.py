@@ -255,6 +255,7 @@ def refused(file: str, line: int | None, what: str) -> BadInput:
 
 def check_file(path: Path) -> None:
     """Raises ValueError, with what is wrong in plain words, where `path` is no regular file."""
+    _check_name(path)
     try:
         if not S_ISREG(path.stat().st_mode):
             raise ValueError("is not a file")
@@ -267,6 +268,7 @@ def read_file(path: Path, limit: int, *, instead: str = "", keep_mark: bool = Fa
 
     Raises ValueError, with what is wrong in plain words.
     """
+    _check_name(path)
     try:
         check_file(path)
         with path.open("rb") as file:
@@ -283,6 +285,11 @@ def _read(path: Path, limit: int, instead: str) -> bytes:
         return read_file(path, limit, instead=instead)
     except ValueError as error:
         raise refused(str(path), None, str(error)) from None
+
+
+def _check_name(path: Path) -> None:
+    if "\0" in str(path):  # what Python says of it depends on its version
+        raise ValueError("cannot be read: its name has a null byte in it")
 
 
 def _unreadable(error: Exception) -> str:
