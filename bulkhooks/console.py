@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from .auth0 import Exchange, Log
     from .check import Checked
     from .guards import Narrowing
-    from .hooks import Edit
-    from .items import Fields
+    from .items import Edit, Fields
     from .jobfile import Job
     from .journal import Journal
     from .lanes import Lanes

@@ -17,7 +17,7 @@ import msgspec
 from . import hooks
 from .auth0 import HELD_UP, TRIES, ManagementClient, loop_time
 from .errors import Ended, Gone, ItemError, Stopped, TenantError, Unsure
-from .items import APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
+from .items import ABSENT, APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
 from .journal import Journal
 from .lane import Lane
 
@@ -140,7 +140,7 @@ class _Course:
         first = {step.target: step for step in reversed(self._item.steps) if not step.back}
         steps = [step for target, step in first.items() if ":" not in target]
         for step in steps:
-            seen = live.get(step.target, hooks.ABSENT)
+            seen = live.get(step.target, ABSENT)
             if seen is None or hooks.judge(step, seen, sent=False) is Seen.LACKING:
                 try:
                     read = lane.client.sending_for(self._item.name).read
@@ -423,7 +423,7 @@ class _Attempt:
             lane.breaker.held()
             if isinstance(error, Ended):
                 lane.ended = error
-            if isinstance(error, Gone) and self._step.want == hooks.ABSENT:
+            if isinstance(error, Gone) and self._step.want == ABSENT:
                 return None
             raise
         finally:
@@ -468,7 +468,7 @@ class _Attempt:
         live, hook = self._lane.live, self._hook
         if self._sent_at is not None:
             self._lane.breaker.held()
-        if seen == hooks.ABSENT:
+        if seen == ABSENT:
             live[hook] = seen
         elif seen.get("id", hook) != hook:  # it was made
             hook = self._made[self._step.target] = str(seen["id"])

@@ -18,8 +18,8 @@ import msgspec
 import orjson
 
 from . import tally
-from .hooks import SECRET, told
-from .items import Fields, Item, State, Step
+from .hooks import told
+from .items import SECRET, Fields, Item, State, Step
 from .journal import Journal
 from .plan import Effort, expected, together
 from .report import Summary, causes, clean, many

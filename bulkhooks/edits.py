@@ -14,8 +14,8 @@ import orjson
 from msgspec import Struct
 
 from . import schema
-from .hooks import Edit, HookMatch, Trigger
-from .items import Fields
+from .hooks import Trigger
+from .items import Edit, Fields, Match
 from .references import MASKS, Reference
 from .schema import Shape, longest, matcher, rule
 from .source import Findings, dotted, read_file, shown
@@ -230,16 +230,16 @@ class EditCheck:
 
     # ---- which hooks, and what is to become of them
 
-    def _match(self, edit: Mapping[str, object]) -> HookMatch:
+    def _match(self, edit: Mapping[str, object]) -> Match:
         if "hooks" in edit:
-            return HookMatch(**self._fields("hooks", edit["hooks"], _MANY))
+            return Match(**self._fields("hooks", edit["hooks"], _MANY))
         if "hook" not in edit:
-            return HookMatch()
+            return Match()
         value = edit["hook"]
         if isinstance(value, dict):
-            return HookMatch(**self._fields("hook", value, _ONE))
+            return Match(**self._fields("hook", value, _ONE))
         _hook_id(self._found, "hook", value)
-        return HookMatch(id=value if isinstance(value, str) else None)
+        return Match(id=value if isinstance(value, str) else None)
 
     def _fields(self, key: str, value: object, shape: _Fields) -> Fields:
         """A mapping of fields, each checked; a script file's text is in the script's place."""

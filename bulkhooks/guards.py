@@ -12,6 +12,7 @@ import orjson
 
 from . import hooks, tally
 from .errors import Refused
+from .items import Edit, Narrowed
 from .journal import Journal
 from .tenants import Tenant
 
@@ -48,18 +49,18 @@ class Narrowing:
                     known = ", ".join(get_args(hooks.Trigger))
                     raise Refused(f"{word} {each}: the triggers are {known}")
 
-    def of(self, edit: hooks.Edit, tenants: Mapping[str, Tenant]) -> hooks.Edit | None:
+    def of(self, edit: Edit, tenants: Mapping[str, Tenant]) -> Edit | None:
         """What is left of an edit; None if it has no tenant left."""
         if not (self.only or self.skip):
             return edit
         left = tuple(name for name in edit.tenants if self._takes(tenants[name]))
-        narrowed = hooks.Narrowed(
+        narrowed = Narrowed(
             only_triggers=_of_kind("trigger", self.only),
             only_hooks=_of_kind("hook", self.only),
             skip_triggers=_of_kind("trigger", self.skip),
             skip_hooks=_of_kind("hook", self.skip),
         )
-        by_hook = None if narrowed == hooks.Narrowed() else narrowed
+        by_hook = None if narrowed == Narrowed() else narrowed
         return msgspec.structs.replace(edit, tenants=left, narrowed=by_hook) if left else None
 
     def named(self, tenant: Tenant) -> bool:
@@ -99,7 +100,7 @@ def whole_tenants(tenants: Mapping[str, Tenant], narrowing: Narrowing) -> dict[s
     is."""
     if unknown := narrowing.unknown(tenants):
         raise Refused(f"no tenant is or has {', '.join(unknown)}; look at --only and --skip")
-    left = narrowing.of(hooks.Edit(digest="", line=0, tenants=tuple(tenants)), tenants)
+    left = narrowing.of(Edit(digest="", line=0, tenants=tuple(tenants)), tenants)
     if left is None:
         raise Refused("--only and --skip leave no tenant")
     if left.narrowed is not None:

@@ -6,15 +6,13 @@ All that is known of hooks is here; lanes, limiter and journal know items, steps
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 from itertools import count
-from typing import Any, Final, Literal, TypeAlias
-
-import msgspec
+from typing import Any, Final, Literal
 
 from .errors import Gone, ItemError
-from .items import Call, Fields, Seen, Step, holds
+from .items import ABSENT, SECRET, Call, Edit, Fields, Read, Seen, Step, holds
 
 Trigger = Literal[
     "credentials-exchange",
@@ -28,11 +26,6 @@ Trigger = Literal[
 NAME: Final = re.compile(r"^[a-zA-Z0-9]([ \-a-zA-Z0-9]*[a-zA-Z0-9])?\Z")
 #: What the API takes as a hook's id.
 ID: Final = re.compile(r"^[A-Za-z0-9-]+\Z")
-#: What a hook is that is not there.
-ABSENT: Final[Fields] = {"id": None}
-#: A secret among the fields of a step is this and its name: in `before` whether it is there, in
-#: `want` the reference to its value, or False.
-SECRET: Final = "secrets."
 #: Secrets of a hook, at most (https://auth0.com/docs/customize/hooks/hook-secrets).
 MAX_SECRETS: Final = 20
 #: The permissions that all calls of hooks take, and that of every edit.
@@ -50,80 +43,6 @@ MAX_PAGES: Final = 1_000
 
 
 _BETWEEN: Final = "look at what stands between here and the tenant"
-
-#: Sends one call and gives its parsed answer. Raises ItemError or TenantError.
-Read: TypeAlias = Callable[[Call], Awaitable[Any]]
-
-
-class HookMatch(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Which hooks of a tenant an edit is for. All that is given must hold."""
-
-    id: str | None = None
-    name: str | None = None  #: a glob in a `hooks:` selector, the exact name in `hook:`
-    triggerId: Trigger | None = None
-    enabled: bool | None = None
-
-
-class Narrowed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The hooks that one call of a job is for, by `--only` and `--skip`; names are globs."""
-
-    only_triggers: tuple[str, ...] = ()
-    only_hooks: tuple[str, ...] = ()
-    skip_triggers: tuple[str, ...] = ()
-    skip_hooks: tuple[str, ...] = ()
-
-
-class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="edit"):
-    """One edit of a job, checked: names are known, values are what the API takes.
-
-    It has `create`, `delete`, or one or more of `set`, `set_secrets` and `remove_secrets`;
-    `create` may have `set_secrets` beside it.
-    """
-
-    digest: str  #: of the edit as it was written, `id` and `note` left out; 32 hex digits
-    line: int  #: in the job file; for a job built in code, the edit's number from 1
-    tenants: tuple[str, ...]  #: at least one, in the tenants file's order
-    match: HookMatch = HookMatch()  #: of a `create`: nothing
-    one: bool = False  #: `hook:` or `create:` (exactly one) rather than `hooks:` (every match)
-    set: Fields = {}  #: of name, script, enabled, dependencies; `script` is the text
-    create: Fields = {}  #: name, triggerId, script, and enabled and dependencies where given
-    delete: bool = False
-    #: Names of secrets, and references to their values: `env:NAME`, or `file:` and a path that is
-    #: absolute. The values are fetched when they are sent.
-    set_secrets: dict[str, str] = {}
-    remove_secrets: tuple[str, ...] = ()
-    expect: Fields = {}  #: of name, script, triggerId, enabled, dependencies
-    id: str | None = None  #: as the job gives it
-    note: str | None = None
-    allow_empty: bool = False
-    narrowed: Narrowed | None = None
-
-    @property
-    def label(self) -> str:
-        """What a person calls its target where that cannot be found."""
-        return self.match.name or self.match.id or str(self.create.get("name", ""))
-
-
-class Undo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="undo"):
-    """The way back of one item: its steps turned round, the newest first.
-
-    A step's before is what our write left, its want what was there before that.
-    """
-
-    target: str
-    label: str
-    steps: tuple[Step, ...]
-    lost: tuple[str, ...] = ()  #: what cannot be brought back
-
-
-def body_of(edit: Edit | Undo) -> Fields:
-    """An edit as the journal keeps it."""
-    return msgspec.to_builtins(edit)  # type: ignore[no-any-return]
-
-
-def edit_of(body: Fields) -> Edit | Undo:
-    """The edit of `body_of`."""
-    return msgspec.convert(body, Edit | Undo)
 
 
 # ---- the nine calls (https://auth0.com/docs/api/management/v2/hooks)

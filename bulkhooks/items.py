@@ -1,14 +1,20 @@
-"""The words of the work, whatever it is that is edited: item, step, outcome, call."""
+"""The words of the work, whatever it is that is edited: edit, item, step, outcome, call."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from enum import Enum, StrEnum, auto
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 #: Fields of a hook (or another resource) under the API's own names, or some of them.
 Fields: TypeAlias = dict[str, Any]
+#: What a thing is that is not there.
+ABSENT: Final[Fields] = {"id": None}
+#: A secret among the fields of a step is this and its name: in `before` whether it is there, in
+#: `want` the reference to its value, or False.
+SECRET: Final = "secrets."
 
 
 class State(StrEnum):
@@ -71,6 +77,92 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.edit_name}/{self.target}"
 
 
+class Match(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Which hooks or actions of a tenant an edit is for. All that is given must hold."""
+
+    id: str | None = None
+    name: str | None = None  #: a glob where every match is meant, else the exact name
+    triggerId: str | None = None
+    enabled: bool | None = None  #: of hooks
+    deployed: bool | None = None  #: of actions, as `bound`
+    bound: bool | None = None
+
+
+class Narrowed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The hooks that one call of a job is for, by `--only` and `--skip`; names are globs."""
+
+    only_triggers: tuple[str, ...] = ()
+    only_hooks: tuple[str, ...] = ()
+    skip_triggers: tuple[str, ...] = ()
+    skip_hooks: tuple[str, ...] = ()
+
+
+class Transform(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's own Python function, that says what is to become of a hook or an action."""
+
+    file: str  #: an absolute path
+    function: str
+    digest: str  #: of the file's bytes when the job was read; 32 hex digits
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="edit"):
+    """One edit of a job, checked: names are known, values are what the API takes.
+
+    It has `create`, `delete`, or one or more of `set`, `set_secrets`, `remove_secrets`, `deploy`
+    and `transform`; `create` may have `set_secrets` and `deploy` beside it.
+    """
+
+    digest: str  #: of the edit as it was written, `id` and `note` left out; 32 hex digits
+    line: int  #: in the job file; for a job built in code, the edit's number from 1
+    tenants: tuple[str, ...]  #: at least one, in the tenants file's order
+    of: Literal["hooks", "actions"] = "hooks"
+    match: Match = Match()  #: of a `create`: nothing
+    one: bool = False  #: exactly one (`hook:`, `action:`, `create:`) rather than every match
+    #: Of a hook's name, script, enabled, dependencies; of an action's name, code, dependencies,
+    #: runtime, bound, position. `script` and `code` are texts.
+    set: Fields = {}
+    create: Fields = {}  #: name, triggerId, script or code, and what else is given
+    delete: bool = False
+    deploy: bool = False  #: the action's draft becomes what runs
+    transform: Transform | None = None
+    #: Names of secrets, and references to their values: `env:NAME`, or `file:` and a path that is
+    #: absolute. The values are fetched when they are sent.
+    set_secrets: dict[str, str] = {}
+    remove_secrets: tuple[str, ...] = ()
+    expect: Fields = {}  #: fields by the names of `set`, triggerId, and an action's deployed
+    id: str | None = None  #: as the job gives it
+    note: str | None = None
+    allow_empty: bool = False
+    narrowed: Narrowed | None = None
+
+    @property
+    def label(self) -> str:
+        """What a person calls its target where that cannot be found."""
+        return self.match.name or self.match.id or str(self.create.get("name", ""))
+
+
+class Undo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="undo"):
+    """The way back of one item: its steps turned round, the newest first.
+
+    A step's before is what our write left, its want what was there before that.
+    """
+
+    target: str
+    label: str
+    steps: tuple[Step, ...]
+    lost: tuple[str, ...] = ()  #: what cannot be brought back
+
+
+def body_of(edit: Edit | Undo) -> Fields:
+    """An edit as the journal keeps it."""
+    return msgspec.to_builtins(edit)  # type: ignore[no-any-return]
+
+
+def edit_of(body: Fields) -> Edit | Undo:
+    """The edit of `body_of`."""
+    return msgspec.convert(body, Edit | Undo)
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request to the Management API; `path` is what follows /api/v2."""
 
@@ -85,6 +177,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without the body: a secret's value may be in it."""
         return f"Call({self.method} {self.path})"
+
+
+#: Sends one call and gives its parsed answer. Raises ItemError or TenantError.
+Read: TypeAlias = Callable[[Call], Awaitable[Any]]
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

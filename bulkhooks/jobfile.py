@@ -13,7 +13,7 @@ import orjson
 from . import schema
 from .edits import EditCheck
 from .errors import Complaint
-from .hooks import Edit
+from .items import Edit
 from .pacing import Limits
 from .schema import Shape, matcher, rule
 from .source import (

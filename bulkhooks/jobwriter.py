@@ -16,8 +16,7 @@ import orjson
 import yaml
 
 from .errors import Refused
-from .hooks import Edit
-from .items import Fields
+from .items import Edit, Fields
 from .jobfile import MAX_DOCUMENT
 from .pacing import Limits
 from .source import MAX_LINE

@@ -15,12 +15,11 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from . import hooks
 from .auth0 import CONCURRENCY, Log, loop_time
 from .course import Wall, carry_out
 from .errors import ItemError, Stopped, TenantError
 from .gates import Gate, Stop
-from .items import Item, Outcome, State
+from .items import Edit, Item, Outcome, State, Undo, edit_of
 from .journal import Journal, Placeholder, TenantRow, Unresolved
 from .lane import Lane, LaneView, ValueOf
 from .listing import Contradiction, Listing
@@ -42,7 +41,7 @@ _PAGE: Final = 64
 _SURVEYS: Final = 256
 
 #: A placeholder and the edit that it stands for.
-_Placed: TypeAlias = tuple[Placeholder, hooks.Edit | hooks.Undo]
+_Placed: TypeAlias = tuple[Placeholder, Edit | Undo]
 
 
 class Lanes:
@@ -161,7 +160,7 @@ class Lanes:
         for page in self._journal.placeholders(lane.row.id, which, _PAGE):
             now: list[_Placed] = []
             for place, body in page:
-                edit = hooks.edit_of(body)
+                edit = edit_of(body)
                 self.met |= listing.met(edit)
                 (late if listing.must_wait(edit) else now).append((place, edit))
             await self._put(lane, listing, now, grant, late=False)

@@ -15,14 +15,7 @@ import msgspec
 
 from .errors import ItemError
 from .hooks import (
-    ABSENT,
     MAX_SECRETS,
-    SECRET,
-    Edit,
-    HookMatch,
-    Narrowed,
-    Read,
-    Undo,
     drift,
     get_secrets,
     judge,
@@ -32,7 +25,23 @@ from .hooks import (
     secrets_in,
     told,
 )
-from .items import PENDING, UNCHANGED, Fields, Item, Outcome, Seen, State, Step
+from .items import (
+    ABSENT,
+    PENDING,
+    SECRET,
+    UNCHANGED,
+    Edit,
+    Fields,
+    Item,
+    Match,
+    Narrowed,
+    Outcome,
+    Read,
+    Seen,
+    State,
+    Step,
+    Undo,
+)
 
 #: Says why the steps of an item cannot be carried out, if that is known.
 Forbids: TypeAlias = Callable[[Item], ItemError | None]
@@ -671,7 +680,7 @@ def _name_key(name: str) -> str:
     return f"name:{name.replace(' ', '+')}"
 
 
-def _fits(match: HookMatch, fields: Fields, exact: bool) -> bool:
+def _fits(match: Match, fields: Fields, exact: bool) -> bool:
     name = str(fields.get("name", ""))
     if match.name is not None and not (
         name == match.name if exact else fnmatchcase(name, match.name)

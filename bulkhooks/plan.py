@@ -14,6 +14,7 @@ import orjson
 from . import hooks, tally
 from .errors import BadInput, Complaint, Refused
 from .guards import Guards, Narrowing, listed
+from .items import Edit, body_of
 from .jobfile import Job
 from .journal import Journal, StagedEdit
 from .listing import Contradiction, undone
@@ -93,7 +94,7 @@ def stage_undo(journal: Journal, done: Journal, *, guards: Guards, now: datetime
             given=True,
             line=0,
             must_match=False,
-            body=hooks.body_of(back),
+            body=body_of(back),
             tenants=(base_urls[item.tenant][0],),
         )
         for item in done.written()
@@ -229,13 +230,13 @@ def _lane_seconds(requests: int, pace: dict[str, Any], allowed: Limits) -> float
     return max(waiting, requests / min(ceiling, 40.0))
 
 
-def _staged(edit: hooks.Edit, *, must_match: bool) -> StagedEdit:
+def _staged(edit: Edit, *, must_match: bool) -> StagedEdit:
     return StagedEdit(
         name=edit.id or edit.digest[:12],
         given=edit.id is not None,
         line=edit.line,
         must_match=must_match and not (edit.one or edit.allow_empty),
-        body=hooks.body_of(edit),
+        body=body_of(edit),
         tenants=edit.tenants,
     )
 

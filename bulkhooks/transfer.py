@@ -18,7 +18,7 @@ from . import deploy, hooks, jobwriter, plan
 from .auth0 import Log, ManagementClient, everywhere
 from .errors import BadInput, Complaint, Gone, ItemError, Refused, TenantError
 from .guards import Narrowing, narrowed_by
-from .items import Fields, State
+from .items import SECRET, Edit, Fields, State, edit_of
 from .journal import Journal
 from .source import Findings
 from .tenants import Tenant
@@ -168,7 +168,7 @@ def left_of(path: Path, states: Iterable[State]) -> Iterator[Left]:
         edits = (
             jobwriter.as_written(edit, id=name, tenants=tenants)
             for name, body, tenants in journal.left(states)
-            if isinstance(edit := hooks.edit_of(body), hooks.Edit)
+            if isinstance(edit := edit_of(body), Edit)
         )
         yield Left(head=head, edits=edits, narrowing=narrowed_by(journal))
 
@@ -191,7 +191,7 @@ async def _read_hooks(
             try:
                 fields = await hooks.read_hook(id, client.read)
                 secrets = await client.read(hooks.get_secrets(id)) if id in wanted else {}
-                names = [key.removeprefix(hooks.SECRET) for key in hooks.secrets_in(secrets)]
+                names = [key.removeprefix(SECRET) for key in hooks.secrets_in(secrets)]
                 # In the order of the hook's own answer, as the Deploy CLI writes it.
                 rest = {key: value for key, value in listed[id].items() if key not in fields}
                 whole[id] = fields | rest | {"secrets": names}

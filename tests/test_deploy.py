@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bulkhooks.deploy import Mappings, changes_by_import, read_tree, write_tree
 from bulkhooks.errors import BadInput, Refused
-from bulkhooks.hooks import Edit
+from bulkhooks.items import Edit
 from bulkhooks.jobfile import Job, load_job
 from bulkhooks.jobwriter import as_written, header, job_text, save_job
 from bulkhooks.journal import Journal

@@ -8,19 +8,8 @@ import anyio
 import pytest
 
 from bulkhooks.errors import ItemError
-from bulkhooks.hooks import (
-    Edit,
-    HookMatch,
-    body_of,
-    edit_of,
-    hook_in,
-    hooks_in,
-    judge,
-    list_all,
-    secrets_in,
-    shows,
-)
-from bulkhooks.items import Call, Seen, Step
+from bulkhooks.hooks import hook_in, hooks_in, judge, list_all, secrets_in, shows
+from bulkhooks.items import Call, Edit, Match, Seen, Step, body_of, edit_of
 
 PRE = "pre-user-registration"
 
@@ -160,7 +149,7 @@ def test_an_edit_survives_the_journal() -> None:
         digest="d" * 32,
         line=1,
         tenants=("t",),
-        match=HookMatch(name="x*"),
+        match=Match(name="x*"),
         set={"script": "s"},
         expect={"enabled": True},
         note="why",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bulkhooks import edits as edits_module
 from bulkhooks import source
 from bulkhooks.errors import BadInput, Complaint
-from bulkhooks.hooks import Edit, HookMatch
+from bulkhooks.items import Edit, Match
 from bulkhooks.jobfile import Job, load_job
 from bulkhooks.pacing import Limits
 from bulkhooks.references import Reference
@@ -112,7 +112,7 @@ limits: {{reserve: 20%, max_rate: 10/s, concurrency: 8}}
         digest=first.digest,
         line=4,
         tenants=("prod-z", "prod-a"),
-        match=HookMatch(triggerId="pre-user-registration", name="fraud-*", enabled=True),
+        match=Match(triggerId="pre-user-registration", name="fraud-*", enabled=True),
         one=False,
         set={"enabled": False},
     )
@@ -120,7 +120,7 @@ limits: {{reserve: 20%, max_rate: 10/s, concurrency: 8}}
         digest=second.digest,
         line=7,
         tenants=("dev",),
-        match=HookMatch(id=HOOK),
+        match=Match(id=HOOK),
         one=True,
         set={
             "name": "check-email",
@@ -200,21 +200,21 @@ def test_tenants_come_once_each_in_the_order_of_their_file(
 @pytest.mark.parametrize(
     ("target", "match", "one"),
     [
-        ({"hook": HOOK}, HookMatch(id=HOOK), True),
-        ({"hook": {"id": HOOK}}, HookMatch(id=HOOK), True),
-        ({"hook": {"name": "a b-c"}}, HookMatch(name="a b-c"), True),
+        ({"hook": HOOK}, Match(id=HOOK), True),
+        ({"hook": {"id": HOOK}}, Match(id=HOOK), True),
+        ({"hook": {"name": "a b-c"}}, Match(name="a b-c"), True),
         (
             {"hook": {"name": "a", "triggerId": "send-phone-message"}},
-            HookMatch(name="a", triggerId="send-phone-message"),
+            Match(name="a", triggerId="send-phone-message"),
             True,
         ),
-        ({"hooks": {"id": HOOK}}, HookMatch(id=HOOK), False),
-        ({"hooks": {"name": "[!a]*"}}, HookMatch(name="[!a]*"), False),
-        ({"hooks": {"enabled": False}}, HookMatch(enabled=False), False),
+        ({"hooks": {"id": HOOK}}, Match(id=HOOK), False),
+        ({"hooks": {"name": "[!a]*"}}, Match(name="[!a]*"), False),
+        ({"hooks": {"enabled": False}}, Match(enabled=False), False),
     ],
 )
 def test_hooks_are_named_by_id_name_or_selector(
-    target: dict[str, object], match: HookMatch, one: bool
+    target: dict[str, object], match: Match, one: bool
 ) -> None:
     edit = one_edit(**{"hook": None, **target})
     assert (edit.match, edit.one) == (match, one)
@@ -250,7 +250,7 @@ def test_a_hook_is_created_with_secrets(tmp_path: Path) -> None:
         "enabled": True,
         "dependencies": {},
     }
-    assert (edit.match, edit.one, edit.set_secrets) == (HookMatch(), True, {"A": "env:A"})
+    assert (edit.match, edit.one, edit.set_secrets) == (Match(), True, {"A": "env:A"})
     assert edit.tenants == ("prod-z", "prod-a")
 
 

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from bulkhooks.errors import ItemError
-from bulkhooks.hooks import ABSENT, Edit, HookMatch, Narrowed, Undo, request, rivals
-from bulkhooks.items import UNCHANGED, Call, Item, State, Step
+from bulkhooks.hooks import request, rivals
+from bulkhooks.items import ABSENT, UNCHANGED, Call, Edit, Item, Match, Narrowed, State, Step, Undo
 from bulkhooks.listing import Listing, undone
 
 PRE, POST = "pre-user-registration", "post-user-registration"
@@ -25,7 +25,7 @@ def listing(*found: Any) -> Listing:
 
 
 def edit(one: bool = False, match: Any = None, **more: Any) -> Edit:
-    matching = HookMatch(**(match or {}))
+    matching = Match(**(match or {}))
     return Edit(digest="d" * 32, line=1, tenants=("t",), one=one, match=matching, **more)
 
 
