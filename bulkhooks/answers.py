@@ -97,8 +97,9 @@ TABLE: Final = (
     ),
     Meaning(
         status=(403,),
-        when='"deprecated feature", "disabled for your tenant" or "read-only", to anything else',
-        test=_ended,
+        when='"deprecated feature", "disabled for your tenant" or "read-only", to another call of '
+        "hooks",
+        test=lambda call, said: not call.of_actions and _ended(call, said),
         error=HooksGone,
         hint="hooks are at their end here; " + MOVE,
     ),
@@ -116,6 +117,20 @@ TABLE: Final = (
         hint=f"{{client}} may not do that; ask the tenant's owner, or {BETWEEN}",
     ),
     Meaning(
+        status=(404, 405, 410, 501),
+        when="to the lists of actions, triggers and bindings, or to a new action",
+        test=lambda call, said: call.of_actions and call.whole,
+        error=TenantError,
+        hint="no Actions here: look at base_url, and at what the tenant's plan covers",
+    ),
+    Meaning(
+        status=(404, 410),
+        when="to one action",
+        test=lambda call, said: call.of_actions,
+        error=Gone,
+        hint="the action was deleted; take its edit out of the job",
+    ),
+    Meaning(
         status=(404, 410),
         when="to the list, or to a new hook",
         test=lambda call, said: call.whole,
@@ -130,6 +145,8 @@ TABLE: Final = (
     ),
     Meaning(
         status=(501,),
+        when="to a call of hooks",
+        test=lambda call, said: not call.of_actions,
         error=HooksGone,
         hint="no hooks here: either base_url is wrong, or hooks are gone; " + MOVE,
     ),
@@ -176,8 +193,7 @@ def parsed(body: bytes) -> Any:
 def _refuse(call: Call, reply: Reply, client: str, hidden: Collection[str]) -> NoReturn:
     answer = parsed(reply.body)
     said = answer if isinstance(answer, dict) else {}
-    if call.secret and isinstance(call.body, dict):
-        hidden = (*hidden, *call.body.values())
+    hidden = (*hidden, *call.secret_values())
     code = said.get("errorCode")
     if not isinstance(code, str) or not _CODE.match(code) or code != veiled(code, hidden):
         code = ""

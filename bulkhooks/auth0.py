@@ -385,13 +385,11 @@ class ManagementClient:
 
     async def with_values(self, call: Call, value_of: Callable[[str], str]) -> Call:
         """A call that sets secrets, with the values that its body refers to. Raises ItemError."""
-        assert isinstance(call.body, dict)
-        values = {
-            name: await anyio.to_thread.run_sync(value_of, reference)
-            for name, reference in call.body.items()
-        }
-        self._session.hidden |= set(values.values())
-        return msgspec.structs.replace(call, body=values)
+        references = call.secret_values()
+        found = [await anyio.to_thread.run_sync(value_of, reference) for reference in references]
+        values = dict(zip(references, found, strict=True))
+        self._session.hidden |= set(found)
+        return call.with_values(values)
 
 
 def _told(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
-from . import hooks
+from . import hooks, steps
 from .answers import MOVE
 from .auth0 import (
     Log,
@@ -161,8 +161,8 @@ def _needed(
         left = narrowing.of(edit, tenants)
         if left is None:
             continue
-        steps = hooks.steps_of(edit)
-        scopes, frozen = hooks.scopes(steps), hooks.frozen(steps)
+        needed = steps.of_edit(edit)
+        scopes, frozen = steps.scopes(needed), steps.frozen(needed)
         for name in left.tenants:
             mine = needs.setdefault(name, _Needs())
             mine.scopes.update(scopes)
@@ -190,7 +190,7 @@ async def _look(tenant: Tenant, client: ManagementClient, needs: _Needs, *, prob
     if lifecycle == "active?" and tenant.lifecycle:
         lifecycle = tenant.lifecycle
     # Whether it may read, the list has told.
-    if lacking := lacks(needs.scopes - {hooks.READ}, grant):
+    if lacking := lacks(needs.scopes - steps.READ, grant):
         troubles.append(lacking)
     if needs.frozen and (found or tenant.read_only):
         refused = read_only(", ".join(sorted(needs.frozen)))

@@ -9,12 +9,11 @@ import math
 from asyncio import Event, TaskGroup, TimerHandle, get_running_loop
 from collections import deque
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from . import hooks
+from . import actions, hooks, steps
 from .auth0 import HELD_UP, TRIES, ManagementClient, loop_time
 from .errors import Ended, Gone, ItemError, Stopped, TenantError, Unsure
 from .items import ABSENT, APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
@@ -36,6 +35,7 @@ Wall: TypeAlias = Callable[[], float]
 
 _REPLAN: Final = "look at it, then `apply --replan`"
 _BREAKS: Final = "its writes break; see whether the tenant works, then apply --failed"
+_LOOK: Final = "look at what else the trigger has"
 _OK: Final = (State.APPLIED, State.UNCHANGED)
 
 
@@ -106,6 +106,8 @@ class _Course:
         """Take every step that was not taken yet. Raises TenantError, Stopped: the item is left as
         it is, to be gone on with."""
         item, failed = self._item, -1
+        if not self._lane.trusts_plan:
+            await self._lane.list_for(item)
         begun = any(step.state != "pending" for step in item.steps)
         ended = None if begun else self._held_back() or await self._drifted()
         if ended is None:
@@ -123,8 +125,8 @@ class _Course:
     def _held_back(self) -> Outcome | None:
         """The end of an item that must not be begun: what had to go before it did not, or hooks
         turned out not to take all of its steps."""
-        steps, told = self._item.steps, self._lane.ended
-        if told and len(steps) > 1 and hooks.frozen(steps):
+        mine, told = self._item.steps, self._lane.ended
+        if told and len(mine) > 1 and steps.frozen(mine):
             return Outcome(state=State.FAILED, cause=told.cause, hint=told.hint)
         if self._item.rank and not self._lane.not_cleared.isdisjoint(self._item.keys):
             cause = "what had to go before it did not end well"
@@ -138,18 +140,17 @@ class _Course:
             return None
         # What a hook's later steps find is what its first ones left.
         first = {step.target: step for step in reversed(self._item.steps) if not step.back}
-        steps = [step for target, step in first.items() if ":" not in target]
-        for step in steps:
-            seen = live.get(step.target, ABSENT)
-            if seen is None or hooks.judge(step, seen, sent=False) is Seen.LACKING:
+        for step in (step for target, step in first.items() if ":" not in target):
+            seen = None if steps.reread(step) else live.get(step.target, ABSENT)
+            if seen is None or steps.judge(step, seen, sent=False) is Seen.LACKING:
                 try:
                     read = lane.client.sending_for(self._item.name).read
-                    seen = await hooks.look(step, step.target, read)
+                    seen = await steps.look(step, step.target, read)
                 except ItemError as error:
                     return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
             how = ""
-            if hooks.judge(step, seen, sent=False) is Seen.OTHER:
-                how = hooks.drift(step, seen)
+            if steps.judge(step, seen, sent=False) is Seen.OTHER:
+                how = steps.drift(step, seen)
             elif step.want.get("enabled") is True:
                 how = hooks.rivalled(step.target, live, first)
             if how:
@@ -177,8 +178,9 @@ class _Course:
             return msgspec.structs.replace(self._item.outcome, state=state)
         if step.state == "applied":
             return UNCHANGED if step.sent_at is None else APPLIED
-        begun = self._wrote or step.state != "pending"
-        client = self._lane.finishing() if begun else self._lane.client
+        begun = [*self._wrote, *([step] if step.state != "pending" else [])]
+        finish = any(not steps.harmless(each) for each in begun)
+        client = self._lane.finishing() if finish else self._lane.client
         try:
             return await self._attempt(step, client).outcome()
         except TenantError as error:
@@ -207,19 +209,20 @@ class _Course:
         read = self._lane.finishing().sending_for(self._item.name).read
         for target, step in last.items():
             try:
-                seen = await hooks.look(step, self._made.get(target, target), read)
+                seen = await steps.look(step, self._made.get(target, target), read)
             except ItemError as error:
                 return _in_doubt(error.cause)
-            if not hooks.shows(step, seen):
+            if not steps.shows(step, seen):
                 self._fail(step)  # to be taken again, if the item is
-                cause = f"read back: {hooks.unlike(step, seen)}"
-                return Outcome(state=State.FAILED, cause=cause, hint="look at the trigger's hooks")
+                cause = f"read back: {steps.unlike(step, seen)}"
+                return Outcome(state=State.FAILED, cause=cause, hint=_LOOK)
         return None
 
     def _way_back(self, failed: int) -> list[Step]:
         """The steps that turn back what was written before step number `failed`."""
-        wrote = {step.target for step in self._wrote}
-        return [s for s in self._item.steps if s.back and s.n > failed and s.target in wrote]
+        wrote = {(step.target, step.kind) for step in self._wrote}
+        back = (step for step in self._item.steps if step.back and step.n > failed)
+        return [step for step in back if (step.target, step.kind) in wrote]
 
     async def _back(self, ended: Outcome, failed: int) -> Outcome:
         """How an item ended that did not end well, after its way back, if it has one."""
@@ -267,11 +270,15 @@ class _Attempt:
         #: since.
         self._earlier: float | None = None
         self._seen: Fields | None = None
+        #: What is kept of what was there right before the write, for its way back.
+        self._kept = {key: step.after[key] for key in ("was",) if step.after and key in step.after}
+        self._ready_by = math.inf  #: until when on the loop's clock the write may have to wait
         self._sent_at = step.sent_at
         self._stuck: TimerHandle | None = None
         self._trial = False  #: its write is the one more of a tenant that is set aside
         self._given_up = False  #: the lane was, for this step's sake
         self._unshown = ""  #: why the answer to a write is not believed
+        self._unbuilt = False  #: the write was refused, for what it deploys was not built
         #: Loop time from which a look that shows the step undone is believed; None: it was not
         #: sent, or is known to be undone.
         self._doubt_until: float | None = None
@@ -290,7 +297,8 @@ class _Attempt:
 
     async def _tried(self) -> Outcome:
         why, until = "", math.inf
-        for tries in count():
+        tries = 0
+        while True:
             try:
                 ended = await self._looked()
                 if ended is not None:
@@ -299,20 +307,25 @@ class _Attempt:
                     return self._failed(ItemError(why, _BREAKS))
                 return await self._send()
             except Unsure as error:
+                if self._unbuilt:
+                    continue
                 if self._doubt_until is None:  # it was a look that broke, and nothing was sent
                     return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
                 why, until = error.cause, min(until, loop_time() + HELD_UP)
+                tries += 1
             except ItemError as error:
                 return self._failed(error)
-        raise AssertionError("the last try ends")
 
     async def _looked(self) -> Outcome | None:
         """The end of the step if looking at the hook shows one; None: it is to be sent."""
         lane, sent = self._lane, self._doubt_until is not None
-        if not sent and lane.trusts_plan and self._hook not in lane.live:
+        trusted = lane.trusts_plan and self._hook not in lane.live
+        if not sent and trusted and not steps.reread(self._step):
             return None
         try:
             verdict, seen = await self._look()
+            while verdict is Seen.BEFORE and await self._waited(seen):
+                verdict, seen = await self._look()
         except (ItemError, TenantError) as error:
             return self._unseen(error)
         if verdict is Seen.WANTED:
@@ -323,18 +336,41 @@ class _Attempt:
         if verdict is Seen.BEFORE:
             if sent:
                 self._undone(seen)
+            self._seen, self._kept = seen, self._kept or steps.kept(self._step, seen)
             return None
         if verdict is Seen.LACKING:
             cause = "the tenant's answer does not show the hook's fields"
             if sent:
                 return _in_doubt(cause)
             return Outcome(state=State.FAILED, cause=cause, hint="look at the tenant's base_url")
-        return self._skipped(f"drifted: {hooks.drift(self._step, seen)}", seen)
+        return self._skipped(f"drifted: {steps.drift(self._step, seen)}", seen)
+
+    async def _waited(self, seen: Fields) -> bool:
+        """Whether the write had to wait for something; a while of that is over. Raises ItemError
+        when it does not come."""
+        why = steps.unready(self._step, seen) or ("to be built" if self._unbuilt else "")
+        self._unbuilt = False
+        if why:
+            await self._wait(f"for {{n}} {why}")
+        return bool(why)
+
+    async def _wait(self, why: str) -> None:
+        """Wait a moment for what the service does by itself. Raises ItemError after 5 minutes."""
+        self._ready_by = min(self._ready_by, loop_time() + actions.BUILT_IN)
+        if loop_time() >= self._ready_by:
+            cause = f"waited {actions.BUILT_IN:.0f} s {why.format(n=1)}"
+            raise ItemError(cause, "look at the action in the dashboard, then apply --failed")
+        self._hand_over()
+        self._lane.waits[self._hook] = why, self._ready_by
+        try:
+            await self._client.sleep(actions.LOOK_EVERY)
+        finally:
+            del self._lane.waits[self._hook]
 
     def _undone(self, seen: Fields) -> None:
         """A step that was sent is seen to be undone, or may be sent again as if it were."""
-        if hooks.blind(self._step):
-            self._earlier, self._seen = self._sent_at, seen
+        if steps.blind(self._step):
+            self._earlier = self._sent_at
         else:
             self._unmark()
         if self._unshown:  # it was answered as if it had been done
@@ -366,40 +402,41 @@ class _Attempt:
     async def _look(self) -> tuple[Seen, Fields]:
         lane, believed_from = self._lane, self._doubt_until or 0.0
         sent = self._doubt_until is not None
-        seen = hooks.known(self._step, self._hook, lane.live)
+        seen = steps.known(self._step, self._hook, lane.live)
         if seen is not None:
-            verdict = hooks.judge(self._step, seen, sent=sent)
+            verdict = steps.judge(self._step, seen, sent=sent)
+            listed_at = lane.listed_at.get(steps.kind_of(self._step.target), 0.0)
             if verdict is not Seen.LACKING and (
-                verdict is Seen.WANTED or lane.listed_at >= believed_from
+                verdict is Seen.WANTED or listed_at >= believed_from
             ):
                 return verdict, seen
         begun = loop_time()
-        seen = await hooks.look(self._step, self._hook, self._client.read)
-        verdict = hooks.judge(self._step, seen, sent=sent)
+        seen = await steps.look(self._step, self._hook, self._client.read)
+        verdict = steps.judge(self._step, seen, sent=sent)
         if verdict is not Seen.WANTED and begun < believed_from:
             self._hand_over()
-            lane.doubts[self._hook] = believed_from
+            lane.waits[self._hook] = "to read {n} back", believed_from
             try:
                 await self._client.sleep(max(0.0, believed_from - loop_time()))
             finally:
-                del lane.doubts[self._hook]
-            seen = await hooks.look(self._step, self._hook, self._client.read)
-            verdict = hooks.judge(self._step, seen, sent=sent)
+                del lane.waits[self._hook]
+            seen = await steps.look(self._step, self._hook, self._client.read)
+            verdict = steps.judge(self._step, seen, sent=sent)
         return verdict, seen
 
     async def _send(self) -> Outcome:
         """Send the step's write; its mark is durable before it goes out."""
         lane, self._unshown = self._lane, ""
-        call = hooks.request(self._step, self._hook, self._seen)
+        call = steps.request(self._step, self._hook, self._seen)
         if call.frozen and lane.ended:
             raise Ended(lane.ended.cause, lane.ended.hint)
         if call.secret:
             call = await self._client.with_values(call, lane.value_of)
         answer = await self._sent(call)
-        seen = hooks.seen_in(self._step, self._hook, answer)
-        if self._step.kind in hooks.SILENT:
+        seen = steps.seen_in(self._step, self._hook, answer)
+        if self._step.kind in steps.SILENT:
             seen = await self._read_after()
-        if not hooks.shows(self._step, seen):
+        if not steps.shows(self._step, seen):
             lane.live[self._hook] = None
             self._unshown = "the answer does not show the change"
             raise Unsure(self._unshown, "look at the hook")
@@ -425,6 +462,10 @@ class _Attempt:
                 lane.ended = error
             if isinstance(error, Gone) and self._step.want == ABSENT:
                 return None
+            if self._step.kind == "deploy" and actions.too_early(error):
+                self._unmark()
+                self._unbuilt = True
+                raise Unsure(error.cause, error.hint) from error
             raise
         finally:
             if self._stuck is not None:
@@ -440,16 +481,23 @@ class _Attempt:
 
     async def _read_after(self) -> Fields:
         """What a write has left that says nothing of it. It was answered: a stop can wait."""
+        read = self._lane.finishing().read
         try:
-            return await hooks.look(self._step, self._hook, self._lane.finishing().read)
+            seen = await steps.look(self._step, self._hook, read)
+            while self._step.kind == "deploy" and not steps.shows(self._step, seen):
+                actions.unready(seen)
+                await self._wait("for {n} to be deployed")
+                seen = await steps.look(self._step, self._hook, read)
         except Gone:
             raise
         except ItemError as error:
             raise Unsure(error.cause, error.hint) from error
+        return seen
 
     async def _mark(self) -> None:
         self._sent_at = self._wall()
-        await self._journal.commit(self._journal.sent(self._item, self._step.n, self._sent_at))
+        sent = self._journal.sent(self._item, self._step.n, self._sent_at, self._kept)
+        await self._journal.commit(sent)
         self._doubt_until = loop_time() + self._lane.settle
         if self._stuck is not None:
             self._stuck.cancel()
@@ -458,7 +506,8 @@ class _Attempt:
     def _unmark(self) -> None:
         """Take the last mark back; an earlier one of which nobody knows stays."""
         if self._earlier is not None:
-            self._journal.post(self._journal.sent(self._item, self._step.n, self._earlier))
+            sent = self._journal.sent(self._item, self._step.n, self._earlier, self._kept)
+            self._journal.post(sent)
         elif self._sent_at is not None:
             self._journal.post(self._journal.unsent(self._item, self._step.n))
         self._sent_at, self._doubt_until = self._earlier, None
@@ -466,6 +515,7 @@ class _Attempt:
     def _applied(self, seen: Fields) -> None:
         self._step_ended(seen, applied=True)
         live, hook = self._lane.live, self._hook
+        seen = {key: value for key, value in seen.items() if key != "order"}
         if self._sent_at is not None:
             self._lane.breaker.held()
         if seen == ABSENT:
@@ -483,7 +533,7 @@ class _Attempt:
         return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
 
     def _step_ended(self, seen: Fields, *, applied: bool) -> None:
-        after = hooks.recorded(self._step, seen)
+        after = steps.recorded(self._step, seen) | self._kept
         writes = self._journal.step_ended(
             self._item, self._step.n, applied=applied, at=self._sent_at, after=after
         )

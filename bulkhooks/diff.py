@@ -18,8 +18,7 @@ import msgspec
 import orjson
 
 from . import tally
-from .hooks import told
-from .items import SECRET, Fields, Item, State, Step
+from .items import SECRET, Fields, Item, State, Step, told
 from .journal import Journal
 from .plan import Effort, expected, together
 from .report import Summary, causes, clean, many

@@ -6,13 +6,12 @@ All that is known of hooks is here; lanes, limiter and journal know items, steps
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from hashlib import blake2b
+from collections.abc import Collection, Mapping
 from itertools import count
 from typing import Any, Final, Literal
 
 from .errors import Gone, ItemError
-from .items import ABSENT, SECRET, Call, Edit, Fields, Read, Seen, Step, holds
+from .items import ABSENT, SECRET, Call, Edit, Fields, Read, Step
 
 Trigger = Literal[
     "credentials-exchange",
@@ -34,8 +33,6 @@ READ: Final = SCOPES[0]
 #: Fields that hooks take still where they are read-only, as Auth0's are since 2024-11-18. (Their
 #: secrets can change too, and they can be deleted.)
 THAWED: Final = frozenset({"enabled"})
-#: Kinds of steps whose answer shows nothing of what they did: it must be read back.
-SILENT: Final = ("delete", "create_secrets", "update_secrets", "remove_secrets")
 #: Hooks a page of a list, the most that the API gives, and pages that are read at most: a server
 #: that makes up new hooks for ever must have an end.
 PAGE: Final = 100
@@ -211,19 +208,6 @@ def steps_of(edit: Edit) -> list[Step]:
     return steps
 
 
-def scopes(steps: Iterable[Step]) -> set[str]:
-    """The scopes that steps need, those of their way back left out."""
-    return {request(step, step.target).scope for step in steps if not step.back}
-
-
-def frozen(steps: Iterable[Step]) -> str:
-    """What of some steps read-only hooks refuse, in words; "" if nothing."""
-    refused = [step for step in steps if request(step, step.target).frozen]
-    if any(step.kind == "create" for step in refused):
-        return "a new hook"
-    return ", ".join(sorted({key for step in refused for key in step.want} - THAWED))
-
-
 async def look(step: Step, hook: str, read: Read) -> Fields:
     """What `step` is for, as it is now: all that it takes to tell whether it is done.
 
@@ -287,14 +271,6 @@ async def list_all(read: Read) -> dict[str, Fields]:
     return hooks
 
 
-def known(step: Step, hook: str, live: Mapping[str, Fields | None]) -> Fields | None:
-    """What `live`, the hooks by their ids as far as they are known, says of a step's hook."""
-    if step.kind != "create":
-        return live.get(hook)
-    named = (was for was in live.values() if was and was.get("name") == step.want["name"])
-    return next(named, None)
-
-
 def rivals(hook: str, live: Mapping[str, Fields | None]) -> list[str]:
     """The hooks in `live` that are enabled on the trigger of `hook`, but for itself."""
     trigger = (live.get(hook) or {}).get("triggerId")
@@ -314,92 +290,3 @@ def rivalled(hook: str, live: Mapping[str, Fields | None], besides: Collection[s
     others = [other for other in rivals(hook, live) if other not in besides]
     names = ", ".join(str((live[other] or {}).get("name", other)) for other in others)
     return f"{names} of its trigger is enabled" if names else ""
-
-
-def seen_in(step: Step, hook: str, answer: object) -> Fields:
-    """The fields that the answer to a step's write on `hook` shows; none if it does not show it."""
-    if step.kind in SILENT:
-        return {}
-    try:
-        shown, fields = hook_in(answer)
-    except ItemError:
-        return {}
-    return {"dependencies": {}} | fields if shown == hook or step.kind == "create" else {}
-
-
-def shows(step: Step, seen: Fields) -> bool:
-    """Whether `seen` shows what the step wants, as far as that can be seen: secrets are there."""
-    return holds({key: _visible(key, value) for key, value in step.want.items()}, seen)
-
-
-def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
-    """Whether `seen` is what the step wants, what was there before it, or something else.
-
-    A secret's value cannot be read, and setting it twice does no harm: once `sent`, it is never
-    believed to be set.
-    """
-    if blind(step):
-        if not seen.keys() >= step.want.keys():
-            return Seen.LACKING
-        again = sent and len({seen[key] for key in step.want}) == 1
-        return Seen.BEFORE if again or holds(step.before, seen) else Seen.OTHER
-    if shows(step, seen):
-        return Seen.WANTED
-    if holds(step.before, seen):
-        return Seen.BEFORE
-    absent = seen == ABSENT
-    lacking = not absent and not seen.keys() >= step.before.keys() | step.want.keys()
-    return Seen.LACKING if lacking else Seen.OTHER
-
-
-def blind(step: Step) -> bool:
-    """Whether nothing that can be read tells that a step is done: a secret's value is masked."""
-    return step.kind in ("create_secrets", "update_secrets")
-
-
-def recorded(step: Step, seen: Fields) -> Fields:
-    """What is kept of what was seen after a step."""
-    keys = [*step.want, "id"] if step.kind == "create" else step.want
-    return {key: seen[key] for key in keys if key in seen}
-
-
-def drift(step: Step, seen: Fields) -> str:
-    """How what is seen differs from what a step's plan was made from."""
-    if seen == ABSENT:
-        return "the hook is gone"
-    if step.kind == "create":
-        return "a hook of that name is there"
-    return ", ".join(
-        f"{key} was {told(key, value)}, is {told(key, seen.get(key))}"
-        for key, value in sorted(step.before.items())
-        if seen.get(key) != value
-    )
-
-
-def unlike(step: Step, seen: Fields) -> str:
-    """How what is seen differs from what a step wants."""
-    return ", ".join(
-        f"{key} is {told(key, seen.get(key))}, not {told(key, value)}"
-        for key, value in sorted(step.want.items())
-        if seen.get(key) != _visible(key, value)
-    )
-
-
-def _visible(key: str, value: Any) -> Any:
-    return value is not False if key.startswith(SECRET) else value
-
-
-def told(key: str, value: Any) -> str:
-    """A field's value in a sentence."""
-    if key == "script" and isinstance(value, str):
-        count = len(value.splitlines())
-        digest = blake2b(value.encode(), digest_size=3).hexdigest()
-        return f"{count} {'line' if count == 1 else 'lines'} ({digest})"
-    if key.startswith(SECRET) and isinstance(value, bool):
-        return "there" if value else "not there"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        inner = ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
-        return f"{{{inner}}}"
-    return str(value)

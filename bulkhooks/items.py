@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, StrEnum, auto
+from hashlib import blake2b
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -141,6 +142,23 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="e
         return self.match.name or self.match.id or str(self.create.get("name", ""))
 
 
+class Move(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="move"):
+    """A hook that is to become an action, or one that is gone already and is known from a file."""
+
+    hook: str | None  #: its id; None: it is known from a file, and found by its name if it is there
+    label: str  #: its name
+    script: str
+    enabled: bool  #: whether its action is to run: else it is made and deployed, and bound nowhere
+    create: Fields  #: the action: name, triggerId, code, dependencies, and runtime where given
+    set_secrets: dict[str, str] = {}
+    #: Both run for a moment, rather than neither.
+    overlap: bool = True
+    #: How far it goes: until it is deployed, from there on, or all the way.
+    until: Literal["deploy", "cutover", "off"] = "off"
+    blocked: str = ""  #: why it cannot be moved
+    hint: str = ""  #: what to do about that
+
+
 class Undo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="undo"):
     """The way back of one item: its steps turned round, the newest first.
 
@@ -153,14 +171,18 @@ class Undo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="u
     lost: tuple[str, ...] = ()  #: what cannot be brought back
 
 
-def body_of(edit: Edit | Undo) -> Fields:
+#: What a journal's edits are.
+AnyEdit: TypeAlias = Edit | Undo | Move
+
+
+def body_of(edit: AnyEdit) -> Fields:
     """An edit as the journal keeps it."""
     return msgspec.to_builtins(edit)  # type: ignore[no-any-return]
 
 
-def edit_of(body: Fields) -> Edit | Undo:
+def edit_of(body: Fields) -> AnyEdit:
     """The edit of `body_of`."""
-    return msgspec.convert(body, Edit | Undo)
+    return msgspec.convert(body, Edit | Undo | Move)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +194,34 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: Fields | list[str] | None = None
     whole: bool = False  #: it is for a whole collection: a 404 means that the tenant has none
     frozen: bool = False  #: read-only hooks refuse it
-    secret: bool = False  #: its body is names and references to values, to be fetched when sent
+    #: Its body is names of secrets and references to values, to be fetched when it is sent: a
+    #: mapping, or under `secrets` a list of `name` and, where it is to be set, `value`.
+    secret: bool = False
+
+    @property
+    def of_actions(self) -> bool:
+        """Whether it is for actions rather than hooks."""
+        return self.scope.endswith(":actions")
+
+    def secret_values(self) -> list[str]:
+        """What a call that sets secrets gives them: references, or when it is sent, values."""
+        return [entry["value"] for entry in self._secrets() if "value" in entry]
+
+    def with_values(self, values: Mapping[str, str]) -> Call:
+        """The same call with the values of its references."""
+        entries = [
+            entry | ({"value": values[entry["value"]]} if "value" in entry else {})
+            for entry in self._secrets()
+        ]
+        flat = {entry["name"]: entry.get("value") for entry in entries}
+        body = {"secrets": entries} if self.of_actions else flat
+        return msgspec.structs.replace(self, body=body)
+
+    def _secrets(self) -> list[Fields]:
+        body = self.body if self.secret and isinstance(self.body, dict) else {}
+        if self.of_actions:
+            return list(body.get("secrets", ()))
+        return [{"name": name, "value": value} for name, value in body.items()]
 
     def __repr__(self) -> str:
         """Without the body: a secret's value may be in it."""
@@ -206,3 +255,19 @@ class Seen(Enum):
 def holds(fields: Fields, seen: Fields) -> bool:
     """Whether `seen` shows all of `fields`."""
     return all(key in seen and seen[key] == value for key, value in fields.items())
+
+
+def told(key: str, value: Any) -> str:
+    """A field's value in a sentence."""
+    if key in ("script", "code") and isinstance(value, str):
+        count = len(value.splitlines())
+        digest = blake2b(value.encode(), digest_size=3).hexdigest()
+        return f"{count} {'line' if count == 1 else 'lines'} ({digest})"
+    if key.startswith(SECRET) and isinstance(value, bool):
+        return "there" if value else "not there"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        inner = ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
+        return f"{{{inner}}}"
+    return str(value)

@@ -131,13 +131,14 @@ _MOVE_WHOLE: Final = f"{_MOVE_ITEMS} AND state = :was AND target IS NOT NULL AND
 _NOT_BEGUN: Final = """NOT EXISTS (SELECT 1 FROM steps s WHERE s.item = i.id AND NOT s.back
     AND (s.state = 'sent' OR s.state = 'applied' AND s.sent_at IS NOT NULL AND NOT EXISTS
     (SELECT 1 FROM steps b WHERE b.item = i.id AND b.back AND b.target = s.target
-    AND b.state = 'applied')))"""
+    AND b.kind = s.kind AND b.state = 'applied')))"""
 #: What failed, and what was put back, as if it had never been sent.
 _RETRY_STEPS: Final = f"""UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
     state_sum = rowsum(item, n, 'pending', NULL, NULL)
     WHERE {_STEP_WHOLE} AND item IN (SELECT id FROM items i WHERE tenant = :tenant AND {{which}})
     AND (state = 'failed' OR state = 'applied' AND EXISTS (SELECT 1 FROM steps b
-    WHERE b.item = steps.item AND b.target = steps.target AND b.back AND b.state = 'applied'))"""
+    WHERE b.item = steps.item AND b.target = steps.target AND b.kind = steps.kind AND b.back
+    AND b.state = 'applied'))"""
 #: Items that are taken up again: what failed and has steps, what drifted after it was begun.
 _FAILED: Final = "state = 'failed' AND steps > 0"
 _HALF_DRIFTED: Final = f"state = 'skipped' AND cause LIKE 'drifted%' AND NOT {_NOT_BEGUN}"
@@ -551,9 +552,10 @@ class Journal(Store):
         sql = "SELECT coalesce(max(sent_at), 0) FROM steps WHERE state = 'sent'"
         return float(self.rows(sql)[0][0])
 
-    def sent(self, item: Item, n: int, at: float) -> Write:
-        """The write that marks a step as sent, at `at` Unix seconds."""
-        return _move_step(item, n, "sent", at, None)
+    def sent(self, item: Item, n: int, at: float, kept: Fields | None = None) -> Write:
+        """The write that marks a step as sent, at `at` Unix seconds; `kept` is what was seen right
+        before it, and its way back takes."""
+        return _move_step(item, n, "sent", at, orjson.dumps(kept).decode() if kept else None)
 
     def unsent(self, item: Item, n: int) -> Write:
         """The write that takes the mark back: the server is known not to have done the step."""

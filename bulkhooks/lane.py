@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from asyncio import Lock
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeAlias
 
-from . import hooks
+from . import actions, hooks, steps
 from .answers import MOVE
-from .auth0 import CONCURRENCY, Log, ManagementClient
+from .auth0 import CONCURRENCY, Log, ManagementClient, loop_time
 from .errors import Ended, ItemError, TenantError
 from .gates import Breaker, Stop
 from .items import Fields, Item
@@ -65,20 +67,22 @@ class Lane:
         #: item's before says, while the plan is trusted.
         self.live: dict[str, Fields | None] = {}
         self.trusts_plan = True
+        #: When each kind of thing was listed, on the loop's clock; those that were not are missing.
+        self.listed_at: dict[str, float] = {}
+        self._listing = Lock()
         #: Keys that items of the first rank share with later ones, and that did not end well.
         self.not_cleared: set[str] = set()
         #: That its hooks are read-only, once it was answered so.
         self.ended: Ended | None = None
-        self.listed_at = 0.0
-        #: Hooks that wait to be read back, and until when on the loop's clock.
-        self.doubts: dict[str, float] = {}
+        #: Things that are waited for: why (`{n}`: how many), and until when on the loop's clock.
+        self.waits: dict[str, tuple[str, float]] = {}
         self._counted = (0, 0)
 
     def view(self, now: float) -> LaneView:
         """A snapshot; `now` is the loop's time."""
         waiting = self.breaker.waiting or self.limiter.waiting or self.client.waiting
-        if self.doubts and not waiting:
-            waiting = f"to read {len(self.doubts)} back", max(self.doubts.values())
+        if self.waits and not waiting:
+            waiting = self._longest_wait()
         return LaneView(
             tenant=self.tenant.name,
             planned=self.planned,
@@ -88,6 +92,10 @@ class Lane:
             waiting=(waiting[0], max(0.0, waiting[1] - now)) if waiting else None,
         )
 
+    def _longest_wait(self) -> tuple[str, float]:
+        why, until = max(self.waits.values(), key=itemgetter(1))
+        return why.format(n=sum(1 for each, _ in self.waits.values() if each == why)), until
+
     def give_up(self, trouble: TenantError) -> None:
         """End the lane: what is in flight goes on, and what is half done ends or goes back."""
         self.trouble = self.trouble or trouble
@@ -95,8 +103,8 @@ class Lane:
 
     def forbids(self, item: Item, grant: Grant) -> ItemError | None:
         """Why the steps of an item cannot be carried out here, as far as that is known before."""
-        refused = hooks.frozen(item.steps) if self.tenant.read_only else ""
-        return read_only(refused) if refused else lacks(hooks.scopes(item.steps), grant)
+        refused = steps.frozen(item.steps) if self.tenant.read_only else ""
+        return read_only(refused) if refused else lacks(steps.scopes(item.steps), grant)
 
     def finishing(self) -> ManagementClient:
         """The client for an item that is half done. It goes on when the lane is stopped or given
@@ -113,9 +121,22 @@ class Lane:
         sent = (pace.requests - requests, pace.throttled - throttled)
         journal.post(journal.counted(self.row.id, *sent, learned))
 
-    async def list_hooks(self) -> dict[str, Fields]:
-        """All hooks as they are now. Raises TenantError when they cannot be had."""
+    async def list_for(self, item: Item) -> None:
+        """Have what the steps of an item are for listed, if that was not done yet. Raises
+        TenantError, Stopped."""
+        for kind in {steps.kind_of(step.target) for step in item.steps} - self.listed_at.keys():
+            async with self._listing:
+                if kind not in self.listed_at:
+                    began = loop_time()
+                    self.live |= await self.list_all(kind)
+                    self.listed_at[kind] = began
+
+    async def list_all(self, kind: str) -> dict[str, Fields]:
+        """All hooks, or all actions, as they are now. Raises TenantError when they cannot be had,
+        Stopped."""
         try:
+            if kind == "actions":
+                return await actions.list_all(self.client.read)
             return await hooks.list_all(self.client.read)
         except ItemError as error:
             hint = error.hint or "see whether the tenant answers, then apply --failed"

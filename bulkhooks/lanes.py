@@ -16,13 +16,14 @@ from typing import Final, TypeAlias
 import anyio
 
 from .auth0 import CONCURRENCY, Log, loop_time
+from .claims import Contradiction
 from .course import Wall, carry_out
 from .errors import ItemError, Stopped, TenantError
 from .gates import Gate, Stop
-from .items import Edit, Item, Outcome, State, Undo, edit_of
+from .items import AnyEdit, Item, Outcome, State, edit_of
 from .journal import Journal, Placeholder, TenantRow, Unresolved
 from .lane import Lane, LaneView, ValueOf
-from .listing import Contradiction, Listing
+from .listing import Listing
 from .network import Carrier, Network
 from .pacing import Limits
 from .references import secret_value
@@ -41,7 +42,7 @@ _PAGE: Final = 64
 _SURVEYS: Final = 256
 
 #: A placeholder and the edit that it stands for.
-_Placed: TypeAlias = tuple[Placeholder, Edit | Undo]
+_Placed: TypeAlias = tuple[Placeholder, AnyEdit]
 
 
 class Lanes:
@@ -139,12 +140,11 @@ class Lanes:
             return
         lane.doing = "reading"
         try:
-            began = self._wall()
-            listing = Listing(await lane.list_hooks())
+            began, listing = self._wall(), Listing()
             if lane.read_at is None:  # befores of an earlier plan are not read again here
                 lane.read_at = began
                 self._journal.post(self._journal.was_read(lane.row.id, began))
-            await self._resolve(lane, listing, which, await lane.client.grant())
+            await self._resolve(lane, listing, which)
             for found in listing.contradictions:
                 self.contradictions.setdefault(found, []).append(lane.tenant.name)
         except Stopped:
@@ -155,19 +155,21 @@ class Lanes:
             lane.doing = ""
             self._surveys.leave()
 
-    async def _resolve(self, lane: Lane, listing: Listing, which: Unresolved, grant: Grant) -> None:
+    async def _resolve(self, lane: Lane, listing: Listing, which: Unresolved) -> None:
         late: list[_Placed] = []
         for page in self._journal.placeholders(lane.row.id, which, _PAGE):
             now: list[_Placed] = []
             for place, body in page:
                 edit = edit_of(body)
+                await listing.open_for(edit, lane.list_all)
                 self.met |= listing.met(edit)
                 (late if listing.must_wait(edit) else now).append((place, edit))
+            grant = await lane.client.grant()
             await self._put(lane, listing, now, grant, late=False)
             if len(page) == _PAGE:  # other lanes have their turn
                 await self._journal.commit()
                 await self._journal.room()
-        await self._put(lane, listing, late, grant, late=True)
+        await self._put(lane, listing, late, await lane.client.grant(), late=True)
 
     async def _put(
         self, lane: Lane, listing: Listing, edits: list[_Placed], grant: Grant, *, late: bool
@@ -216,8 +218,6 @@ class Lanes:
             # A clock that was set back tells no age.
             fresh = lane.read_at is not None and 0 <= self._wall() - lane.read_at <= FRESH
             if read_first or not fresh:
-                lane.listed_at = loop_time()
-                lane.live = dict(await lane.list_hooks())
                 lane.trusts_plan = False
             await carry_out(self._journal, lane, self._wall)
         except Stopped:

@@ -11,15 +11,17 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from . import hooks, tally
+from . import tally
+from .claims import Contradiction
 from .errors import BadInput, Complaint, Refused
 from .guards import Guards, Narrowing, listed
 from .items import Edit, body_of
 from .jobfile import Job
 from .journal import Journal, StagedEdit
-from .listing import Contradiction, undone
 from .pacing import Limits, reserved
+from .steps import SILENT
 from .tenants import Tenant
+from .undo import undone
 
 #: Requests a second that one process makes, about, where no limit holds it back.
 _RATE: Final = 3_000.0
@@ -98,7 +100,7 @@ def stage_undo(journal: Journal, done: Journal, *, guards: Guards, now: datetime
             tenants=(base_urls[item.tenant][0],),
         )
         for item in done.written()
-        if (back := undone(item)) is not None
+        if (back := undone(item, leave_actions=not guards.max_deletes)) is not None
     )
     digest = journal.stage(edits, dict(base_urls.values()))
     if not journal.tenants():
@@ -197,7 +199,7 @@ def expected(journal: Journal, tenants: Mapping[str, Tenant]) -> dict[str, Effor
 
     The time is from what each tenant's answers showed of its bucket, where they did.
     """
-    work, job = tally.work(journal, hooks.SILENT), limits(journal)
+    work, job = tally.work(journal, SILENT), limits(journal)
     efforts = {}
     for row in journal.tenants():
         if row.id in work and row.name in tenants:

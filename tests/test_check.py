@@ -23,7 +23,7 @@ import anyio.lowlevel
 import jwt
 import pytest
 
-from bulkhooks import Checked, Job, Narrowing, Tenant, auth0, check_tenants, hooks, progress
+from bulkhooks import Checked, Job, Narrowing, Tenant, auth0, check_tenants, hooks, progress, steps
 from bulkhooks.answers import MOVE
 from bulkhooks.check import Trouble, causes
 from bulkhooks.errors import BadInput, Refused
@@ -219,9 +219,9 @@ def test_what_an_edit_needs_is_what_the_items_that_it_makes_need(kind: str) -> N
     live |= {"dependencies": {}, "secrets.OLD": True, "secrets.K": False}
     made = [step for item in Listing({"A": live}).resolve(1, read) for step in item.steps]
     assert made
-    for steps in (made, hooks.steps_of(read)):
-        assert hooks.scopes(steps) == scopes
-        assert hooks.frozen(steps) == refused
+    for needed in (made, steps.of_edit(read)):
+        assert steps.scopes(needed) == scopes
+        assert steps.frozen(needed) == refused
 
 
 async def test_writes_that_read_only_hooks_refuse_are_named() -> None:

@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from bulkhooks.errors import ItemError
-from bulkhooks.hooks import hook_in, hooks_in, judge, list_all, secrets_in, shows
+from bulkhooks.hooks import hook_in, hooks_in, list_all, secrets_in
 from bulkhooks.items import Call, Edit, Match, Seen, Step, body_of, edit_of
+from bulkhooks.steps import judge, shows
 
 PRE = "pre-user-registration"
 

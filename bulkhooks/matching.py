@@ -1,0 +1,39 @@
+"""Which things of a tenant an edit is for: what its selector says, and what the call leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from .items import Fields, Match, Narrowed
+
+
+def fits(match: Match, id: str, fields: Fields, *, exact: bool) -> bool:
+    """Whether a thing is what a selector is for; its name is a glob unless `exact`."""
+    name = str(fields.get("name", ""))
+    if match.id not in (None, id.rpartition("/")[2]):
+        return False
+    if match.name is not None and not (
+        name == match.name if exact else fnmatchcase(name, match.name)
+    ):
+        return False
+    told = {key: getattr(match, key) for key in ("triggerId", "enabled", "deployed", "bound")}
+    return all(value is None or fields.get(key) == value for key, value in told.items())
+
+
+def kept(narrowed: Narrowed | None, fields: Fields) -> bool:
+    """Whether a thing is among those that the call was narrowed to."""
+    if narrowed is None:
+        return True
+    name, trigger = str(fields.get("name", "")), fields.get("triggerId")
+    return (
+        (not narrowed.only_hooks or bool(met(narrowed.only_hooks, [name])))
+        and (not narrowed.only_triggers or trigger in narrowed.only_triggers)
+        and not met(narrowed.skip_hooks, [name])
+        and trigger not in narrowed.skip_triggers
+    )
+
+
+def met(globs: Iterable[str], names: Iterable[str]) -> set[str]:
+    """Those of some globs that one of the names meets."""
+    return {glob for glob in globs if any(fnmatchcase(name, glob) for name in names)}
