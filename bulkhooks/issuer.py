@@ -17,7 +17,11 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #: Most seconds that an assertion may have left.
 ASSERTION_LIFETIME: Final = 300
 #: What a tenant's tokens may do unless that is limited.
-SCOPES: Final = ("read:hooks", "create:hooks", "update:hooks", "delete:hooks")
+SCOPES: Final = tuple(
+    f"{verb}:{kind}"
+    for kind in ("hooks", "actions")
+    for verb in ("read", "create", "update", "delete")
+)
 
 _ALGORITHMS: Final = ("RS256", "RS384", "PS256")
 _CLAIMS: Final = ("iss", "sub", "aud", "exp", "jti")

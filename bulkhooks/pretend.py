@@ -12,11 +12,25 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-import orjson
+from .asked import (
+    PAGING,
+    Paths,
+    Refusal,
+    Request,
+    bad_body,
+    bad_path,
+    check_keys,
+    check_query,
+    check_scope,
+    expect,
+    find_call,
+    is_boolean,
+    read_json,
+    read_object,
+)
 
 #: What enabling a second hook of a trigger gets: a 409, a 400, or 200 and the first one goes off.
 SecondEnable = Literal["conflict", "bad_request", "switch"]
@@ -50,39 +64,8 @@ _GONE: Final[Mapping[Gone, str]] = MappingProxyType(
         501: "Not Implemented",
     }
 )
-_JSON_TYPES: Final = MappingProxyType(
-    {bool: "boolean", str: "string", dict: "object", list: "array"}
-)
 _NAME: Final = re.compile(r"[a-zA-Z0-9]([ \-a-zA-Z0-9]*[a-zA-Z0-9])?")
-_PATH: Final = re.compile(r"/api/v2/hooks(?:/([^/]+)(/secrets)?)?")
 _ID: Final = re.compile(r"[A-Za-z0-9-]+")
-_NUMBER: Final = re.compile(r"[0-9]{1,9}")
-_QUERY: Final = frozenset(("page", "per_page", "include_totals", "enabled", "triggerId", "fields"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request to one tenant. `path` is what follows the tenant; header names in lower case."""
-
-    tenant: str
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Refusal(Exception):
-    """Ends the handling of a request with an error answer in Auth0's form."""
-
-    def __init__(self, status: int, message: str, code: str | None = None) -> None:
-        self.status, self.message, self.code = status, message, code
-        super().__init__(message)
-
-    def body(self) -> bytes:
-        phrase = HTTPStatus(self.status).phrase
-        error = {"statusCode": self.status, "error": phrase, "message": self.message}
-        return orjson.dumps(error | ({"errorCode": self.code} if self.code else {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +96,12 @@ class PretendTenant:
 
         :raises Refusal: if there is no such call, or it may not be done.
         """
-        call, scope, id = _find_call(request, headers)
+        call, scope, ids = find_call(_PATHS, request, headers)
         rules = self._rules
         if rules.lifecycle == "gone":
             raise Refusal(rules.gone, _GONE[rules.gone])
-        if rules.scopes is not None and scope not in rules.scopes:
-            expected = f"Insufficient scope, expected any of: {scope}"
-            raise Refusal(403, expected, "insufficient_scope")
-        return call(self, request, id)
+        check_scope(scope, rules.scopes)
+        return call(self, request, *ids)
 
     def add(self, hook: Hook) -> Hook:
         """Puts a hook there as it is, `id` made unless given."""
@@ -131,9 +112,9 @@ class PretendTenant:
         self.hooks[hook["id"]] = hook
         return hook
 
-    def list_hooks(self, request: Request, _: str) -> tuple[int, Any]:
+    def list_hooks(self, request: Request) -> tuple[int, Any]:
         query = request.query
-        _check_query(query, _QUERY)
+        check_query(query, _QUERY)
         enabled, trigger = query.get("enabled"), query.get("triggerId")
         fields = [field for field in _wanted(query) if field in _LISTED]
         found = [
@@ -151,7 +132,7 @@ class PretendTenant:
             return 200, {"start": start, "limit": limit, "total": total, "hooks": shown}
         return 200, shown
 
-    def create_hook(self, request: Request, _: str) -> tuple[int, Any]:
+    def create_hook(self, request: Request) -> tuple[int, Any]:
         """The first hook of a trigger comes out enabled, whatever `enabled` says."""
         self._check_may_change({"name"})
         wanted = _payload(request, _FIELDS[1:], required=("name", "script", "triggerId"))
@@ -166,7 +147,7 @@ class PretendTenant:
 
     def get_hook(self, request: Request, id: str) -> tuple[int, Any]:
         hook = self._hook(id)
-        _check_query(request.query, ("fields",))
+        check_query(request.query, {"fields": _are_fields})
         return 200, {field: hook[field] for field in _wanted(request.query)}
 
     def patch_hook(self, request: Request, id: str) -> tuple[int, Any]:
@@ -195,7 +176,7 @@ class PretendTenant:
         if taken := new.keys() & there:
             raise Refusal(409, f"Secret {min(taken)} exists already.", "secret_conflict")
         if len(there) + len(new) > MAX_SECRETS:
-            raise _bad_body(f"A hook can have at most {MAX_SECRETS} secrets")
+            raise bad_body(f"A hook can have at most {MAX_SECRETS} secrets")
         there.update(new)
         return 201, None
 
@@ -218,17 +199,16 @@ class PretendTenant:
     ) -> tuple[Any, dict[str, str]]:
         """The body, an object or array of strings, and the hook's secrets."""
         self._hook(id)
-        body = _json(request)
-        if not isinstance(body, kind) or not 1 <= len(body) <= MAX_SECRETS:
-            raise _bad_body(f"Expected type {_JSON_TYPES[kind]} with 1 to {MAX_SECRETS} secrets")
-        strings = body.values() if isinstance(body, dict) else body
-        if not all(isinstance(each, str) for each in strings):
-            raise _bad_body("Expected type string")
+        body = expect(read_json(request), kind)
+        if not 1 <= len(body) <= MAX_SECRETS:
+            raise bad_body(f"Expected 1 to {MAX_SECRETS} secrets")
+        for each in body.values() if isinstance(body, dict) else body:
+            expect(each, str)
         return body, self.secrets.setdefault(id, {})
 
     def _hook(self, id: str) -> Hook:
         if not _ID.fullmatch(id):
-            raise Refusal(400, "Path validation error: 'Invalid value'", "invalid_uri")
+            raise bad_path()
         try:
             return self.hooks[id]
         except KeyError:
@@ -255,20 +235,18 @@ class PretendTenant:
             hook["enabled"] = False
 
 
-_Call: TypeAlias = Callable[[PretendTenant, Request, str], tuple[int, Any]]
-#: The nine calls, by how many parts follow `/api/v2/` in the path, and the scopes they need.
-_CALLS: Final[Mapping[int, Mapping[str, tuple[_Call, str]]]] = MappingProxyType(
+_PATHS: Final[Paths] = MappingProxyType(
     {
-        1: {
+        re.compile(r"/api/v2/hooks"): {
             "GET": (PretendTenant.list_hooks, "read:hooks"),
             "POST": (PretendTenant.create_hook, "create:hooks"),
         },
-        2: {
+        re.compile(r"/api/v2/hooks/([^/]+)"): {
             "GET": (PretendTenant.get_hook, "read:hooks"),
             "PATCH": (PretendTenant.patch_hook, "update:hooks"),
             "DELETE": (PretendTenant.delete_hook, "delete:hooks"),
         },
-        3: {
+        re.compile(r"/api/v2/hooks/([^/]+)/secrets"): {
             "GET": (PretendTenant.get_secrets, "read:hooks"),
             "POST": (PretendTenant.post_secrets, "update:hooks"),
             "PATCH": (PretendTenant.patch_secrets, "update:hooks"),
@@ -278,67 +256,21 @@ _CALLS: Final[Mapping[int, Mapping[str, tuple[_Call, str]]]] = MappingProxyType(
 )
 
 
-def _find_call(request: Request, headers: dict[str, str]) -> tuple[_Call, str, str]:
-    """The call that method and path ask for, its scope, and the hook's id in the path."""
-    found = _PATH.fullmatch(request.path)
-    if found is None:
-        raise Refusal(404, "Not Found")
-    id, of_secrets = found.groups()
-    calls = _CALLS[1 if id is None else 3 if of_secrets else 2]
-    if request.method not in calls:
-        headers["Allow"] = ", ".join(calls)
-        raise Refusal(405, "Method Not Allowed")
-    return *calls[request.method], id or ""
-
-
-def _bad_body(what: str, key: str | None = None) -> Refusal:
-    place = f" on property {key}" if key else ""
-    return Refusal(400, f"Payload validation error: '{what}'{place}", "invalid_body")
-
-
-def _bad_query(what: str, key: str | None = None) -> Refusal:
-    place = f" on property {key}" if key else ""
-    return Refusal(400, f"Query validation error: '{what}'{place}", "invalid_query_string")
-
-
-def _json(request: Request) -> Any:
-    """The body as JSON, whatever its content type says."""
-    try:
-        return orjson.loads(request.body)
-    except orjson.JSONDecodeError:
-        raise Refusal(400, "Invalid request payload JSON format", "invalid_body") from None
-
-
-def read_object(request: Request) -> dict[str, Any]:
-    """The body, an object; raises Refusal where it is anything else."""
-    body = _json(request)
-    if not isinstance(body, dict):
-        raise _bad_body("Expected type object")
-    return body
-
-
 def _payload(
     request: Request, allowed: Collection[str], *, required: Collection[str] = ()
 ) -> dict[str, Any]:
     """Fields of a hook out of the body, checked as Auth0's schema would."""
     payload = read_object(request)
-    if unknown := [key for key in payload if key not in allowed]:
-        raise _bad_body(f"Additional properties not allowed: {','.join(unknown)}")
+    check_keys(payload, allowed, required)
     if not payload:
-        raise _bad_body("Too few properties defined (0), minimum 1")
-    for key in required:
-        if key not in payload:
-            raise _bad_body(f"Missing required property: {key}")
+        raise bad_body("Too few properties defined (0), minimum 1")
     for key, value in payload.items():
         _check_field(key, value)
     return payload
 
 
 def _check_field(key: str, value: Any) -> None:
-    wanted: type = {"enabled": bool, "dependencies": dict}.get(key, str)
-    fits = isinstance(value, wanted)
-    if not fits:
-        raise _bad_body(f"Expected type {_JSON_TYPES[wanted]}", key)
+    expect(value, {"enabled": bool, "dependencies": dict}.get(key, str), key)
     match key:
         case "name":
             good = _NAME.fullmatch(value) is not None
@@ -351,7 +283,7 @@ def _check_field(key: str, value: Any) -> None:
         case _:
             good = True
     if not good:
-        raise _bad_body("Invalid value", key)
+        raise bad_body("Invalid value", key)
 
 
 def _check_all_there(names: Iterable[str], there: Collection[str]) -> None:
@@ -360,20 +292,18 @@ def _check_all_there(names: Iterable[str], there: Collection[str]) -> None:
             raise Refusal(404, f"Secret {name} does not exist.", "inexistent_secret")
 
 
-def _check_query(query: Mapping[str, str], allowed: Collection[str]) -> None:
-    for key, value in query.items():
-        if key not in allowed:
-            raise _bad_query(f"Additional properties not allowed: {key}")
-        if key in ("page", "per_page"):
-            good = bool(_NUMBER.fullmatch(value)) and (key == "page" or int(value) <= 100)
-        elif key == "triggerId":
-            good = value in _TRIGGERS
-        elif key == "fields":  # "leave empty to retrieve all fields"
-            good = not value or all(field in _FIELDS for field in value.split(","))
-        else:
-            good = value in ("true", "false")
-        if not good:
-            raise _bad_query("Invalid value", key)
+def _are_fields(value: str) -> bool:
+    """'Leave empty to retrieve all fields.'"""
+    return not value or all(field in _FIELDS for field in value.split(","))
+
+
+_QUERY: Final[Mapping[str, Callable[[str], bool]]] = {
+    **PAGING,
+    "include_totals": is_boolean,
+    "enabled": is_boolean,
+    "triggerId": _TRIGGERS.__contains__,
+    "fields": _are_fields,
+}
 
 
 def _wanted(query: Mapping[str, str]) -> Collection[str]:

@@ -1,4 +1,4 @@
-"""Pretend Auth0 tenants: the hooks part of the Management API, rate limits included.
+"""Pretend Auth0 tenants: hooks and actions of the Management API, rate limits included.
 
 `Sandbox.handle` is a plain function from a request and the time to an answer, so that it can be
 called under any clock; `serve` puts it behind a socket. Of the rest of the package only the
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 import orjson
 
+from .asked import Refusal, Request, read_object
 from .buckets import Bucket, Logins, Meter, Statistics
 from .faults import Fault, Faults, clock_jumps
 from .issuer import SCOPES, TOKEN_LIFETIME, Denied, Issuer
@@ -33,12 +34,10 @@ from .pretend import (
     Hook,
     Lifecycle,
     PretendTenant,
-    Refusal,
-    Request,
     Rules,
     SecondEnable,
-    read_object,
 )
+from .pretend_actions import Action, PretendActions
 
 if TYPE_CHECKING:
     import ssl
@@ -106,11 +105,13 @@ class _Tenant(PretendTenant):
         hooks: int,
         rules: Rules,
         *,
+        actions: PretendActions,
         meter: Meter,
         token_meter: Meter,
         issuer: Issuer,
     ) -> None:
         super().__init__(name, hooks, rules)
+        self.actions = actions
         self.meter, self.token_meter = meter, token_meter
         self.issuer = issuer
         self.storm = -math.inf  # until when all requests get 429 (server seconds)
@@ -118,14 +119,17 @@ class _Tenant(PretendTenant):
 
 
 class Sandbox:
-    """Pretend tenants that hold hooks, meter requests and keep a log of what they were asked.
+    """Pretend tenants with hooks and actions, that meter requests and log what they were asked.
 
-    Each tenant starts with `hooks` generated ones, the same in every run. All have `bucket`
-    (None: no limit) except where `buckets` says otherwise by name. `tokens` are bearer tokens
-    taken besides the issued ones; tenants in `refuse` take none and issue none.
+    Each tenant starts with `hooks` and `actions` generated ones, the same in every run. All have
+    `bucket` (None: no limit) except where `buckets` says otherwise by name. `tokens` are bearer
+    tokens taken besides the issued ones; tenants in `refuse` take none and issue none.
 
     Hooks are "active", "read-only" or "gone" by `lifecycle`, for a tenant in `lifecycles` by that;
-    where they are gone every call of theirs gets the status `gone`.
+    where they are gone every call of theirs gets the status `gone`. Actions stay.
+
+    An action builds for `build_time` seconds, three times as long with dependencies, and is
+    deployed after `deploy_time` more; the builds of those named in `failing_builds` fail.
 
     Issued tokens are good for `token_lifetime` seconds. `scopes` has, by tenant, all that any token
     may do there, the fixed ones too; elsewhere they may do everything. A tenant in `public_keys`
@@ -149,6 +153,7 @@ class Sandbox:
         tenants: Iterable[str],
         *,
         hooks: int = 25,
+        actions: int = 0,
         bucket: Bucket | None = None,
         buckets: Mapping[str, Bucket | None] | None = None,
         latency: float = 0.0,
@@ -161,6 +166,9 @@ class Sandbox:
         lifecycle: Lifecycle = "active",
         lifecycles: Mapping[str, Lifecycle] | None = None,
         gone: Gone = 403,
+        build_time: float = 0.5,
+        deploy_time: float = 0.2,
+        failing_builds: Collection[str] = (),
         token_lifetime: int = TOKEN_LIFETIME,
         scopes: Mapping[str, Collection[str]] | None = None,
         public_keys: Mapping[str, str] | None = None,
@@ -192,6 +200,13 @@ class Sandbox:
             )
             self._tenants[name] = _Tenant(
                 *(name, hooks, rules),
+                actions=PretendActions(
+                    *(name, actions),
+                    build_time=build_time,
+                    deploy_time=deploy_time,
+                    failing_builds=failing_builds,
+                    scopes=rules.scopes,
+                ),
                 meter=Meter(own.get(name, bucket), name, neighbour),
                 token_meter=Meter(token_bucket, name, 0.0),
                 issuer=Issuer(
@@ -244,14 +259,62 @@ class Sandbox:
         """Gives a hook secrets, past all rules."""
         self._tenants[tenant].secrets.setdefault(id, {}).update(secrets)
 
+    def add_action(
+        self,
+        tenant: str,
+        *,
+        name: str,
+        triggerId: str,
+        code: str = "module.exports = () => {};\n",
+        dependencies: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        deployed: bool = True,
+        bound: bool | int = False,
+    ) -> Action:
+        """Puts an action there, built long ago, past all rules but a unique name; gives a copy.
+
+        `bound` is its place among the bindings of its trigger, True the last.
+        """
+        actions = self._tenants[tenant].actions
+        id = actions.add(
+            name=name,
+            triggerId=triggerId,
+            code=code,
+            dependencies=dependencies or {},
+            secrets=secrets or {},
+            deployed=deployed,
+            bound=bound,
+        )
+        return next(each for each in self.actions_of(tenant) if each["id"] == id)
+
+    def actions_of(self, tenant: str, now: float = math.inf) -> list[Action]:
+        """A copy of the tenant's actions as they are shown, in the order of their creation.
+
+        They are as of `now`, Unix seconds of the true clock: without it as they will be when
+        nothing builds or deploys any more.
+        """
+        return self._tenants[tenant].actions.all(now + self._ahead)
+
+    def action_secrets_of(self, tenant: str, id: str) -> dict[str, str]:
+        """A copy of the secrets of an action's draft with their values."""
+        return self._tenants[tenant].actions.secrets_of(id)
+
+    def bindings_of(self, tenant: str, triggerId: str) -> list[str]:
+        """Names of the actions that are bound to a trigger, in their order."""
+        return self._tenants[tenant].actions.bound_to(triggerId)
+
+    def set_bindings(self, tenant: str, triggerId: str, names: Iterable[str]) -> None:
+        """Binds these actions to a trigger and no other, as somebody else might."""
+        self._tenants[tenant].actions.bind(triggerId, names)
+
     def writes(self) -> list[Seen]:
-        """The log's writes to hooks and secrets that were done, answered or not."""
+        """The log's writes to hooks, actions and what is theirs that were done, answered or not."""
         return [
             seen
             for seen in self.log
             if 200 <= seen.status < 300
             and seen.method in ("PATCH", "POST", "DELETE")
-            and seen.path.startswith("/api/v2/hooks")
+            and seen.path.startswith(("/api/v2/hooks", "/api/v2/actions"))
         ]
 
     def statistics(self, now: float | None = None) -> dict[str, Statistics]:
@@ -365,6 +428,8 @@ class Sandbox:
         if is_token_call:
             return self._issue_token(tenant, request, server)
         self._check_token(tenant, request.headers.get("authorization", ""), server, fault)
+        if request.path.startswith("/api/v2/actions/"):
+            return tenant.actions.serve(request, headers, server)
         return tenant.serve(request, headers)
 
     def _meter(self, meter: Meter, server: float, headers: dict[str, str]) -> None:

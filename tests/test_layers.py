@@ -12,19 +12,10 @@ import bulkhooks
 PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
-    ("errors", "items", "buckets", "faults", "issuer"),
-    (
-        "pretend",
-        "hooks",
-        "actions",
-        "matching",
-        "pacing",
-        "gates",
-        "locks",
-        "secrecy",
-        "source",
-        "store",
-    ),
+    ("errors", "items", "asked", "buckets", "faults", "issuer"),
+    ("pretend", "pretend_actions"),
+    ("hooks", "actions", "matching", "pacing", "gates", "locks"),
+    ("secrecy", "source", "store"),
     ("references", "sandbox", "steps", "claims"),
     ("schema", "hook_edits", "action_edits"),
     ("tenants", "journal", "listing", "undo"),
@@ -70,7 +61,7 @@ def test_imports_point_down() -> None:
 
 
 def test_the_sandbox_imports_nothing_of_ours_but_its_own_parts() -> None:
-    parts = {"buckets", "faults", "issuer", "pretend"}
+    parts = {"asked", "buckets", "faults", "issuer", "pretend", "pretend_actions"}
     for name in ("sandbox", *parts):
         assert set(imported(PACKAGE / f"{name}.py")) <= parts, name
 
