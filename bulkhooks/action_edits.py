@@ -121,8 +121,8 @@ class ActionEdits:
             return on
         off = self._switched_off(row, move, hook)
         if move.overlap:
-            return [*steps, *on, *off, *map(_turned_back, on if off else [])]
-        return [*steps, *off, *on, *map(_turned_back, off if on else [])]
+            return [*steps, *on, *off, *map(turned_back, on if off else [])]
+        return [*steps, *off, *on, *map(turned_back, off if on else [])]
 
     def _found(self, move: Move) -> list[Step] | Outcome:
         """No step, where the action that was prepared is there still and is deployed."""
@@ -169,7 +169,8 @@ class ActionEdits:
             raise ItemError(f"the tenant has no trigger {fields['triggerId']}", hint)
         self._claims.named.add(thing)
         self._claims.put(self._claims.names, PREFIX + name, thing)
-        self._claims.note(row, thing, fields | _NEW)
+        self._claims.note(row, thing, fields)
+        self._claims.suppose(thing, _NEW)
         made = Step(kind="create", target=thing, before=ABSENT, want=fields | {"version": version})
         place = {key: wanted[key] for key in _PLACE if key in wanted}
         rest = self._toward(row, edit, thing, place)
@@ -197,12 +198,12 @@ class ActionEdits:
             steps.insert(0, Step(kind="update", target=action, before=before, want=want))
         self._claims.note(row, action, draft | secrets)
         if steps:
-            self._claims.note(row, action, {"all_changes_deployed": False})
+            self._claims.suppose(action, {"all_changes_deployed": False})
         if edit.deploy and (steps or not now.get("all_changes_deployed")):
             after = now | want
             before = {key: after[key] for key in DRAFT if key in after}
             steps.append(Step(kind="deploy", target=action, before=before, want=_DEPLOYED))
-            self._claims.note(row, action, _DEPLOYED)
+            self._claims.suppose(action, _DEPLOYED)
         placed = self._placed(row, action, self._claims.now(action), wanted)
         if isinstance(placed, Outcome):
             return placed
@@ -239,8 +240,7 @@ class ActionEdits:
             raise ItemError(f"{trigger} has {MAX_BOUND} actions, which is the most", "unbind one")
         self._claims.put(self.orders, trigger, after)
         before = {"bound": now["bound"], "triggerId": trigger}
-        if want["bound"]:
-            want["display_name"] = label
+        want["display_name"] = label
         return [Step(kind="bind", target=action, before=before, want=want)]
 
     def _barred(self, row: int, action: str, now: Fields, want: Fields) -> Outcome | None:
@@ -286,17 +286,13 @@ class ActionEdits:
         )
 
 
-def _turned_back(step: Step) -> Step:
-    """The way back of a step that switches something on or off, where what follows it fails."""
-    (key, was), *_ = step.before.items() if step.kind == "bind" else [("enabled", True)]
-    changed = {key: step.want[key]}
-    return Step(
-        kind=step.kind,
-        target=step.target,
-        before=({"triggerId": step.before["triggerId"]} if step.kind == "bind" else {}) | changed,
-        want={key: was},
-        back=True,
-    )
+def turned_back(step: Step) -> Step:
+    """The way back of a step that switches a hook or an action, where what follows it fails."""
+    key = "bound" if step.kind == "bind" else "enabled"
+    before, want = step.before | {key: step.want[key]}, step.want | {key: not step.want[key]}
+    if key == "enabled":  # of the rest nothing was changed
+        before, want = {key: step.want[key]}, {key: not step.want[key]}
+    return msgspec.structs.replace(step, before=before, want=want, back=True)
 
 
 def key_of(thing: str) -> str:

@@ -255,7 +255,7 @@ def arranged(order: Sequence[Binding], own: Binding, want: Fields, trigger: str)
         return rest
     own = next((each for each in order if each.id == own.id), own)
     if "among" in want:
-        at = _place_among(rest, own.id, want["among"])
+        at = _place_among(rest, want["among"])
     elif "position" not in want:
         return list(order) if len(rest) < len(order) else [*rest, own]
     else:
@@ -273,11 +273,11 @@ def _place_at(rest: Sequence[Binding], position: str, trigger: str) -> int:
     return places[0] + (named[1] == "after")
 
 
-def _place_among(rest: Sequence[Binding], own: str, among: Sequence[str]) -> int:
-    """A place by its old neighbours: after the nearest of those ahead that is there still, else
-    before the nearest of those behind, else last."""
+def _place_among(rest: Sequence[Binding], among: Sequence[str]) -> int:
+    """A place by its old neighbours, its own among them being "": after the nearest of those ahead
+    that is there still, else before the nearest of those behind, else last."""
     places = {each.id: at for at, each in enumerate(rest)}
-    at = among.index(own) if own in among else len(among)
+    at = among.index("") if "" in among else len(among)
     ahead = [places[each] + 1 for each in reversed(among[:at]) if each in places]
     behind = [places[each] for each in among[at + 1 :] if each in places]
     return [*ahead, *behind, len(rest)][0]
@@ -421,4 +421,6 @@ def kept(step: Step, seen: Fields) -> Fields:
     whether something was deployed."""
     if step.kind == "deploy":
         return {"was": seen.get("deployed") is True}
-    return {"was": [each.id for each in seen["order"]]} if "order" in seen else {}
+    order: list[Binding] = seen.get("order", [])
+    own = {"display_name": each.display_name for each in order if each.id == seen["id"]}
+    return {"was": [each.id for each in order]} | own if "order" in seen else {}

@@ -79,6 +79,10 @@ class Claims:
         self.put(self.left, thing, self.left.get(thing, {}) | want)
         self.put(self.by, thing, self.by.get(thing, {}) | dict.fromkeys(want, row))
 
+    def suppose(self, thing: str, fields: Fields) -> None:
+        """Note what a thing will be that no edit asked for."""
+        self.put(self.left, thing, self.left.get(thing, {}) | fields)
+
     def conflict(self, row: int, thing: str, want: Fields, label: str) -> Outcome | None:
         """What is to be said of an edit if another one contradicts it on `thing`."""
         left, by = self.left.get(thing, {}), self.by.get(thing, {})

@@ -271,7 +271,7 @@ class _Attempt:
         self._earlier: float | None = None
         self._seen: Fields | None = None
         #: What is kept of what was there right before the write, for its way back.
-        self._kept = {key: step.after[key] for key in ("was",) if step.after and key in step.after}
+        self._kept = {} if step.after is None or step.state != "sent" else step.after
         self._ready_by = math.inf  #: until when on the loop's clock the write may have to wait
         self._sent_at = step.sent_at
         self._stuck: TimerHandle | None = None

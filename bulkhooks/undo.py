@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from . import hook_edits
-from .action_edits import CREATED
+from .action_edits import CREATED, turned_back
 from .actions import DRAFT, PREFIX
 from .hook_edits import OFF, ON
 from .items import ABSENT, SECRET, Fields, Item, Step, Undo
@@ -37,23 +37,25 @@ def undone(item: Item, *, leave_actions: bool = True) -> Undo | None:
         steps = _deployed_last(steps)
         steps += [*_put_back(steps), *_switched_back(steps)]
         if made is not None and not leave_actions:
-            steps.append(_deletion(made, own, {"bound": False}))
+            steps.append(_deletion(made, own, {}))
     if not (steps or lost):
         return None
-    if made is not None:
-        id = _id_after(made)
-        ours_to = {made.target: id}
-        steps = [
-            msgspec.structs.replace(step, target=ours_to.get(step.target, step.target))
-            for step in steps
-        ]
+    ids = {s.target: _remade_as(s) for s in ours if s.kind == "delete" and of_action(s.target)}
+    ids |= {made.target: _id_after(made)} if made is not None else {}
+    steps = [msgspec.structs.replace(s, target=ids.get(s.target, s.target)) for s in steps]
     return Undo(target=target, label=label, steps=tuple(steps), lost=tuple(lost))
 
 
 def _deployed_last(steps: list[Step]) -> list[Step]:
-    """Steps of an action with what deploys it behind what changes it, and for what that leaves."""
+    """Steps of an action with what deploys it behind what changes it, and for what that leaves;
+    and with what binds it behind that."""
     ready: list[Step] = []
-    for step in sorted(steps, key=lambda step: step.kind == "deploy"):
+
+    def place(step: Step) -> int:
+        bound = step.kind == "bind" and step.want["bound"]
+        return 2 if bound else int(step.kind == "deploy")
+
+    for step in sorted(steps, key=place):
         if step.kind == "deploy":
             drafts = [each.want for each in ready if each.target == step.target]
             before = dict(step.before)
@@ -65,11 +67,11 @@ def _deployed_last(steps: list[Step]) -> list[Step]:
 
 
 def _switched_back(steps: list[Step]) -> list[Step]:
-    """For hooks that `steps` enable so that their actions can go: the way back if that fails."""
-    if not any(step.kind == "bind" and not step.want["bound"] for step in steps):
-        return []
+    """Where a hook is enabled for an action that goes: the way back of the first of the two."""
     on = [step for step in steps if step.kind == "update" and step.want.get("enabled") is True]
-    return [msgspec.structs.replace(s, before=s.want, want=s.before, back=True) for s in on]
+    off = [step for step in steps if step.kind == "bind" and not step.want["bound"]]
+    pair = [step for step in steps if step in (*on, *off)] if on and off else []
+    return [turned_back(step) for step in pair[:1]]
 
 
 def _turned_round(step: Step) -> tuple[list[Step], list[str]]:
@@ -110,14 +112,15 @@ def _bound_again(step: Step) -> Step:
     before: Fields = {"bound": bool(step.want["bound"]), "triggerId": step.before["triggerId"]}
     want: Fields = {"bound": bound}
     if bound:
-        want |= {"among": was} if was else {}
-        want["display_name"] = step.want.get("display_name", step.before.get("name", ""))
+        # Its own place is left open: an action that was deleted comes back with another id.
+        want |= {"among": ["" if id == step.target else id for id in was]} if was else {}
+        want["display_name"] = (step.after or {}).get("display_name") or step.want["display_name"]
     return Step(kind="bind", target=_id_after(step), before=before, want=want)
 
 
 def _remade(step: Step) -> tuple[list[Step], list[str]]:
     """The steps that make a deleted action again, but for the values of its secrets."""
-    thing = f"new:{PREFIX}{step.before['name']}"
+    thing = _remade_as(step)
     want: Fields = {key: step.before[key] for key in CREATED if key in step.before}
     secrets = [key.removeprefix(SECRET) for key in step.before if key.startswith(SECRET)]
     steps = [Step(kind="create", target=thing, before=ABSENT, want=want)]
@@ -126,6 +129,10 @@ def _remade(step: Step) -> tuple[list[Step], list[str]]:
         deployed = {"deployed": True, "all_changes_deployed": True}
         steps.append(Step(kind="deploy", target=thing, before=drafted, want=deployed))
     return steps, _values(secrets)
+
+
+def _remade_as(step: Step) -> str:
+    return f"new:{PREFIX}{step.before['name']}"
 
 
 def _unmade(made: Step, own: list[Step], between: list[Step]) -> list[Step]:
