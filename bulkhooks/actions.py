@@ -422,5 +422,7 @@ def kept(step: Step, seen: Fields) -> Fields:
     if step.kind == "deploy":
         return {"was": seen.get("deployed") is True}
     order: list[Binding] = seen.get("order", [])
-    own = {"display_name": each.display_name for each in order if each.id == seen["id"]}
-    return {"was": [each.id for each in order]} | own if "order" in seen else {}
+    if "order" not in seen:
+        return {}
+    shown = [each.display_name for each in order if each.id == seen["id"]]
+    return {"was": [each.id for each in order]} | ({"display_name": shown[0]} if shown else {})
