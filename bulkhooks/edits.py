@@ -8,40 +8,34 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, TypeAlias
 
 import orjson
-from msgspec import Struct
 
-from . import schema
-from .hooks import Trigger
-from .items import Edit, Fields, Match
+from . import schema, transform
+from .fields import ACTIONS, HOOKS, FieldsShape, Resource, check_code
+from .items import Edit, Fields, Match, Transform
 from .references import MASKS, Reference
-from .schema import Shape, longest, matcher, rule
-from .source import Findings, dotted, read_file, shown
+from .schema import Shape, is_of_actions, matcher, rule
+from .source import Findings, dotted, read_below, shown
 from .tenants import Tenant
 
-#: Bytes in a hook's script, at most. Auth0 documents no limit for hooks; for Actions it is 100 kB.
+#: Bytes in a hook's script, at most. Auth0 documents no limit for hooks.
 MAX_SCRIPT: Final = 1_000_000
 
 _GLOB: Final = re.compile(r"[*?\[]")
 #: Tenants that a complaint names.
 _NAMED: Final = 3
 
-_EDIT: Final = Shape(schema.JobEdit)
 _SELECT: Final = Shape(schema.TenantSelector)
 _TAGGED: Final = Shape(schema.Tagged)
-_TRIGGERS: Final[tuple[str, ...]] = get_args(Trigger)
-_is_id = matcher(schema.HookId)
-_is_name = matcher(schema.HookName)
-_is_glob = matcher(schema.HookGlob)
 _is_secret = matcher(schema.SecretName)
-_is_package = matcher(schema.Package)
-_is_version = matcher(schema.Version)
 _is_edit_id = matcher(schema.EditId)
 _Select: TypeAlias = Callable[[str, object], tuple[str, ...]]
 #: What most edits have, and nothing else.
-_USUAL: Final = {"tenant", "tenants", "hook", "hooks", "set", "expect"}
+_USUAL: Final = {"tenant", "tenants", "hook", "hooks", "action", "actions", "set", "expect"}
+#: What makes an edit one of hooks, where it has no `action` and no `actions`.
+_OF_HOOKS: Final = ("hook", "hooks")
 
 
 class EditCheck:
@@ -71,46 +65,47 @@ class EditCheck:
         # Long jobs say the same again and again: what costs time is done once.
         self._named = lru_cache(maxsize=1000)(self._find_named)
         self._script = lru_cache(maxsize=32)(self._read_script)
+        self._transform = lru_cache(maxsize=32)(transform.find)
 
     def edit(self, raw: object, line: int) -> Edit | None:
         """The edit that `raw` is; None, with complaints, if it is none."""
         found = self._found
         before = found.count
-        written = _EDIT.of(found, "", raw)
+        of = ACTIONS if isinstance(raw, dict) and is_of_actions(raw) else HOOKS
+        written = of.edit.of(found, "", self._of_one_kind(raw, of))
         if not written:
             return None
         tenants = self._tenants_of(written)
-        match = self._match(written)
-        fields = self._fields("set", written["set"], _SET) if "set" in written else {}
-        expect = self._fields("expect", written["expect"], _EXPECT) if "expect" in written else {}
-        rest = {} if written.keys() <= _USUAL else self._rest(written)
+        match = self._match(written, of)
+        fields = self._fields("set", written, of, of.set)
+        expect = self._fields("expect", written, of, of.expect)
+        rest = {} if written.keys() <= _USUAL else self._rest(written, of)
         if found.count != before:
             return None
         return Edit(
             digest=_digest(written),
             line=line,
             tenants=tenants,
+            of=of.of,
             match=match,
-            one="hooks" not in written,
+            one=of.of not in written,
             set=fields,
             expect=expect,
             **rest,
         )
 
-    def _rest(self, edit: Mapping[str, object]) -> dict[str, Any]:
+    def _of_one_kind(self, raw: object, of: Resource) -> object:
+        """An edit without what makes it one of hooks as well, where it is one of actions."""
+        if of is HOOKS or not isinstance(raw, dict) or raw.keys().isdisjoint(_OF_HOOKS):
+            return raw
+        for key in _OF_HOOKS:
+            if key in raw:
+                self._found.add(key, "is for hooks, the rest for an action; write two edits")
+        return {key: value for key, value in raw.items() if key not in _OF_HOOKS}
+
+    def _rest(self, edit: Mapping[str, object], of: Resource) -> dict[str, Any]:
         """What few edits have."""
-        found, rest = self._found, dict[str, Any]()
-        if "create" in edit:
-            rest["create"] = self._fields("create", edit["create"], _CREATE)
-        if "delete" in edit:
-            rest["delete"] = edit["delete"]
-            if edit["delete"] is not True:
-                found.add("delete", f"must be true, not {shown(edit['delete'])}")
-        if "set_secrets" in edit:
-            rest["set_secrets"] = self._set_secrets(edit["set_secrets"])
-        if "remove_secrets" in edit:
-            also_set = edit.get("set_secrets")
-            rest["remove_secrets"] = self._remove_secrets(edit["remove_secrets"], also_set)
+        found, rest = self._found, self._acts(edit, of)
         if "id" in edit:
             rest["id"] = ident = found.text("id", edit["id"])
             if ident is not None and not (_is_edit_id(ident) and ident.isprintable()):
@@ -120,6 +115,25 @@ class EditCheck:
         if "allow_empty" in edit:
             rest["allow_empty"] = found.boolean("allow_empty", edit["allow_empty"])
         return rest
+
+    def _acts(self, edit: Mapping[str, object], of: Resource) -> dict[str, Any]:
+        """What few edits do."""
+        acts = dict[str, Any]()
+        if "create" in edit:
+            acts["create"] = self._fields("create", edit, of, of.create)
+        for key in ("delete", "deploy"):
+            if key in edit:
+                acts[key] = edit[key]
+                if edit[key] is not True:
+                    self._found.add(key, f"must be true, not {shown(edit[key])}")
+        if "transform" in edit:
+            acts["transform"] = self._find_transform(edit["transform"])
+        if "set_secrets" in edit:
+            acts["set_secrets"] = self._set_secrets(edit["set_secrets"], of.max_secrets)
+        if "remove_secrets" in edit:
+            also_set = edit.get("set_secrets")
+            acts["remove_secrets"] = self._remove_secrets(edit["remove_secrets"], also_set)
+        return acts
 
     # ---- which tenants
 
@@ -228,53 +242,58 @@ class EditCheck:
     def _ordered(self, names: set[str]) -> tuple[str, ...]:
         return tuple(sorted(names, key=self._rank.__getitem__))
 
-    # ---- which hooks, and what is to become of them
+    # ---- which hooks or actions, and what is to become of them
 
-    def _match(self, edit: Mapping[str, object]) -> Match:
-        if "hooks" in edit:
-            return Match(**self._fields("hooks", edit["hooks"], _MANY))
-        if "hook" not in edit:
+    def _match(self, edit: Mapping[str, object], of: Resource) -> Match:
+        if of.of in edit:
+            return Match(**of.select.checked(self._found, of.of, edit[of.of]))
+        if of.one not in edit:
             return Match()
-        value = edit["hook"]
+        value = edit[of.one]
         if isinstance(value, dict):
-            return Match(**self._fields("hook", value, _ONE))
-        _hook_id(self._found, "hook", value)
+            return Match(**of.pick.checked(self._found, of.one, value))
+        of.id(self._found, of.one, value)
         return Match(id=value if isinstance(value, str) else None)
 
-    def _fields(self, key: str, value: object, shape: _Fields) -> Fields:
-        """A mapping of fields, each checked; a script file's text is in the script's place."""
-        found = self._found
-        fields = dict(shape.of(found, key, value))
-        for name, inner in fields.items():
-            shape.checks[name](found, f"{key}.{name}", inner)
-        written = fields.pop("script_file", None)
-        if isinstance(written, str) and written and "script" not in fields:
-            fields["script"], wrong = self._script(written)
+    def _fields(
+        self, key: str, edit: Mapping[str, object], of: Resource, shape: FieldsShape
+    ) -> Fields:
+        """The mapping of fields at `key`, if any; a file's text is in its field's place."""
+        if key not in edit:
+            return {}
+        found, file = self._found, f"{of.text}_file"
+        fields = shape.checked(found, key, edit[key])
+        written = fields.pop(file, None)
+        if isinstance(written, str) and written and of.text not in fields:
+            fields[of.text], wrong = self._script(written)
             if wrong:
-                found.add(f"{key}.script_file", f"{shown(written)} {wrong}")
+                found.add(f"{key}.{file}", wrong)
+            elif of is ACTIONS:
+                check_code(found, f"{key}.{file}", fields[of.text])
         return fields
+
+    def _find_transform(self, value: object) -> Transform | None:
+        name = self._found.text("transform", value)
+        try:
+            return None if name is None else self._transform(name, self._folder)
+        except ValueError as error:
+            self._found.add("transform", str(error))
+            return None
 
     def _read_script(self, written: str) -> tuple[str, str]:
         """The text of a script file, and what is wrong with it."""
         try:
-            folder = self._folder.resolve()
-            path = (folder / written).resolve(strict=True)
-            if not path.is_relative_to(folder):
-                return "", "is outside the job file's folder"
-            text = read_file(path, MAX_SCRIPT).decode()
+            _, data = read_below(self._folder, written, MAX_SCRIPT)
+            text = data.decode()
         except UnicodeDecodeError:
-            return "", "is not UTF-8"
-        except FileNotFoundError:
-            return "", "is not there"
-        except OSError as error:
-            return "", f"cannot be read: {error.strerror}"
-        except (ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+            return "", f"{shown(written)} is not UTF-8"
+        except ValueError as error:
             return "", str(error)
-        return text, "" if text else "is empty"
+        return text, "" if text else f"{shown(written)} is empty"
 
-    def _set_secrets(self, value: object) -> dict[str, str]:
+    def _set_secrets(self, value: object, most: int) -> dict[str, str]:
         """References by the names of secrets. No complaint shows a value: it may be the secret."""
-        found, most = self._found, longest(schema.Secrets)
+        found = self._found
         if not isinstance(value, dict) or not 1 <= len(value) <= most:
             found.add("set_secrets", f"must be a mapping of 1 to {most} names to references")
             return {}
@@ -315,71 +334,6 @@ def _digest(written: Mapping[str, object]) -> str:
     return blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
-def _hook_id(found: Findings, key: str, value: object) -> None:
-    text = found.text(key, value)
-    if text is not None and not _is_id(text):
-        what = f"{shown(text)} is no hook id: {rule(schema.HookId)}"
-        found.add(key, f"{what}; by name it is {{name: ...}}" if key == "hook" else what)
-
-
-def _hook_name(found: Findings, key: str, value: object) -> None:
-    text = found.text(key, value)
-    if text is not None and not _is_name(text):
-        found.add(key, f"{shown(text)} is no hook name: {rule(schema.HookName)}")
-
-
-def _hook_glob(found: Findings, key: str, value: object) -> None:
-    text = found.text(key, value)
-    if text is not None and not _is_glob(text):
-        found.add(key, f"{shown(text)} matches no hook name: {rule(schema.HookName)}")
-
-
 def _secret_name(found: Findings, key: str, name: str) -> None:
     if not _is_secret(name):
         found.add(key, f"{shown(name)} cannot name a secret: {rule(schema.SecretName)}")
-
-
-def _trigger(found: Findings, key: str, value: object) -> None:
-    text = found.text(key, value)
-    if text is not None and text not in _TRIGGERS:
-        found.unknown(key, "trigger", text, _TRIGGERS)
-
-
-def _dependencies(found: Findings, key: str, value: object) -> None:
-    if not isinstance(value, dict):
-        found.add(key, f"must be a mapping of packages to versions, not {shown(value)}")
-        return
-    for name, version in value.items():
-        at = dotted(key, name)
-        if not _is_package(name):
-            found.add(at, f"{shown(name)} is no npm package name")
-        text = found.text(at, version)
-        if text is not None and not (_is_version(text) and text.isprintable()):
-            found.add(at, f"{shown(text)} is no version")
-
-
-_CHECKS: Final[Mapping[Any, Callable[[Findings, str, object], object]]] = {
-    schema.HookId: _hook_id,
-    schema.HookName: _hook_name,
-    schema.HookGlob: _hook_glob,
-    schema.Trigger: _trigger,
-    schema.Enabled: Findings.boolean,
-    schema.Script: Findings.text,
-    schema.ScriptFile: Findings.text,
-    schema.Dependencies: _dependencies,
-}
-
-
-class _Fields(Shape):
-    """A mapping of a hook's fields."""
-
-    def __init__(self, model: type[Struct]) -> None:
-        super().__init__(model)
-        self.checks = {name: _CHECKS[kind] for name, kind in self.kinds.items()}
-
-
-_ONE: Final = _Fields(schema.OneHook)
-_MANY: Final = _Fields(schema.HookSelector)
-_SET: Final = _Fields(schema.SetFields)
-_CREATE: Final = _Fields(schema.NewHook)
-_EXPECT: Final = _Fields(schema.ExpectedFields)

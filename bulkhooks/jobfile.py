@@ -39,9 +39,11 @@ _Rows: TypeAlias = Callable[[Findings], Iterator[tuple[int, str, object]]]
 _job_name = matcher(schema.JobName)
 _JOB: Final = Shape(schema.JobFile)
 #: Fields of `set` that have a column.
-_SET: Final = frozenset({"enabled", "name", "script_file", "script"})
+_SET: Final = frozenset({"enabled", "bound", "name", "script_file", "script"})
+_SWITCHES: Final = ("enabled", "bound")
+_TARGETS: Final = ("hook", "action")
 _COLUMNS: Final = dict.fromkeys(
-    ("tenant", "hook", "enabled", "name", "script_file", "script", "id", "note")
+    ("tenant", *_TARGETS, *_SWITCHES, "name", "script_file", "script", "id", "note")
 ).keys()
 
 
@@ -276,9 +278,9 @@ def _csv_columns(cells: list[str], found: Findings) -> list[str] | None:
             found.unknown("", "column", name, _COLUMNS)
         elif name in cells[:index]:
             found.add("", f"column `{name}` is given twice")
-    lacking = [name for name in ("tenant", "hook") if name not in cells]
-    for name in lacking:
-        found.add("", f"has no column `{name}`")
+    lacking = [names for names in (("tenant",), _TARGETS) if not {*names} & {*cells}]
+    for names in lacking:
+        found.add("", f"has no column `{'` or `'.join(names)}`")
     return None if lacking else cells
 
 
@@ -288,7 +290,7 @@ def _csv_edit(columns: list[str], cells: list[str]) -> dict[str, object]:
     for name, cell in zip(columns, cells, strict=True):
         if not cell:
             continue
-        if name == "enabled":
+        if name in _SWITCHES:
             fields[name] = {"true": True, "false": False}.get(cell.lower(), cell)
         elif name in _SET:
             fields[name] = cell

@@ -31,13 +31,15 @@ def as_written(edit: Edit, *, id: str, tenants: Sequence[str]) -> Fields:
     written |= {"tenant": tenants[0]} if len(tenants) == 1 else {"tenants": list(tenants)}
     if not edit.create:
         alone = edit.one and match.keys() == {"id"}
-        written["hook" if edit.one else "hooks"] = one if alone else match
+        written[edit.of.removesuffix("s") if edit.one else edit.of] = one if alone else match
     acts = {
         "create": edit.create,
         "set": edit.set,
         "delete": edit.delete,
         "set_secrets": edit.set_secrets,
         "remove_secrets": list(edit.remove_secrets),
+        "deploy": edit.deploy,
+        "transform": edit.transform and f"{edit.transform.file}:{edit.transform.function}",
         "expect": edit.expect,
         "allow_empty": edit.allow_empty,
         "note": edit.note,

@@ -8,8 +8,7 @@ script file there) is said where it is checked.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from itertools import starmap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -47,6 +46,13 @@ _WORD = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _WORD_RULE = "letters, digits, `.`, `_` and `-`, the first a letter or digit, 100 at most"
 _NAME_RULE = "letters, digits, spaces and hyphens, a letter or digit first and last"
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+#: A character of a line: none that controls, breaks the line or turns the way it is written.
+_SEEN = r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
+#: Bytes in an action's code, its dependencies and its secrets, at most
+#: (https://auth0.com/docs/customize/actions/limitations).
+MAX_CODE: Final = 100_000
+MAX_DEPENDENCIES: Final = 10
+MAX_SECRETS: Final = 30
 
 JobName: TypeAlias = Annotated[
     str,
@@ -65,7 +71,17 @@ EditId: TypeAlias = Annotated[
         longest=200,
     ),
 ]
-AllowEmpty: TypeAlias = Annotated[bool, Meta(description="It is no error if no hook matches")]
+AllowEmpty: TypeAlias = Annotated[bool, Meta(description="It is no error if nothing matches")]
+TransformName: TypeAlias = Annotated[
+    str,
+    _text(
+        r"^.*[^/:]\.py:[A-Za-z_][A-Za-z0-9_]*$",
+        "FILE.py:function",
+        "A function of a Python file beside the job, that says what each is to become",
+        None,
+        "rename.py:to_v2",
+    ),
+]
 
 #: Tenant names stand in URLs, globs and file names.
 TenantName: TypeAlias = Annotated[str, _text(_WORD, _WORD_RULE, "A tenant's name")]
@@ -109,6 +125,70 @@ Dependencies: TypeAlias = Annotated[
     dict[Package, Version],
     Meta(description="npm packages and versions: the whole map, for the API replaces it"),
 ]
+
+ActionId: TypeAlias = Annotated[
+    str, _text(_portable(hooks.ID), "letters, digits and hyphens", "An action's id")
+]
+_ACTION_NAME_RULE = "one line of at most 255 characters"
+#: The API documents no rule for an action's name; this is what it says of an action module's.
+ActionName: TypeAlias = Annotated[
+    str, _text(f"^{_SEEN}+$", _ACTION_NAME_RULE, "An action's name", 255)
+]
+ActionGlob: TypeAlias = Annotated[
+    str, _text(f"^{_SEEN}+$", "one line", "A glob over actions' names", None, "fraud-*")
+]
+ActionTrigger: TypeAlias = Annotated[
+    Literal[
+        "post-login",
+        "credentials-exchange",
+        "pre-user-registration",
+        "post-user-registration",
+        "post-change-password",
+        "send-phone-message",
+        "custom-phone-provider",
+        "custom-email-provider",
+        "password-reset-post-challenge",
+        "custom-token-exchange",
+        "event-stream",
+        "password-hash-migration",
+        "login-post-identifier",
+        "signup-post-identifier",
+    ],
+    Meta(description="What makes an action run"),
+]
+Deployed: TypeAlias = Annotated[bool, Meta(description="Whether a version of it is deployed")]
+Bound: TypeAlias = Annotated[
+    bool, Meta(description="Whether it is among the actions that its trigger runs")
+]
+Code: TypeAlias = Annotated[
+    str, _text("", "", "The action's code, 100,000 bytes at most", MAX_CODE)
+]
+CodeFile: TypeAlias = Annotated[
+    str,
+    _text("", "", "The action's code in a file beside the job", None, "actions/check-email.js"),
+]
+ActionDependencies: TypeAlias = Annotated[
+    dict[Package, Version],
+    Meta(
+        max_length=MAX_DEPENDENCIES,
+        description="npm packages and versions: the whole map, for the API replaces it",
+    ),
+]
+Runtime: TypeAlias = Annotated[
+    str,
+    _text("^node[0-9]{1,3}$", "a version of Node like node22", "What runs it", None, "node22"),
+]
+Position: TypeAlias = Annotated[
+    str,
+    _text(
+        f"^(first|last|(before|after) {_SEEN}{{1,255}})$",
+        "`first`, `last`, `before NAME` or `after NAME`",
+        "Its place among the actions that its trigger runs",
+        None,
+        "first",
+        "after audit",
+    ),
+]
 #: The API documents no rule for the names of secrets.
 SecretName: TypeAlias = Annotated[
     str,
@@ -132,6 +212,17 @@ Secrets: TypeAlias = Annotated[
         max_length=hooks.MAX_SECRETS,
         description="Secrets to set, whether they are new or not",
     ),
+]
+ActionSecrets: TypeAlias = Annotated[
+    dict[SecretName, SecretReference],
+    Meta(
+        min_length=1,
+        max_length=MAX_SECRETS,
+        description="Secrets to set, whether they are new or not",
+    ),
+]
+SecretNames: TypeAlias = Annotated[
+    list[SecretName], Meta(min_length=1, description="Secrets to remove, by name")
 ]
 
 Share: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%$")]
@@ -409,7 +500,7 @@ Hook: TypeAlias = Annotated[
 ]
 
 
-class SetFields(_File):
+class SetHook(_File):
     """What to change; fields that are not given stay as they are."""
 
     name: HookName | UnsetType = UNSET
@@ -430,7 +521,7 @@ class NewHook(_File):
     dependencies: Dependencies | UnsetType = UNSET
 
 
-class ExpectedFields(_File):
+class ExpectedHook(_File):
     """A guard: where it does not hold, the hook is skipped."""
 
     name: HookName | UnsetType = UNSET
@@ -441,36 +532,154 @@ class ExpectedFields(_File):
     dependencies: Dependencies | UnsetType = UNSET
 
 
-class JobEdit(_File):
+Delete: TypeAlias = Annotated[
+    bool, Meta(description="Needs --max-deletes", extra_json_schema={"const": True})
+]
+
+
+class HookEdit(_File):
     """One change on the hooks of some tenants."""
 
     tenant: TenantName | UnsetType = UNSET
     tenants: Tenants | UnsetType = UNSET
     hook: Hook | UnsetType = UNSET
     hooks: HookSelector | UnsetType = UNSET
-    set: SetFields | UnsetType = UNSET
+    set: SetHook | UnsetType = UNSET
+    transform: TransformName | UnsetType = UNSET
     create: NewHook | UnsetType = UNSET
-    delete: (
-        Annotated[bool, Meta(description="Needs --max-deletes", extra_json_schema={"const": True})]
-        | UnsetType
-    ) = UNSET
+    delete: Delete | UnsetType = UNSET
     set_secrets: Secrets | UnsetType = UNSET
-    remove_secrets: (
-        Annotated[list[SecretName], Meta(min_length=1, description="Secrets to remove, by name")]
-        | UnsetType
-    ) = UNSET
-    expect: ExpectedFields | UnsetType = UNSET
+    remove_secrets: SecretNames | UnsetType = UNSET
+    expect: ExpectedHook | UnsetType = UNSET
     id: EditId | UnsetType = UNSET
     note: Note | UnsetType = UNSET
     allow_empty: AllowEmpty | UnsetType = UNSET
 
 
+class OneAction(_File):
+    """One action by its id or exact name."""
+
+    id: ActionId | UnsetType = UNSET
+    name: ActionName | UnsetType = UNSET
+    triggerId: ActionTrigger | UnsetType = UNSET
+
+
+class ActionSelector(_File):
+    """Every action for which all that is given holds."""
+
+    id: ActionId | UnsetType = UNSET
+    name: ActionGlob | UnsetType = UNSET
+    triggerId: ActionTrigger | UnsetType = UNSET
+    deployed: Deployed | UnsetType = UNSET
+    bound: Bound | UnsetType = UNSET
+
+
+Action: TypeAlias = Annotated[
+    ActionId | OneAction,
+    Meta(description="Exactly one action, by id or {name: ..., triggerId: ...}"),
+]
+
+
+class SetAction(_File):
+    """What to change; fields that are not given stay as they are."""
+
+    name: ActionName | UnsetType = UNSET
+    code: Code | UnsetType = UNSET
+    code_file: CodeFile | UnsetType = UNSET
+    dependencies: ActionDependencies | UnsetType = UNSET
+    runtime: Runtime | UnsetType = UNSET
+    bound: Bound | UnsetType = UNSET
+    position: Position | UnsetType = UNSET
+
+
+class NewAction(_File):
+    """An action to be created."""
+
+    name: ActionName
+    triggerId: ActionTrigger
+    code: Code | UnsetType = UNSET
+    code_file: CodeFile | UnsetType = UNSET
+    dependencies: ActionDependencies | UnsetType = UNSET
+    runtime: Runtime | UnsetType = UNSET
+    bound: Bound | UnsetType = UNSET
+    position: Position | UnsetType = UNSET
+
+
+class ExpectedAction(_File):
+    """A guard: where it does not hold, the action is skipped."""
+
+    name: ActionName | UnsetType = UNSET
+    triggerId: ActionTrigger | UnsetType = UNSET
+    code: Code | UnsetType = UNSET
+    code_file: CodeFile | UnsetType = UNSET
+    dependencies: ActionDependencies | UnsetType = UNSET
+    runtime: Runtime | UnsetType = UNSET
+    deployed: Deployed | UnsetType = UNSET
+    bound: Bound | UnsetType = UNSET
+
+
+Deploy: TypeAlias = Annotated[
+    bool,
+    Meta(description="What it is by then becomes what runs", extra_json_schema={"const": True}),
+]
+
+
+class ActionEdit(_File):
+    """One change on the actions of some tenants."""
+
+    tenant: TenantName | UnsetType = UNSET
+    tenants: Tenants | UnsetType = UNSET
+    action: Action | UnsetType = UNSET
+    actions: ActionSelector | UnsetType = UNSET
+    set: SetAction | UnsetType = UNSET
+    transform: TransformName | UnsetType = UNSET
+    create: NewAction | UnsetType = UNSET
+    delete: Delete | UnsetType = UNSET
+    deploy: Deploy | UnsetType = UNSET
+    set_secrets: ActionSecrets | UnsetType = UNSET
+    remove_secrets: SecretNames | UnsetType = UNSET
+    expect: ExpectedAction | UnsetType = UNSET
+    id: EditId | UnsetType = UNSET
+    note: Note | UnsetType = UNSET
+    allow_empty: AllowEmpty | UnsetType = UNSET
+
+
+def is_of_actions(edit: Mapping[str, object]) -> bool:
+    """Whether an edit is a change on actions, by the keys that it has."""
+    if "action" in edit or "actions" in edit:
+        return True
+    new = edit.get("create")
+    return isinstance(new, dict) and ("code" in new or "code_file" in new)
+
+
+# What `is_of_actions` says: models that no tag tells apart are no union for msgspec.
+_CODED: Final = {"anyOf": [{"required": ["code"]}, {"required": ["code_file"]}]}
+_EDIT: Final = {
+    "if": {
+        "anyOf": [
+            {"required": ["action"]},
+            {"required": ["actions"]},
+            {"required": ["create"], "properties": {"create": _CODED}},
+        ]
+    },
+    "then": {"$ref": "#/$defs/ActionEdit"},
+    "else": {"$ref": "#/$defs/HookEdit"},
+}
+
+
 class JobFile(_File, kw_only=True):
-    """A job of bulkhooks: edits of Auth0 hooks across tenants."""
+    """A job of bulkhooks: edits of Auth0 hooks and actions across tenants."""
 
     name: JobName | UnsetType = UNSET
     note: Note | UnsetType = UNSET
-    edits: Annotated[list[JobEdit], Meta(min_length=1, description="What to change, in order")]
+    edits: Annotated[
+        list[Any],
+        Meta(
+            min_length=1,
+            description="What to change, in order",
+            extra_json_schema={"items": _EDIT},
+        ),
+    ]
     only_tags: (
         Annotated[
             list[Tag],
@@ -541,27 +750,57 @@ class Rules(Struct, frozen=True, kw_only=True):
     needs: tuple[tuple[str | tuple[str, ...], ...], ...] = ()
     #: Keys, and those that cannot stand beside them.
     apart: Mapping[str, tuple[str, ...]] = {}
+    #: Keys, `inner.key` in a mapping below, that need another to be true beside them, where they
+    #: are not false themselves.
+    wants: Mapping[str, str] = {}
+    #: Keys, and another that must not be false beside them.
+    spares: Mapping[str, str] = {}
 
 
 _SCRIPT: Final = {"script": ("script_file",)}
+_CODE: Final = {"code": ("code_file",)}
 _KEY: Final = ("private_key", "algorithm", "kid")
 _RULES: Final[Mapping[type[Struct], Rules]] = {
     OneHook: Rules(needs=(("id", "name"),)),
-    SetFields: Rules(apart=_SCRIPT),
+    SetHook: Rules(apart=_SCRIPT),
     NewHook: Rules(needs=(("script", "script_file"),), apart=_SCRIPT),
-    ExpectedFields: Rules(apart=_SCRIPT),
-    JobEdit: Rules(
+    ExpectedHook: Rules(apart=_SCRIPT),
+    HookEdit: Rules(
         needs=(
             ("tenant", "tenants"),
-            ("hook", "hooks", "create"),
-            ("set", "create", "delete", "set_secrets", "remove_secrets"),
+            # An edit that has none of these is taken for one of hooks.
+            ("hook", "hooks", "action", "actions", "create"),
+            ("set", "create", "delete", "set_secrets", "remove_secrets", "transform"),
         ),
         apart={
             "tenant": ("tenants",),
             "hook": ("hooks",),
-            "create": ("hook", "hooks", "set", "delete", "remove_secrets", "expect"),
-            "delete": ("set", "set_secrets", "remove_secrets"),
+            "create": ("hook", "hooks", "set", "transform", "delete", "remove_secrets", "expect"),
+            "delete": ("set", "transform", "set_secrets", "remove_secrets"),
+            "transform": ("set", "set_secrets", "remove_secrets"),
         },
+    ),
+    OneAction: Rules(needs=(("id", "name"),)),
+    SetAction: Rules(apart=_CODE, spares={"position": "bound"}),
+    NewAction: Rules(needs=(("code", "code_file"),), apart=_CODE, wants={"position": "bound"}),
+    ExpectedAction: Rules(apart=_CODE),
+    ActionEdit: Rules(
+        needs=(
+            ("tenant", "tenants"),
+            ("action", "actions", "create"),
+            ("set", "create", "delete", "deploy", "set_secrets", "remove_secrets", "transform"),
+        ),
+        apart={
+            "tenant": ("tenants",),
+            "action": ("actions",),
+            "create": (
+                *("action", "actions", "set", "transform", "delete", "remove_secrets", "expect"),
+            ),
+            "delete": ("set", "transform", "deploy", "set_secrets", "remove_secrets"),
+            "transform": ("set", "set_secrets", "remove_secrets"),
+        },
+        # What was never deployed cannot be bound.
+        wants={"create.bound": "deploy"},
     ),
     TenantEntry: Rules(
         needs=(
@@ -590,6 +829,8 @@ class Shape:
         required = [(each.encode_name,) for each in fields if each.required]
         self._needs = [(frozenset(group), group) for group in (*required, *rules.needs)]
         self._apart = [(name, frozenset(others)) for name, others in rules.apart.items()]
+        self._wants = rules.wants.items()
+        self._spares = rules.spares.items()
 
     def of(self, found: Findings, key: str, value: object) -> dict[str, object]:
         """The known keys of the mapping that `value` is; what is wrong with them is complained of.
@@ -608,7 +849,21 @@ class Shape:
             if name in raw and not others.isdisjoint(raw):
                 wrong = [each for each in raw if each in others]
                 found.add(dotted(key, name), f"does not go with {_shown(wrong)}")
+        for name, other in self._wants:
+            if _given(raw, name) and raw.get(other) is not True:
+                found.add(dotted(key, name), f"needs `{other}: true` beside it")
+        for name, other in self._spares:
+            if name in raw and raw.get(other) is False:
+                found.add(dotted(key, name), f"does not go with `{other}: false`")
         return raw
+
+
+def _given(raw: Mapping[str, object], path: str) -> bool:
+    name, _, rest = path.partition(".")
+    value = raw.get(name, False)
+    if rest:
+        return isinstance(value, dict) and _given(value, rest)
+    return value is not False
 
 
 def _shown(member: str | Iterable[str]) -> str:
@@ -678,22 +933,38 @@ def _meta(kind: Any) -> Meta:
 
 def json_schema(model: type[Struct]) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a model."""
-    (top,), parts = msgspec.json.schema_components([model])
+    edits = (HookEdit, ActionEdit) if model is JobFile else ()
+    (top, *_), parts = msgspec.json.schema_components([model, *edits])
     models = {each.__name__: each for each in _File.__subclasses__()}
     for name, part in parts.items():
-        rules = _RULES.get(models[name], Rules())
         if not part["required"]:  # `Shape.of` takes no empty mapping
             part["minProperties"] = 1
-        if together := [*map(_one_of_needs, rules.needs), *starmap(_if_then, rules.apart.items())]:
+        if together := list(_together(_RULES.get(models[name], Rules()))):
             part["allOf"] = together
     return {"$schema": _DIALECT, **top, "$defs": parts}
 
 
-def _one_of_needs(group: tuple[str | tuple[str, ...], ...]) -> dict[str, Any]:
-    members = ([member] if isinstance(member, str) else [*member] for member in group)
-    return {"anyOf": [{"required": names} for names in members]}
-
-
-def _if_then(name: str, others: tuple[str, ...]) -> dict[str, Any]:
+def _together(rules: Rules) -> Iterator[dict[str, Any]]:
+    for group in rules.needs:
+        members = ([member] if isinstance(member, str) else [*member] for member in group)
+        yield {"anyOf": [{"required": names} for names in members]}
     # Editors tell the key that is not allowed here; of `not` they could tell none.
-    return {"if": {"required": [name]}, "then": {"properties": dict.fromkeys(others, False)}}
+    for name, others in rules.apart.items():
+        yield _if_then({"required": [name]}, {"properties": dict.fromkeys(others, False)})
+    for path, other in rules.wants.items():
+        true = {"required": [other], "properties": {other: {"const": True}}}
+        yield _if_then(_is_given(path), true)
+    for name, other in rules.spares.items():
+        kept = {"properties": {other: {"not": {"const": False}}}}
+        yield _if_then({"required": [name]}, kept)
+
+
+def _if_then(condition: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+    return {"if": condition, "then": rest}
+
+
+def _is_given(path: str) -> dict[str, Any]:
+    """What `_given` says."""
+    name, _, rest = path.partition(".")
+    inner = _is_given(rest) if rest else {"not": {"const": False}}
+    return {"type": "object", "required": [name], "properties": {name: inner}}

@@ -280,6 +280,29 @@ def read_file(path: Path, limit: int, *, instead: str = "", keep_mark: bool = Fa
     return data if keep_mark else data.removeprefix(_BOM)
 
 
+def read_below(
+    folder: Path, name: str, limit: int, *, keep_mark: bool = False
+) -> tuple[Path, bytes]:
+    """The path and the bytes of the file of that name, as `read_file`; it must be in the job's
+    `folder` or below it, wherever links lead.
+
+    Raises ValueError, with the name and what is wrong in plain words.
+    """
+    try:
+        root = folder.resolve()
+        path = (root / name).resolve(strict=True)
+        if not path.is_relative_to(root):
+            raise ValueError("is outside the job file's folder")
+        return path, read_file(path, limit, keep_mark=keep_mark)
+    except FileNotFoundError:
+        what = "is not there"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    except (ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+        what = str(error)
+    raise ValueError(f"{shown(name)} {what}")
+
+
 def _read(path: Path, limit: int, instead: str) -> bytes:
     try:
         return read_file(path, limit, instead=instead)

@@ -450,15 +450,30 @@ EVERY_KIND: list[dict[str, Any]] = [
         "expect": {"enabled": False, "script": "\u2028\t x \n"},
         "allow_empty": True,
     },
+    {
+        "tenant": "t0",
+        "create": {
+            **{"name": "n (1)", "triggerId": "post-login", "code": SCRIPT, "runtime": "node22"},
+            **{"bound": True, "position": "after n"},
+        },
+        "deploy": True,
+    },
+    {"tenant": "t0", "action": "4c8a-1", "set": {"bound": False}, "expect": {"deployed": True}},
+    {"tenant": "t0", "action": {"name": "n"}, "set": {"code": SCRIPT}, "deploy": True},
+    {"tenants": "t*", "actions": {"bound": True, "deployed": True}, "delete": True},
+    {"tenants": "t*", "hooks": {"name": "*"}, "transform": "a.py:f"},
+    {"tenant": "t0", "actions": {"name": "*"}, "transform": "a.py:f", "deploy": True},
 ]
 
 
-def parsed(edits: list[dict[str, Any]]) -> list[Edit]:
-    return list(Job.of("job", edits).edits(TENANTS))
+def parsed(edits: list[dict[str, Any]], folder: Path | None = None) -> list[Edit]:
+    return list(Job.of("job", edits, folder=folder).edits(TENANTS))
 
 
 def test_an_edit_of_every_kind_is_written_as_it_was_meant(tmp_path: Path) -> None:
-    meant = parsed([edit | {"id": f"e{number}"} for number, edit in enumerate(EVERY_KIND)])
+    (tmp_path / "a.py").write_text("def f(it): ...\n")
+    named = [edit | {"id": f"e{number}"} for number, edit in enumerate(EVERY_KIND)]
+    meant = parsed(named, tmp_path)
     written = [as_written(edit, id=edit.id or "", tenants=edit.tenants) for edit in meant]
     for name in ("job.yaml", "job.json", "job.jsonl"):
         assert save_job(tmp_path / name, {}, iter(written)) == len(meant)
@@ -466,7 +481,7 @@ def test_an_edit_of_every_kind_is_written_as_it_was_meant(tmp_path: Path) -> Non
         for was, now in zip(meant, read, strict=True):
             for field in set(Edit.__struct_fields__) - {"digest", "line"}:
                 assert getattr(now, field) == getattr(was, field)
-    assert sorted(os.listdir(tmp_path)) == ["job.json", "job.jsonl", "job.yaml"]
+    assert sorted(os.listdir(tmp_path)) == ["a.py", "job.json", "job.jsonl", "job.yaml"]
 
 
 @given(script=st.text(min_size=1), note=st.text(min_size=1))

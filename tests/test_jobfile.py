@@ -164,7 +164,9 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path, name: str, text: str) -> N
     assert edit.tenants == ("dev",)
 
 
-@pytest.mark.parametrize("path", sorted(JOBS.glob("*.*")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted({*JOBS.glob("*.*")} - {*JOBS.glob("*.py")}), ids=lambda path: path.name
+)
 def test_the_samples_are_right(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 40
     tenants = load_tenants(JOBS / "tenants.yaml")
@@ -296,6 +298,126 @@ def test_any_field_is_expected(tmp_path: Path) -> None:
     assert edit.expect == {"script": "text"}
 
 
+ACTION = "4c8a1a4e-1f6b-4a29-9d6c-2b7f0f0c1d11"
+
+
+def on_actions(**changed: object) -> dict[str, object]:
+    """An edit of actions as a person writes it; None takes a key out."""
+    edit = {"tenant": "dev", "action": ACTION, "set": {"bound": False}, **changed}
+    return {key: value for key, value in edit.items() if value is not None}
+
+
+def one_action_edit(**changed: object) -> Edit:
+    (edit,) = Job.of("job", [on_actions(**changed)]).edits(TENANTS)
+    assert edit.of == "actions"
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("target", "match", "one"),
+    [
+        ({"action": ACTION}, Match(id=ACTION), True),
+        ({"action": {"id": ACTION}}, Match(id=ACTION), True),
+        (
+            {"action": {"name": "Émile's (v2)", "triggerId": "post-login"}},
+            Match(name="Émile's (v2)", triggerId="post-login"),
+            True,
+        ),
+        (
+            {"actions": {"name": "audit_*", "deployed": True, "bound": False}},
+            Match(name="audit_*", deployed=True, bound=False),
+            False,
+        ),
+        (
+            {"actions": {"id": ACTION, "triggerId": "event-stream"}},
+            Match(id=ACTION, triggerId="event-stream"),
+            False,
+        ),
+    ],
+)
+def test_actions_are_named_by_id_name_or_selector(
+    target: dict[str, object], match: Match, one: bool
+) -> None:
+    edit = one_action_edit(**{"action": None, **target})
+    assert (edit.match, edit.one) == (match, one)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"bound": True},
+        {"bound": True, "position": "first"},
+        {"position": "before check email"},
+        {"name": "a" * 255, "runtime": "node22", "dependencies": {}},
+        {"code": "é" * 50_000},
+        {"dependencies": {f"p{number}": "1" for number in range(10)}},
+    ],
+)
+def test_what_actions_take_can_be_set(fields: dict[str, object]) -> None:
+    assert one_action_edit(set=fields).set == fields
+
+
+def test_the_code_of_an_action_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("text")
+    rows = [
+        on_actions(set={"code_file": "a.js"}, expect={"code_file": "a.js"}, deploy=True),
+        on_actions(
+            action=None,
+            set=None,
+            create={
+                "name": "a_b",
+                "triggerId": "post-login",
+                "code_file": "a.js",
+                "runtime": "node22",
+                "bound": True,
+                "position": "after check email",
+            },
+            deploy=True,
+            set_secrets={f"S{number}": "env:A" for number in range(30)},
+        ),
+    ]
+    change, new = Job.of("job", rows, folder=tmp_path).edits(TENANTS)
+    assert (change.set, change.expect) == ({"code": "text"}, {"code": "text"})
+    assert change.deploy
+    assert new.of == "actions"
+    assert new.create == {
+        "name": "a_b",
+        "triggerId": "post-login",
+        "code": "text",
+        "runtime": "node22",
+        "bound": True,
+        "position": "after check email",
+    }
+    assert (new.deploy, new.one, len(new.set_secrets)) == (True, True, 30)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        {"deploy": True},
+        {"delete": True},
+        {"remove_secrets": ["A"], "deploy": True},
+        {"set": {"bound": True}, "set_secrets": {"A": "env:A"}, "deploy": True},
+    ],
+)
+def test_actions_are_deployed_deleted_and_given_secrets(act: dict[str, object]) -> None:
+    edit = one_action_edit(**{"set": None, **act}, expect={"deployed": False, "bound": False})
+    assert edit.deploy == ("deploy" in act)
+    assert edit.delete == ("delete" in act)
+    assert edit.expect == {"deployed": False, "bound": False}
+
+
+def test_a_row_of_csv_is_for_a_hook_or_for_an_action(tmp_path: Path) -> None:
+    text = f"tenant,hook,action,enabled,bound\ndev,{HOOK},,true,\ndev,,{ACTION},,FALSE\n"
+    hook, action = edits(tmp_path, "job.csv", text)
+    assert (hook.of, hook.match.id, hook.set) == ("hooks", HOOK, {"enabled": True})
+    assert (action.of, action.match.id, action.set) == ("actions", ACTION, {"bound": False})
+    (same,) = edits(tmp_path, "only.csv", f"action,tenant,bound\n{ACTION},dev,false\n")
+    assert same.digest == action.digest == one_action_edit().digest
+    (both,) = complaints(tmp_path, "job.csv", f"{text}dev,{HOOK},{ACTION},,true\n")
+    assert (both.line, both.key) == (4, "hook")
+
+
 def test_a_csv_cell_that_is_empty_leaves_its_field_alone(tmp_path: Path) -> None:
     text = f"""\
 tenant,hook,enabled,name,script,id,note
@@ -349,7 +471,7 @@ def test_the_digest_does_not_change_from_version_to_version() -> None:
         ({"set": {"\x1b[31m": 1}}, "set.?[31m", "unknown key `?[31m`"),
         ({"tenant": None}, "", "needs `tenant` or `tenants`"),
         ({"tenants": "dev"}, "tenant", "does not go with `tenants`"),
-        ({"hook": None}, "", "needs `hook`, `hooks` or `create`"),
+        ({"hook": None}, "", "needs `hook`, `hooks`, `action`, `actions` or `create`"),
         ({"hooks": {"name": "a"}}, "hook", "does not go with `hooks`"),
         ({"set": None}, "", "needs `set`"),
         ({"set": {}}, "set", "is empty"),
@@ -462,7 +584,11 @@ def test_a_wrong_edit_is_complained_of(changed: dict[str, object], key: str, wha
         ),
         ({"set": None, "hook": HOOK, "delete": False}, "delete", "must be true, not false"),
         ({"set": None, "hook": HOOK, "delete": "true"}, "delete", "must be true, not `true`"),
-        ({"set": None, "delete": True}, "", "needs `hook`, `hooks` or `create`"),
+        (
+            {"set": None, "delete": True},
+            "",
+            "needs `hook`, `hooks`, `action`, `actions` or `create`",
+        ),
         ({"hook": HOOK, "remove_secrets": "A"}, "remove_secrets", "must be a list of names"),
         ({"hook": HOOK, "remove_secrets": []}, "remove_secrets", "must be a list of names"),
         ({"hook": HOOK, "remove_secrets": [7]}, "remove_secrets[0]", "must be text, not `7`"),
@@ -480,6 +606,94 @@ def test_what_does_not_go_together_is_complained_of(
     (complaint,) = wrong_with(written(**{"hook": None, **changed}))
     assert complaint.key == key
     assert what in complaint.what
+
+
+NEW_ACTION: dict[str, object] = {"name": "audit", "triggerId": "post-login", "code": "x"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "key", "what"),
+    [
+        ({"hook": HOOK}, "hook", "is for hooks, the rest for an action; write two edits"),
+        ({"actions": {"name": "a"}}, "action", "does not go with `actions`"),
+        ({"action": "check email"}, "action", "no action id: letters, digits and hyphens; by name"),
+        ({"action": {"name": "a\nb"}}, "action.name", "no action name: one line of at most 255"),
+        ({"action": {"name": "a\u202eb"}}, "action.name", "no action name"),
+        ({"action": {"name": "a\u200bb"}}, "action.name", "no action name"),
+        ({"action": {"name": "a" * 256}}, "action.name", "no action name"),
+        ({"action": {"name": "a", "triggerId": "post-logn"}}, "action.triggerId", "`post-login`?"),
+        ({"action": None, "actions": {"enabled": True}}, "actions.enabled", "unknown key"),
+        ({"action": None, "actions": {"name": "\x1b"}}, "actions.name", "matches no action name"),
+        ({"set": {"enabled": True}}, "set.enabled", "unknown key `enabled`; known are `name`, `co"),
+        ({"set": {"script": "x"}}, "set.script", "unknown key"),
+        ({"set": {"code": "x", "code_file": "y"}}, "set.code", "does not go with `code_file`"),
+        ({"set": {"code": "é" * 50_001}}, "set.code", "is 100,002 bytes; an action's code may"),
+        ({"set": {"runtime": "22"}}, "set.runtime", "no runtime: a version of Node like node22"),
+        ({"set": {"bound": "yes"}}, "set.bound", "true or false"),
+        ({"set": {"position": "2"}}, "set.position", "no position: `first`, `last`, `before NAME`"),
+        ({"set": {"position": "after "}}, "set.position", "no position"),
+        (
+            {"set": {"bound": False, "position": "last"}},
+            "set.position",
+            "does not go with `bound: false`",
+        ),
+        (
+            {"set": {"dependencies": {f"p{number}": "1" for number in range(11)}}},
+            "set.dependencies",
+            "has 11 packages; an action may have 10",
+        ),
+        ({"expect": {"position": "first"}}, "expect.position", "unknown key"),
+        ({"deploy": False}, "deploy", "must be true, not false"),
+        ({"delete": True, "deploy": True, "set": None}, "delete", "does not go with `deploy`"),
+        (
+            {"set_secrets": {f"N{number}": "env:A" for number in range(31)}},
+            "set_secrets",
+            "a mapping of 1 to 30 names",
+        ),
+        ({"set": None}, "", "needs `set`, `create`, `delete`, `deploy`"),
+        (
+            {"action": None, "set": None, "create": {**NEW_ACTION, "bound": True}},
+            "create.bound",
+            "needs `deploy: true` beside it",
+        ),
+        (
+            {"action": None, "set": None, "create": {**NEW_ACTION, "position": "first"}},
+            "create.position",
+            "needs `bound: true` beside it",
+        ),
+        (
+            {"action": None, "set": None, "create": {**NEW_ACTION, "script": "x"}},
+            "create.script",
+            "unknown key",
+        ),
+        (
+            {"action": None, "create": {**NEW_ACTION}, "set": {"bound": True}},
+            "create",
+            "does not go with `set`",
+        ),
+    ],
+)
+def test_a_wrong_edit_of_actions_is_complained_of(
+    changed: dict[str, object], key: str, what: str
+) -> None:
+    (complaint,) = wrong_with(on_actions(**changed))
+    assert complaint.key == key
+    assert what in complaint.what
+
+
+def test_the_triggers_of_actions_are_not_those_of_hooks() -> None:
+    (complaint,) = wrong_with(written(hook=None, hooks={"triggerId": "post-login"}))
+    assert complaint.what.startswith("`post-login` is a trigger of actions; hooks have `cred")
+
+
+def test_the_code_of_an_action_is_measured_in_its_file(tmp_path: Path) -> None:
+    (tmp_path / "long.js").write_text("x" * 100_001)
+    rows = [on_actions(set={"code_file": "long.js"}), written(set={"script_file": "long.js"})]
+    with pytest.raises(BadInput) as caught:
+        list(Job.of("job", rows, folder=tmp_path).edits(TENANTS))
+    (complaint,) = caught.value.complaints  # hooks may be longer
+    assert (complaint.line, complaint.key) == (1, "set.code_file")
+    assert complaint.what == "is 100,001 bytes; an action's code may have 100,000"
 
 
 @pytest.mark.parametrize(
@@ -563,7 +777,7 @@ edits:
 8: edits[0].set.enabled: must be true or false, not `yes`; write true
 10: edits[0].set.dependencies.axios: YAML reads this as a number; write it in quotes, "1.10"
 11: edits[0].set.dependencies.qs: YAML reads this as a date; write it in quotes, "2024-05-01"
-12: edits[1]: needs `hook`, `hooks` or `create`
+12: edits[1]: needs `hook`, `hooks`, `action`, `actions` or `create`
 13: edits[1].tenant: is given twice
 14: edits[1].hok: unknown key `hok`; did you mean `hook`?
 15: edits[1].set.enabled: must be true without quotes
@@ -865,6 +1079,7 @@ VALUES = st.recursive(
                 [
                     *("tenant", "tenants", "hook", "hooks", "set", "enabled", "name", "tags"),
                     *("names", "not", "triggerId", "script", "script_file", "dependencies"),
+                    *("code", "code_file", "bound", "position", "runtime"),
                 ]
             )
             | st.text(),
@@ -928,6 +1143,10 @@ def test_any_damage_is_read_or_refused(
             "tenants": VALUES,
             "hook": VALUES,
             "hooks": VALUES,
+            "action": VALUES,
+            "actions": VALUES,
+            "transform": VALUES,
+            "deploy": VALUES,
             "set": VALUES,
             "create": VALUES,
             "delete": VALUES,

@@ -18,6 +18,8 @@ LAYERS = (
     ("secrecy", "source", "store"),
     ("references", "sandbox", "steps", "claims"),
     ("schema", "hook_edits", "action_edits"),
+    ("fields",),
+    ("transform",),
     ("tenants", "journal", "listing", "undo"),
     ("answers",),
     ("network", "tokens"),

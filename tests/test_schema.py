@@ -47,6 +47,7 @@ GOOD: Final[dict[str, list[Any]]] = {
     ],
     "create": [NEW, {**NEW, "enabled": True, "dependencies": PACKAGES}],
     "delete": [True],
+    "transform": ["a.py:to_v2"],
     "set_secrets": [{"A": "env:A"}, {"a.b": "file:a b", "~": "file:/x"}],
     "remove_secrets": [["OLD"], ["OLD", "OLD", "!"]],
     "expect": [{**NEW, "enabled": False, "dependencies": {}}, {"script_file": "a.js"}],
@@ -79,6 +80,7 @@ BAD: Final[dict[str, list[Any]]] = {
         {"triggerId": TRIGGER, "script": "x"},
     ],
     "delete": [False, "true", 1, None],
+    "transform": ["a.py", "a.py:", "a.py:2", "a.js:f", ":f", ".py:f", "a.py:f g", 5, ["a.py:f"]],
     "set_secrets": [
         *({}, "A", ["A"], {"A": "x"}, {"A": "cmd:x"}, {"A": "env:"}, {"A": "env:a b"}),
         *({"A": "file: "}, {"A": 5}, {"A B": "env:A"}, {"": "env:A"}, {"a" * 129: "env:A"}),
@@ -90,6 +92,54 @@ BAD: Final[dict[str, list[Any]]] = {
     "note": ["", 5, []],
     "allow_empty": ["yes", 1, None],
     "sett": [{"enabled": True}],
+    "deploy": [True],
+    "action": [HOOK],
+}
+# The same of actions, as far as it is not alike.
+CODED: Final = {"name": "Audit (2)", "triggerId": "post-login", "code": "x"}
+GOOD_OF_ACTIONS: Final[dict[str, list[Any]]] = {
+    "action": [HOOK, {"name": "é_*"}, {"id": HOOK}, {"name": "a", "triggerId": "event-stream"}],
+    "actions": [{"name": "[!a]*"}, {"deployed": False}, {"id": HOOK, "bound": True}],
+    "set": [
+        *({"bound": True}, {"bound": False}, {"name": "a_b", "code": " "}, {"code_file": "a.js"}),
+        *({"bound": True, "position": "first"}, {"position": "after a b"}, {"runtime": "node18"}),
+        {"dependencies": PACKAGES},
+    ],
+    "create": [CODED, {**CODED, "runtime": "node22", "dependencies": {}, "bound": False}],
+    "delete": [True],
+    "deploy": [True],
+    "transform": GOOD["transform"],
+    "set_secrets": [{f"N{number}": "env:A" for number in range(30)}],
+    "expect": [{**CODED, "deployed": True, "bound": False}, {"code_file": "a.js"}],
+}
+BAD_OF_ACTIONS: Final[dict[str, list[Any]]] = {
+    "action": [
+        *("a b", "", 5, None, {}, {"triggerId": "post-login"}, {"name": "a\nb"}, {"name": ""}),
+        *(
+            {"name": "a" * 256},
+            {"name": "a\x7f"},
+            {"name": "a\u2028"},
+            {"name": "a", "bound": True},
+        ),
+    ],
+    "actions": [{}, "a*", {"name": ""}, {"enabled": True}, {"deployed": 1}, {"triggerId": "x"}],
+    "set": [
+        *({}, {"enabled": True}, {"script": "x"}, {"code": ""}, {"code": "x" * 100_001}),
+        *({"code": "x", "code_file": "a.js"}, {"runtime": "node"}, {"runtime": "nodejs22"}),
+        *({"bound": False, "position": "first"}, {"position": "second"}, {"position": "before "}),
+        *({"position": 1}, {"bound": "true"}, {"bound": 0}, {"deployed": True}),
+        {"dependencies": {f"p{number}": "1" for number in range(11)}},
+    ],
+    "create": [
+        *({**CODED, "script": "x"}, {**CODED, "enabled": True}, {**CODED, "code_file": "a.js"}),
+        *({**CODED, "bound": True}, {**CODED, "position": "first"}, {"code": "x"}),
+        *({**CODED, "bound": False, "position": "first"}, {**CODED, "triggerId": "post-logins"}),
+    ],
+    "deploy": [False, 1, "true", None],
+    "set_secrets": [{f"N{number}": "env:A" for number in range(31)}],
+    "expect": [{}, {"position": "first"}, {"enabled": True}, {"code": "x", "code_file": "a.js"}],
+    "hook": [HOOK],
+    "hooks": [{"name": "a"}],
 }
 HEADERS: Final[dict[str, list[Any]]] = {
     "name": ["freeze", "a.b", ".a", "a/b", "", 5, "a" * 101],
@@ -157,6 +207,12 @@ TARGETS: Final[list[dict[str, Any]]] = [
     {"tenants": "*", "create": NEW, "set_secrets": {"A": "env:A"}},
     {"tenant": "dev", "hook": {"name": "a"}, "delete": True},
 ]
+TARGETS_OF_ACTIONS: Final[list[dict[str, Any]]] = [
+    {"tenant": "dev", "action": HOOK, "set": {"bound": True}},
+    {"tenants": "*", "actions": {"name": "a"}, "deploy": True},
+    {"tenants": "*", "create": {**CODED, "bound": True, "position": "last"}, "deploy": True},
+    {"tenant": "dev", "action": {"name": "a"}, "delete": True},
+]
 LOGINS: Final[list[dict[str, Any]]] = [
     {"domain": "a.example", "token": "env:A"},
     {"base_url": "https://b.example", "client_id": "env:A", "client_secret": "env:B"},
@@ -185,7 +241,16 @@ def changed(
 
 
 BOTH = {key: [*GOOD.get(key, ()), *BAD.get(key, ())] for key in {**GOOD, **BAD}}
-EDITS = changed(TARGETS, GOOD) | changed(TARGETS, BOTH)
+OF_ACTIONS = {
+    key: [*GOOD_OF_ACTIONS.get(key, ()), *BAD_OF_ACTIONS.get(key, ())]
+    for key in {**GOOD_OF_ACTIONS, **BAD_OF_ACTIONS}
+}
+EDITS = (
+    changed(TARGETS, GOOD)
+    | changed(TARGETS, BOTH)
+    | changed(TARGETS_OF_ACTIONS, GOOD_OF_ACTIONS)
+    | changed(TARGETS_OF_ACTIONS, BOTH | OF_ACTIONS)
+)
 JOBS = changed([{}], HEADERS).flatmap(
     lambda header: st.lists(EDITS, max_size=2).map(lambda edits: {"edits": edits, **header})
 )
@@ -211,6 +276,7 @@ TENANT_FILES = changed(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema")
     (path / "a.js").write_text("x")
+    (path / "a.py").write_text("def to_v2(hook): ...\n")
     trustme.CA().cert_pem.write_to_path(path / "ca.pem")
     return path
 
@@ -266,6 +332,7 @@ def test_every_value_is_taken_or_refused_by_both(
         "hooks": "hook",
         "create": "hook",
         "set": "delete",
+        "transform": "delete",
         "remove_secrets": "delete",
     }
     start = TARGETS[0 if key == "expect" or key in ("hook", "tenant") else 3]
@@ -273,6 +340,26 @@ def test_every_value_is_taken_or_refused_by_both(
     if key in ("create", "set_secrets"):
         edit.pop("delete")
     document = {"edits": [edit | {key: value}]}
+    assert CHECKS["job"].is_valid(document) is good
+    assert job_is_valid(folder, document) is good
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "good"),
+    [
+        *((key, value, True) for key, values in GOOD_OF_ACTIONS.items() for value in values),
+        *((key, value, False) for key, values in BAD_OF_ACTIONS.items() for value in values),
+    ],
+)
+def test_every_value_of_actions_is_taken_or_refused_by_both(
+    folder: Path, key: str, value: object, good: bool
+) -> None:
+    edit = {"tenant": "dev", "action": HOOK, "remove_secrets": ["OLD"], key: value}
+    if key in ("actions", "create"):
+        edit.pop("action")
+    if key in ("create", "delete", "transform"):
+        edit.pop("remove_secrets")
+    document = {"edits": [edit]}
     assert CHECKS["job"].is_valid(document) is good
     assert job_is_valid(folder, document) is good
 
