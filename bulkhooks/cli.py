@@ -108,7 +108,9 @@ FreshOption = Annotated[
 ]
 OnlyOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="WHICH", help="Just tenant NAME, tag:TAG, trigger:T or hook:NAME."),
+    typer.Option(
+        metavar="WHICH", help="Just tenant NAME, tag:TAG, trigger:T, hook:NAME or action:NAME."
+    ),
 ]
 SkipOption = Annotated[
     list[str] | None, typer.Option(metavar="WHICH", help="All but these; named as for --only.")

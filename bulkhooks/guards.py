@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final, get_args
+from typing import Final
 
 import msgspec
 import orjson
 
-from . import hooks, tally
+from . import schema, tally
 from .errors import Refused
 from .items import Edit, Narrowed
 from .journal import Journal
+from .schema import words
 from .tenants import Tenant
 
 #: The kinds of what `--only` and `--skip` take, and what goes before each.
-_NARROWING: Final = ("tenant", "tag", "trigger", "hook")
+_NARROWING: Final = ("tenant", "tag", "trigger", "hook", "action")
+_TRIGGERS: Final = words(schema.ActionTrigger)  # hooks have some of them
+#: Those of them that say less than a whole tenant.
+_WITHIN: Final = _NARROWING[2:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +35,9 @@ class Guards:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Narrowing:
-    """What part of a job one call is for. Each is a tenant's name or glob, or `tag:`, `trigger:`
-    or `hook:` and one; of a kind one must hold, of each kind that is given."""
+    """What part of a job one call is for. Each is a tenant's name or glob, or `tag:`, `trigger:`,
+    `hook:` or `action:` and one; of a kind one must hold, of each kind that is given. (A hook has
+    its own name to hold, an action its: where hooks alone are named, no action is left.)"""
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
@@ -43,25 +48,28 @@ class Narrowing:
             for each in given:
                 kind, _, name = each.rpartition(":")
                 if not name or kind not in ("", *_NARROWING):
-                    known = "NAME, tag:TAG, trigger:TRIGGER or hook:NAME"
+                    known = "NAME, tag:TAG, trigger:TRIGGER, hook:NAME or action:NAME"
                     raise Refused(f"{word} {each}: must be {known}")
-                if kind == "trigger" and name not in get_args(hooks.Trigger):
-                    known = ", ".join(get_args(hooks.Trigger))
+                if kind == "trigger" and name not in _TRIGGERS:
+                    known = ", ".join(_TRIGGERS)
                     raise Refused(f"{word} {each}: the triggers are {known}")
 
     def of(self, edit: Edit, tenants: Mapping[str, Tenant]) -> Edit | None:
-        """What is left of an edit; None if it has no tenant left."""
+        """What is left of an edit; None if it is for no tenant, or nothing on any, that is left."""
         if not (self.only or self.skip):
             return edit
+        kind, other = ("hook", "action") if edit.of == "hooks" else ("action", "hook")
+        if _of_kind(other, self.only) and not _of_kind(kind, self.only):
+            return None
         left = tuple(name for name in edit.tenants if self._takes(tenants[name]))
         narrowed = Narrowed(
             only_triggers=_of_kind("trigger", self.only),
-            only_hooks=_of_kind("hook", self.only),
+            only_hooks=_of_kind(kind, self.only),
             skip_triggers=_of_kind("trigger", self.skip),
-            skip_hooks=_of_kind("hook", self.skip),
+            skip_hooks=_of_kind(kind, self.skip),
         )
-        by_hook = None if narrowed == Narrowed() else narrowed
-        return msgspec.structs.replace(edit, tenants=left, narrowed=by_hook) if left else None
+        within = None if narrowed == Narrowed() else narrowed
+        return msgspec.structs.replace(edit, tenants=left, narrowed=within) if left else None
 
     def named(self, tenant: Tenant) -> bool:
         """Whether a tenant is spelled out, which a protected one must be."""
@@ -100,11 +108,12 @@ def whole_tenants(tenants: Mapping[str, Tenant], narrowing: Narrowing) -> dict[s
     is."""
     if unknown := narrowing.unknown(tenants):
         raise Refused(f"no tenant is or has {', '.join(unknown)}; look at --only and --skip")
+    given = (*narrowing.only, *narrowing.skip)
+    if any(_of_kind(kind, given) for kind in _WITHIN):
+        raise Refused("this is for all hooks of a tenant; narrow it by NAME or tag:TAG")
     left = narrowing.of(Edit(digest="", line=0, tenants=tuple(tenants)), tenants)
     if left is None:
         raise Refused("--only and --skip leave no tenant")
-    if left.narrowed is not None:
-        raise Refused("this is for all hooks of a tenant; narrow it by NAME or tag:TAG")
     return {name: tenants[name] for name in left.tenants}
 
 
@@ -122,12 +131,13 @@ def check_protected(journal: Journal, tenants: Mapping[str, Tenant]) -> None:
 
 
 def check_narrowing(journal: Journal, met: Collection[str]) -> None:
-    """Raises Refused when `--only` or `--skip` named hooks that no tenant has."""
+    """Raises Refused when `--only` or `--skip` named hooks or actions that no tenant has."""
     narrowing = narrowed_by(journal)
-    named = _of_kind("hook", (*narrowing.only, *narrowing.skip))
-    missed = [f"hook:{name}" for name in named if name not in met]
-    if missed:
-        raise Refused(f"{listed(missed)}: no tenant of the job has such a hook; nothing was sent")
+    given = (*narrowing.only, *narrowing.skip)
+    for kind in ("hook", "action"):
+        if missed := [f"{kind}:{name}" for name in _of_kind(kind, given) if name not in met]:
+            no_such = f"no tenant of the job has such {'a hook' if kind == 'hook' else 'an action'}"
+            raise Refused(f"{listed(missed)}: {no_such}; nothing was sent")
 
 
 def check_guards(journal: Journal, given: Guards | None = None) -> None:

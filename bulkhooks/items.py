@@ -90,7 +90,8 @@ class Match(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
 
 class Narrowed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The hooks that one call of a job is for, by `--only` and `--skip`; names are globs."""
+    """The hooks that one call of a job is for, by `--only` and `--skip`; names are globs. In an
+    edit of actions, the names of actions stand where those of hooks do."""
 
     only_triggers: tuple[str, ...] = ()
     only_hooks: tuple[str, ...] = ()
