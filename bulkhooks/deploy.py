@@ -250,6 +250,11 @@ class TreeHook:
         key = dotted(self.prefix, key)
         return Complaint(file=self.file, line=self.lines.get(key), key=key, what=what)
 
+    def not_replaced(self) -> Complaint:
+        """That no mapping replaces a marker which its script has, or seems to have."""
+        what = f"{_not_replaced(self.lacking or '')}; if it is to stay, let it stand for itself"
+        return self.complaint("script", what)
+
 
 def find_trees(folder: Path, tenants: Mapping[str, Tenant], tenant: str | None) -> dict[str, Path]:
     """The folder of each tenant's tree: `folder` itself, or one folder a tenant in it.
@@ -551,8 +556,7 @@ def edit_of(
         if live["name"] != fields["name"]:
             remarks.append(f"taken for the live hook {live['name']}")
     if hook.lacking and "script" in wanted:
-        what = f"{_not_replaced(hook.lacking)}; if it is to stay, let it stand for itself"
-        return {}, [], [hook.complaint("script", what)]
+        return {}, [], [hook.not_replaced()]
     if folder and hook.script and "script" in wanted:
         home = folder.resolve()
         if hook.script.is_relative_to(home):

@@ -5,7 +5,6 @@ Nothing here writes to a tenant.
 
 from __future__ import annotations
 
-from asyncio import TaskGroup
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,18 +15,17 @@ import anyio.to_thread
 
 from . import deploy, hooks, jobwriter, plan
 from .auth0 import Log, ManagementClient, everywhere
-from .errors import BadInput, Complaint, Gone, ItemError, Refused, TenantError
+from .errors import BadInput, Complaint, Refused, TenantError
 from .guards import Narrowing, narrowed_by
-from .items import SECRET, Edit, Fields, State, edit_of
+from .items import Edit, Fields, State, edit_of
 from .journal import Journal
+from .legacy import whole_hooks
 from .source import Findings
 from .tenants import Tenant
 
 Tenants: TypeAlias = Mapping[str, Tenant]
 _T = TypeVar("_T")
 
-#: Hooks that are read at once on one tenant; the limiter and the bound above pace their requests.
-_AT_ONCE: Final = 32
 #: States of items that a journal's job may be made of.
 LEFT: Final = (State.FAILED, State.SKIPPED, State.UNCERTAIN, State.PENDING)
 
@@ -77,7 +75,7 @@ async def export_hooks(
         raise Refused("\n".join([*taken, "name another folder with --to, or move these away"]))
 
     async def export(tenant: Tenant, client: ManagementClient) -> Exported:
-        found = list((await _read_hooks(client, await hooks.list_all(client.read))).values())
+        found = list((await whole_hooks(client, await hooks.list_all(client.read))).values())
         for hook in found:
             for key in ("name", "script"):
                 if not isinstance(hook.get(key), str):
@@ -127,7 +125,7 @@ async def compare_trees(
         pairs, complaints = deploy.pair(trees[tenant.name], live)
         ids = {id: hook for hook, id in pairs if id is not None}
         masked = {id for id, hook in ids.items() if hook.masked}
-        whole = await _read_hooks(client, {id: live[id] for id in ids}, masked)
+        whole = await whole_hooks(client, {id: live[id] for id in ids}, masked)
         edits, remarks = [], []
         for hook, id in pairs:
             now = whole.get(id) if id is not None else None
@@ -171,40 +169,3 @@ def left_of(path: Path, states: Iterable[State]) -> Iterator[Left]:
             if isinstance(edit := edit_of(body), Edit)
         )
         yield Left(head=head, edits=edits, narrowing=narrowed_by(journal))
-
-
-# ---- the way
-
-
-async def _read_hooks(
-    client: ManagementClient, listed: Mapping[str, Fields], secrets_of: Iterable[str] | None = None
-) -> dict[str, Fields]:
-    """Hooks with their scripts and, under `secrets`, the names of their secrets (of all hooks
-    unless `secrets_of` says which). One that was deleted meanwhile is left out."""
-    ids = iter(listed)
-    wanted = set(listed if secrets_of is None else secrets_of)
-    whole: dict[str, Fields] = {}
-    trouble: list[TenantError | ItemError] = []
-
-    async def read() -> None:
-        for id in ids:
-            try:
-                fields = await hooks.read_hook(id, client.read)
-                secrets = await client.read(hooks.get_secrets(id)) if id in wanted else {}
-                names = [key.removeprefix(SECRET) for key in hooks.secrets_in(secrets)]
-                # In the order of the hook's own answer, as the Deploy CLI writes it.
-                rest = {key: value for key, value in listed[id].items() if key not in fields}
-                whole[id] = fields | rest | {"secrets": names}
-            except Gone:
-                continue
-            except (TenantError, ItemError) as error:
-                trouble.append(error)
-            if trouble:
-                return
-
-    async with TaskGroup() as tasks:
-        for _ in range(min(_AT_ONCE, len(listed))):
-            tasks.create_task(read())
-    if trouble:
-        raise trouble[0]
-    return {id: whole[id] for id in listed if id in whole}
