@@ -60,6 +60,7 @@ class Written(StrEnum):
 
     JOB = "job"
     TENANTS = "tenants"
+    SECRETS = "secrets"
 
 
 class SecondEnable(StrEnum):
@@ -517,12 +518,20 @@ def sandbox(
 
 @app.command()
 def schema(
-    file: Annotated[Written, typer.Argument(metavar="job|tenants", help="The kind of file.")],
+    file: Annotated[
+        Written, typer.Argument(metavar="job|tenants|secrets", help="The kind of file.")
+    ],
 ) -> None:
-    """The JSON Schema of job or tenants files, by which editors complete and check them."""
-    from .schema import JobFile, TenantsFile, json_schema
+    """The JSON Schema of job, tenants or secrets files, by which editors complete and check."""
+    from .schema import JobFile, SecretsFile, TenantsFile, json_schema
 
-    print_json(json_schema(JobFile if file is Written.JOB else TenantsFile))
+    match file:
+        case Written.JOB:
+            print_json(json_schema(JobFile))
+        case Written.TENANTS:
+            print_json(json_schema(TenantsFile))
+        case Written.SECRETS:
+            print_json(json_schema(SecretsFile))
 
 
 def _limited(

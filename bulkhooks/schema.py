@@ -740,6 +740,38 @@ class TenantsFile(_File):
     defaults: DefaultsEntry | UnsetType = UNSET
 
 
+Supplied: TypeAlias = Annotated[
+    dict[SecretName, SecretReference],
+    Meta(min_length=1, description="Where the values of secrets are found, by their names"),
+]
+
+
+class SecretsFile(_File):
+    """Where the values of hooks' secrets are found: Auth0 shows none. The nearest word counts."""
+
+    secrets: Annotated[Supplied, Meta(description="Of every hook of every tenant")] | UnsetType = (
+        UNSET
+    )
+    tenants: (
+        Annotated[
+            dict[TenantGlob, Supplied],
+            Meta(
+                min_length=1,
+                description="By tenant, a name or a glob, before `secrets`: a name counts before "
+                "globs, of these the first that matches and has the secret",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    hooks: (
+        Annotated[
+            dict[HookName, Supplied],
+            Meta(min_length=1, description="By the hook's name, before all others"),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 # ---- what goes together
 
 

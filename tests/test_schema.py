@@ -18,11 +18,15 @@ from typer.testing import CliRunner
 from bulkhooks.cli import app
 from bulkhooks.errors import BadInput
 from bulkhooks.jobfile import load_job
-from bulkhooks.schema import JobFile, TenantsFile, json_schema
+from bulkhooks.schema import JobFile, SecretsFile, TenantsFile, json_schema
 from bulkhooks.tenants import Tenant, load_tenants
 
 ROOT = Path(__file__).parents[1]
-SCHEMAS = {"job": json_schema(JobFile), "tenants": json_schema(TenantsFile)}
+SCHEMAS = {
+    "job": json_schema(JobFile),
+    "tenants": json_schema(TenantsFile),
+    "secrets": json_schema(SecretsFile),
+}
 CHECKS = {name: Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
 SAMPLES = sorted((ROOT / "jobs").glob("*.yaml"))
 
