@@ -47,7 +47,8 @@ class Supplies:
         document = read_document(path, limit=_MAX_FILE)
         found = Findings(str(path), document.lines)
         found.take(*document.complaints)
-        raw = _FILE.of(found, "", document.value) if _mapping(found, "", document.value) else {}
+        named = _names(found, "", document.value)
+        raw = _FILE.of(found, "", named) if named else {}
         given = _Given(found, path.parent)
         supplies = cls(
             secrets=given.references("secrets", raw["secrets"]) if "secrets" in raw else {},
@@ -107,17 +108,13 @@ class _Given:
 
     def each(self, key: str, raw: Mapping[str, object]) -> dict[str, _References]:
         """The references of each name in the mapping at a key, if there is one."""
-        value = raw.get(key, {})
-        named = value if key not in raw or _mapping(self._found, key, value) else {}
-        assert isinstance(named, dict)
+        named = _names(self._found, key, raw[key]) if key in raw else {}
         return {name: self.references(dotted(key, name), given) for name, given in named.items()}
 
     def references(self, key: str, value: object) -> _References:
         """The references in the mapping that `value` is."""
         found, references = self._found, dict[str, Reference]()
-        if not isinstance(value, dict) or not _mapping(found, key, value):
-            return references
-        for name, written in value.items():
+        for name, written in _names(found, key, value).items():
             at = dotted(key, name)
             if not _secret_name(name):
                 found.add(at, f"{shown(name)} cannot name a secret: {rule(schema.SecretName)}")
@@ -131,9 +128,9 @@ class _Given:
         return references
 
 
-def _mapping(found: Findings, key: str, value: object) -> bool:
-    """Whether `value` is a mapping with something in it; what it is instead is not shown."""
-    right = isinstance(value, dict) and bool(value)
-    if not right:
-        found.add(key, "must be a mapping with at least one name in it")
-    return right
+def _names(found: Findings, key: str, value: object) -> dict[str, object]:
+    """The mapping that `value` is, with something in it; what it is instead is not shown."""
+    if isinstance(value, dict) and value:
+        return value
+    found.add(key, "must be a mapping with at least one name in it")
+    return {}
