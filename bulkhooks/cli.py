@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from . import migrate_commands
 from .console import (
     Desk,
     Work,
@@ -86,6 +87,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(migrate_commands.app, name="migrate")
 
 JobArgument = Annotated[
     Path, typer.Argument(metavar="JOB", help="The job file: .yaml, .json, .jsonl or .csv.")

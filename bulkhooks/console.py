@@ -28,6 +28,7 @@ from .errors import BadInput, Refused, TenantError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from .assess import Assessment
     from .auth0 import Exchange, Log
     from .check import Checked
     from .guards import Narrowing
@@ -473,6 +474,26 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def show_assessment(found: Assessment, words: str, *, page: Path | None, json: bool) -> None:
+    """Show what stands in the way of hooks that are to become actions, and what to type next:
+    `words` are the options of this call, `page` is where it was written as HTML."""
+    if json:
+        return print_json(found.as_json())
+    from .verdict import as_text
+
+    width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
+    for line in as_text(found, width=max(width, 80)):
+        print_text(line)
+    if any(each.missing for each in found.scripts):
+        print_text("say where values are by --secrets FILE; its form: bulkhooks schema secrets")
+    if page is not None:
+        print_text(f"each script beside its action: {page}")
+    elif any(each.urgency < 4 for each in found.scripts):
+        print_text(f"next: bulkhooks migrate assess {words} --html assess.html")
+    if found.scripts:
+        print_text(f"next: bulkhooks migrate plan {words}")
 
 
 def give_job(

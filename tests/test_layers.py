@@ -12,7 +12,7 @@ import bulkhooks
 PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
-    ("errors", "items", "asked", "buckets", "faults", "issuer"),
+    ("errors", "items", "convert", "asked", "buckets", "faults", "issuer"),
     ("pretend", "pretend_actions"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks"),
     ("secrecy", "source", "store"),
@@ -28,7 +28,9 @@ LAYERS = (
     ("plan", "report", "course", "jobwriter", "legacy", "supplies"),
     ("lanes",),
     ("progress", "run", "diff", "transfer", "check", "assess"),
+    ("verdict",),
     ("console",),
+    ("migrate_commands",),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -73,6 +75,11 @@ def test_only_the_network_and_the_sandbox_know_aiohttp() -> None:
     assert users == {"network", "sandbox"}
 
 
+def test_only_the_page_of_an_assessment_knows_jinja() -> None:
+    users = {path.stem for path in PACKAGE.glob("*.py") if "jinja2" in libraries(path)}
+    assert users == {"verdict"}
+
+
 def test_only_the_console_prints() -> None:
     for path in PACKAGE.glob("*.py"):
         if path.stem != "console":
@@ -86,6 +93,7 @@ def test_only_the_commands_exit() -> None:
     for path in PACKAGE.glob("*.py"):
         if path.stem != "cli":
             assert "sys.exit" not in path.read_text(), path
+        if path.stem not in ("cli", "migrate_commands"):
             assert "typer" not in libraries(path), path
 
 
