@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from bulkhooks.convert import Conversion, convert
 
 from bulkhooks import assess, legacy, verdict
 from bulkhooks.assess import Assessment, assess_hooks
-from bulkhooks.convert import Conversion, convert
 from bulkhooks.errors import TenantError
 from bulkhooks.sandbox import Sandbox, serve
 from bulkhooks.tenants import Tenant
