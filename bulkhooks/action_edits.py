@@ -9,10 +9,10 @@ import msgspec
 
 from . import actions
 from .actions import DRAFT, MAX_ACTIONS, MAX_BOUND, MAX_SECRETS, PREFIX, Binding
-from .claims import Claims, guard, guarded, name_key, secret_steps
 from .errors import ItemError
 from .items import ABSENT, SECRET, UNCHANGED, Edit, Fields, Item, Move, Outcome, State, Step
 from .matching import kept
+from .prospect import Claims, guard, guarded, name_key, secret_steps
 from .steps import of_action
 
 #: What an action is created with; its place in its trigger's list is a step of its own.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from .claims import Claims, guard, guarded, name_key, secret_steps
 from .errors import ItemError
 from .hooks import MAX_SECRETS, rivals
 from .items import (
@@ -20,6 +19,7 @@ from .items import (
     Step,
 )
 from .matching import kept, met
+from .prospect import Claims, guard, guarded, name_key, secret_steps
 
 #: What a hook is created with; enabling it is a step of its own.
 CREATED: Final = ("name", "triggerId", "script", "dependencies")

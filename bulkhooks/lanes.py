@@ -16,7 +16,6 @@ from typing import Final, TypeAlias
 import anyio
 
 from .auth0 import CONCURRENCY, Log, loop_time
-from .claims import Contradiction
 from .course import Wall, carry_out
 from .errors import ItemError, Stopped, TenantError
 from .gates import Gate, Stop
@@ -26,6 +25,7 @@ from .lane import Lane, LaneView, ValueOf
 from .listing import Listing
 from .network import Carrier, Network
 from .pacing import Limits
+from .prospect import Contradiction
 from .references import secret_value
 from .tenants import Tenant
 from .tokens import Grant

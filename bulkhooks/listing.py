@@ -14,7 +14,6 @@ import msgspec
 from . import actions
 from .action_edits import ActionEdits, key_of, keys_of
 from .action_edits import whole as whole_action
-from .claims import Claims, Contradiction
 from .errors import HooksGone, ItemError
 from .hook_edits import HookEdits, whole
 from .hooks import get_secrets, read_hook, rivalled, secrets_in
@@ -36,6 +35,7 @@ from .items import (
     Undo,
 )
 from .matching import fits, kept, met
+from .prospect import Claims, Contradiction
 from .steps import drift, judge, kind_of, of_action
 
 #: Says why the steps of an item cannot be carried out, if that is known.

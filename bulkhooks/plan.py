@@ -12,13 +12,13 @@ import msgspec
 import orjson
 
 from . import tally
-from .claims import Contradiction
 from .errors import BadInput, Complaint, Refused
 from .guards import Guards, Narrowing, listed
 from .items import Edit, body_of
 from .jobfile import Job
 from .journal import Journal, StagedEdit
 from .pacing import Limits, reserved
+from .prospect import Contradiction
 from .steps import SILENT
 from .tenants import Tenant
 from .undo import undone

@@ -16,7 +16,7 @@ LAYERS = (
     ("pretend", "pretend_actions"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks"),
     ("secrecy", "source", "store"),
-    ("references", "sandbox", "steps", "claims"),
+    ("references", "sandbox", "steps", "prospect"),
     ("schema", "hook_edits", "action_edits"),
     ("fields",),
     ("transform",),
