@@ -12,13 +12,13 @@ import bulkhooks
 PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
-    ("errors", "items", "convert", "asked", "buckets", "faults", "issuer"),
-    ("pretend", "pretend_actions"),
+    ("errors", "items", "javascript", "signatures", "asked", "buckets", "faults", "issuer"),
+    ("pretend", "pretend_actions", "reads"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks"),
     ("secrecy", "source", "store"),
-    ("references", "sandbox", "steps", "prospect"),
-    ("schema", "hook_edits", "action_edits"),
-    ("fields",),
+    ("references", "sandbox", "steps", "prospect", "requires", "hookscript"),
+    ("schema", "hook_edits", "action_edits", "claims", "rewrite"),
+    ("fields", "convert"),
     ("transform",),
     ("tenants", "journal", "listing", "undo"),
     ("answers",),
