@@ -84,6 +84,12 @@ class ActionEdits:
         if move.blocked:
             outcome = Outcome(state=State.SKIPPED, cause=move.blocked, hint=move.hint)
             return Item(edit=row, target=target, label=move.label, outcome=outcome)
+        there = self._prospect_of(move)
+        if lacking := [name for name in move.lacking if not there.get(SECRET + name)]:
+            cause = f"no value for secret {', '.join(lacking)}"
+            hint = "say by --secrets FILE where each is found"
+            outcome = Outcome(state=State.SKIPPED, cause=cause, hint=hint)
+            return Item(edit=row, target=target, label=move.label, outcome=outcome)
         steps = self._handed_over(row, move, hook)
         if isinstance(steps, Outcome):
             return Item(edit=row, target=target, label=move.label, outcome=steps)
@@ -98,6 +104,10 @@ class ActionEdits:
         if move.hook not in self._claims.things:
             raise ItemError("no such hook", "it was deleted since it was planned")
         return move.hook
+
+    def _prospect_of(self, move: Move) -> Fields:
+        """The action of a hook as it is, or will be."""
+        return self._claims.now(self._thing(str(move.create["name"])))
 
     def _handed_over(self, row: int, move: Move, hook: str | None) -> list[Step] | Outcome:
         name = str(move.create["name"])

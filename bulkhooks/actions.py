@@ -13,7 +13,7 @@ write, the others in it and their order are kept, and it is read back.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -242,6 +242,17 @@ async def current_versions(read: Read) -> dict[str, str]:
             versions.setdefault(str(trigger.get("id")), []).append(str(trigger.get("version")))
     # By number, for v10 comes after v9.
     return {id: max(found, key=lambda v: (len(v), v)) for id, found in versions.items()}
+
+
+def over_limits(code: str, dependencies: Mapping[str, str], secrets: int) -> Iterator[str]:
+    """The limits of an action that one would break."""
+    size = len(code.encode(errors="surrogatepass"))
+    if size > MAX_CODE:
+        yield f"{size:,} bytes of code: an action may have {MAX_CODE:,}"
+    if len(dependencies) > MAX_DEPENDENCIES:
+        yield f"{len(dependencies)} dependencies: an action may have {MAX_DEPENDENCIES}"
+    if secrets > MAX_SECRETS:
+        yield f"{secrets} secrets: an action may have {MAX_SECRETS}"
 
 
 # ---- a place in a trigger's list

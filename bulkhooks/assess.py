@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeAlias, get_args
 
+from .actions import over_limits
 from .auth0 import Log, ManagementClient, WatchTenants, without_journal
 from .convert import Blocker, Conversion, convert
 from .deploy import Mappings
@@ -21,7 +21,7 @@ from .errors import Gone, ItemError, TenantError
 from .guards import Narrowing
 from .hooks import Trigger
 from .items import Call, Fields
-from .legacy import SourceHook, Sources, read_hooks
+from .legacy import SourceHook, Sources, read_hooks, script_digest
 from .supplies import NONE, Supplies
 from .tenants import Tenant
 
@@ -197,7 +197,7 @@ async def assess_hooks(
     )
     groups = _grouped(sources)
     converted = {key: _converted(key, group) for key, group in groups.items()}
-    codes = {key: _digest(each.code) for key, each in converted.items() if each.mode}
+    codes = {key: script_digest(each.code) for key, each in converted.items() if each.mode}
     standings = {
         name: Standing(trouble=each)
         if isinstance(each, TenantError)
@@ -264,7 +264,7 @@ def _script(
     missing = _missing(group, supplies)
     lacking = {each.name for each in missing}
     return Script(
-        digest=_digest(script),
+        digest=script_digest(script),
         triggerId=trigger,
         script=script,
         hooks=len(group),
@@ -295,14 +295,8 @@ def _missing(group: Iterable[SourceHook], supplies: Supplies) -> tuple[Missing, 
 
 def _broken(group: Iterable[SourceHook], conversion: Conversion) -> Iterator[str]:
     """The limits of an action that a script's would break."""
-    size, packages = len(conversion.code.encode()), len(conversion.dependencies)
     secrets = max(len(hook.secrets) for hook in group)
-    if size > MAX_CODE:
-        yield f"{size:,} bytes of code: an action may have {MAX_CODE:,}"
-    if packages > MAX_DEPENDENCIES:
-        yield f"{packages} dependencies: an action may have {MAX_DEPENDENCIES}"
-    if secrets > MAX_SECRETS:
-        yield f"{secrets} secrets: an action may have {MAX_SECRETS}"
+    yield from over_limits(conversion.code, conversion.dependencies, secrets)
 
 
 # ---- tenants
@@ -331,7 +325,7 @@ def _standing(
         clashes.append(Clash(hook=hook.name, triggerId=hook.triggerId, what=what))
     return Standing(
         hooks=len(mine),
-        scripts=_once(_digest(hook.script) for hook in mine),
+        scripts=_once(script_digest(hook.script) for hook in mine),
         actions=None if known is None else len(known.actions),
         made=None if known is None else len(made),
         clashes=tuple(clashes),
@@ -379,7 +373,9 @@ async def _actions_there(
     try:
         shown = await _pages(client, "/actions/actions", "actions")
         actions = {
-            str(each.get("name")): _Action(tuple(_triggers(each)), _digest(str(each.get("code"))))
+            str(each.get("name")): _Action(
+                tuple(_triggers(each)), script_digest(str(each.get("code")))
+            )
             for each in shown
         }
         possible = Counter(trigger for each in actions.values() for trigger in each.triggers)
@@ -428,10 +424,6 @@ def _triggers(action: Fields) -> Iterator[str]:
     for each in shown if isinstance(shown, list) else ():
         if isinstance(each, dict):
             yield str(each.get("id"))
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -242,6 +242,7 @@ def plan(
                 narrowing=narrowing,
                 guards=guards,
                 watch=Desk(work.tenants, verbose=verbose).watch,
+                tell=talk,
                 log=log,
             )
         )
@@ -265,7 +266,8 @@ def apply(
     """Carry out what is pending in a journal. Run again, it goes on where it was."""
     desk = Desk(tenants_of(journal, tenants), yes=yes, verbose=verbose)
     with logged(log_file, verbose=verbose) as log:
-        _apply(journal, desk, log, failed=failed, replan=replan, json=json)
+        status = desk.apply(journal, log, failed=failed, replan=replan, json=json)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -298,7 +300,7 @@ def undo(
         planning = undo_journal(journal, known, new, guards=guards, watch=desk.watch, log=log)
         summary = run_async(planning)
         if yes or interactive():
-            _apply(new, desk, log, json=json)
+            raise typer.Exit(desk.apply(new, log, json=json))
     with Journal.read(new) as kept:
         show_plan(kept, summary, known, json=json)
 
@@ -340,6 +342,7 @@ def run(
                 guards=guards,
                 watch=desk.watch,
                 confirm=desk.confirm,
+                tell=talk,
                 log=log,
             )
 
@@ -548,31 +551,6 @@ def _limited(
 
     guards = Guards(max_changes=max_changes, max_per_tenant=max_per_tenant, max_deletes=max_deletes)
     return guards, Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
-
-
-def _apply(
-    journal: Path,
-    desk: Desk,
-    log: Log | None,
-    *,
-    failed: bool = False,
-    replan: bool = False,
-    json: bool,
-) -> NoReturn:
-    """Apply a journal, show its books and leave."""
-    from .run import apply_journal
-
-    summary = run_async(
-        apply_journal(
-            *(journal, desk.tenants),
-            failed=failed,
-            replan=replan,
-            watch=desk.watch,
-            confirm=desk.confirm,
-            log=log,
-        )
-    )
-    raise typer.Exit(desk.finish(summary, json=json))
 
 
 def _states(status: str | None) -> list[State]:

@@ -64,7 +64,7 @@ class Work:
     """A job and the tenants it may name."""
 
     job: Job
-    tenants: dict[str, Tenant]
+    tenants: Mapping[str, Tenant]
     tenants_file: Path
 
     @classmethod
@@ -164,7 +164,7 @@ class Desk:
     """Where a run is looked on at, stopped, asked about, and shown when it has ended."""
 
     def __init__(
-        self, tenants: dict[str, Tenant], *, yes: bool = False, verbose: bool = False
+        self, tenants: Mapping[str, Tenant], *, yes: bool = False, verbose: bool = False
     ) -> None:
         from .progress import Screen
 
@@ -204,6 +204,29 @@ class Desk:
             talk("not a terminal: --yes says that it may write")
             return False
         return await _answered()
+
+    def apply(
+        self,
+        journal: Path,
+        log: Log | None,
+        *,
+        failed: bool = False,
+        replan: bool = False,
+        json: bool,
+    ) -> int:
+        """Apply a journal and show its books; the exit status that they call for."""
+        from .run import apply_journal
+
+        applying = apply_journal(
+            *(journal, self.tenants),
+            failed=failed,
+            replan=replan,
+            watch=self.watch,
+            confirm=self.confirm,
+            tell=talk,
+            log=log,
+        )
+        return self.finish(run_async(applying), json=json)
 
     def finish(self, summary: Summary, *, json: bool) -> int:
         """Show the books; the exit status that they call for."""
@@ -310,7 +333,7 @@ def _open_many() -> None:
 def show_plan(
     journal: Journal,
     summary: Summary,
-    tenants: dict[str, Tenant],
+    tenants: Mapping[str, Tenant],
     *,
     json: bool,
     markdown: bool = False,
@@ -329,7 +352,7 @@ def show_plan(
 
 
 def show_changes(
-    journal: Journal, summary: Summary, tenants: dict[str, Tenant], out: TextIO
+    journal: Journal, summary: Summary, tenants: Mapping[str, Tenant], out: TextIO
 ) -> None:
     """What will be written, as far as a screen shows it."""
     from .diff import as_text

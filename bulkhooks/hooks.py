@@ -194,7 +194,7 @@ def steps_of(edit: Edit) -> list[Step]:
         want = {key: value for key, value in edit.create.items() if key != "enabled"}
         steps.append(Step(kind="create", target=thing, before=ABSENT, want=want))
         steps.append(Step(kind="update", target=thing, before={}, want=on))
-    if edit.set:
+    if edit.set or edit.transform:
         steps.append(Step(kind="update", target=thing, before={}, want=edit.set))
     if edit.set_secrets:
         secrets = {SECRET + name: value for name, value in edit.set_secrets.items()}

@@ -152,6 +152,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="m
     enabled: bool  #: whether its action is to run: else it is made and deployed, and bound nowhere
     create: Fields  #: the action: name, triggerId, code, dependencies, and runtime where given
     set_secrets: dict[str, str] = {}
+    lacking: tuple[str, ...] = ()  #: names of its secrets that no value was given for
     #: Both run for a moment, rather than neither.
     overlap: bool = True
     #: How far it goes: until it is deployed, from there on, or all the way.

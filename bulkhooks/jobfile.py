@@ -57,7 +57,7 @@ class Job:
     #: A guard: every tenant that an edit reaches must have one of these; none given: no guard.
     only_tags: tuple[str, ...]
     path: Path | None  #: None: built in code
-    _folder: Path
+    folder: Path  #: where the files are that its edits name
     _lines: Lines
     _header: tuple[Complaint, ...]
     _rows: _Rows
@@ -76,7 +76,7 @@ class Job:
         """
         found = Findings(self.name if self.path is None else str(self.path), self._lines)
         found.take(*self._header)
-        check = EditCheck(found, tenants, self._folder, self.only_tags)
+        check = EditCheck(found, tenants, self.folder, self.only_tags)
         empty = True
         for line, key, raw in self._rows(found):
             empty = False
@@ -121,7 +121,7 @@ class Job:
             limits=limits or Limits(),
             only_tags=tuple(only_tags),
             path=None,
-            _folder=folder or Path.cwd(),
+            folder=folder or Path.cwd(),
             _lines={},
             _header=tuple(header.complaints),
             _rows=lambda found: _json_rows(_numbered(lines, found), found),
@@ -174,7 +174,7 @@ def _document_job(path: Path) -> Job:
         limits=limits_in(found, "", raw),
         only_tags=only_tags,
         path=path,
-        _folder=path.parent,
+        folder=path.parent,
         _lines=document.lines,
         _header=tuple(found.complaints),
         _rows=lambda found: _document_rows(raw.get("edits"), found),
@@ -194,7 +194,7 @@ def _list_job(path: Path, rows: _Rows) -> Job:
         limits=Limits(),
         only_tags=(),
         path=path,
-        _folder=path.parent,
+        folder=path.parent,
         _lines={},
         _header=tuple(found.complaints),
         _rows=rows,

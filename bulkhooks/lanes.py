@@ -29,6 +29,7 @@ from .prospect import Contradiction
 from .references import secret_value
 from .tenants import Tenant
 from .tokens import Grant
+from .transform import Transforms
 
 #: Seconds after a send from which a read that shows it undone is believed.
 SETTLE: Final = 10.0
@@ -48,8 +49,11 @@ _Placed: TypeAlias = tuple[Placeholder, AnyEdit]
 class Lanes:
     """All lanes of one journal. Made by `opened`."""
 
-    def __init__(self, journal: Journal, lanes: list[Lane], wall: Wall) -> None:
+    def __init__(
+        self, journal: Journal, lanes: list[Lane], wall: Wall, transforms: Transforms | None
+    ) -> None:
         self._journal, self._lanes, self._wall = journal, lanes, wall
+        self._transforms = transforms
         self._scope = anyio.CancelScope()
         self._stop = Stop()
         self._surveys = Gate(_SURVEYS)
@@ -69,13 +73,15 @@ class Lanes:
         settle: float = SETTLE,
         aside: float = ASIDE,
         value_of: ValueOf = secret_value,
+        transforms: Transforms | None = None,
         log: Log | None = None,
         connect: Callable[[int], AbstractAsyncContextManager[Carrier]] = Network.opened,
         wall: Wall = time.time,
     ) -> AsyncIterator[Lanes]:
         """A lane for each of `rows`; `limits` are the job's.
 
-        `value_of` fetches the value of a secret by its reference, `log` is told of every request.
+        `value_of` fetches the value of a secret by its reference, `transforms` calls the functions
+        that edits name, `log` is told of every request.
         A tenant's own limits go before the job's, the job's before the tenants file's defaults.
         """
         allowed = [(row, tenants[row.name].allowed(limits)) for row in rows]
@@ -85,7 +91,7 @@ class Lanes:
                 Lane(row, tenants[row.name], each, network, settle, aside, value_of, log)
                 for row, each in allowed
             ]
-            yield cls(journal, lanes, wall)
+            yield cls(journal, lanes, wall, transforms)
 
     def views(self) -> list[LaneView]:
         """What each lane is at now."""
@@ -140,7 +146,8 @@ class Lanes:
             return
         lane.doing = "reading"
         try:
-            began, listing = self._wall(), Listing()
+            began = self._wall()
+            listing = Listing(tenant=lane.tenant.name, transforms=self._transforms)
             if lane.read_at is None:  # befores of an earlier plan are not read again here
                 lane.read_at = began
                 self._journal.post(self._journal.was_read(lane.row.id, began))

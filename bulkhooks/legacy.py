@@ -9,6 +9,7 @@ from __future__ import annotations
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -45,6 +46,11 @@ class SourceHook:
 Sources: TypeAlias = dict[str, tuple[SourceHook, ...] | TenantError]
 #: Is awaited for each tenant whose hooks were read from there, with the client that read them.
 Beside: TypeAlias = Callable[[ManagementClient, tuple[SourceHook, ...]], Awaitable[None]]
+
+
+def script_digest(script: str) -> str:
+    """What a script, or an action's code, is called: 12 hex digits."""
+    return blake2b(script.encode(errors="surrogatepass"), digest_size=6).hexdigest()
 
 
 async def read_hooks(

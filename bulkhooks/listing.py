@@ -37,6 +37,7 @@ from .items import (
 from .matching import fits, kept, met
 from .prospect import Claims, Contradiction
 from .steps import drift, judge, kind_of, of_action
+from .transform import Transforms
 
 #: Says why the steps of an item cannot be carried out, if that is known.
 Forbids: TypeAlias = Callable[[Item], ItemError | None]
@@ -45,7 +46,14 @@ Forbids: TypeAlias = Callable[[Item], ItemError | None]
 class Listing:
     """One tenant's hooks and actions as they were read, and as edits will leave them."""
 
-    def __init__(self, things: dict[str, Fields] | None = None) -> None:
+    def __init__(
+        self,
+        things: dict[str, Fields] | None = None,
+        *,
+        tenant: str = "",
+        transforms: Transforms | None = None,
+    ) -> None:
+        self._tenant, self._transforms = tenant, transforms
         self._claims = Claims({})
         self._hooks, self._actions = HookEdits(self._claims), ActionEdits(self._claims)
         self._listed: set[str] = set()
@@ -97,6 +105,8 @@ class Listing:
             hooks, wants = self._matching(edit), [edit.set, edit.create]
         names = self._claims.names
         late = any(want.get("enabled") is True for want in wants)
+        # What a function of a person's own enables is known too late.
+        late = late or (isinstance(edit, Edit) and edit.of == "hooks" and bool(edit.transform))
         late = late or not self._late.isdisjoint(hooks)
         late = late or any(names.get(want.get("name", "")) in self._late for want in wants)
         if late:
@@ -142,12 +152,15 @@ class Listing:
             needed = edit.set.keys() | edit.expect.keys() | edit.create.keys()
             if edit.delete:
                 needed |= {"script", "dependencies", SECRET}
-            if edit.set_secrets or edit.remove_secrets:
+            if edit.transform:
+                needed |= {"script", "dependencies"}
+            if edit.set_secrets or edit.remove_secrets or edit.transform:
                 needed |= {SECRET}
             there = self._claims.names.get(edit.create.get("name", ""))
             matching = ([there] if there else []) if edit.create else self._matching(edit)
             yield from ((hook, set(needed)) for hook in matching)
-        if any(want.get("enabled") is True for want in wants):  # what else is on matters
+        transformed = isinstance(edit, Edit) and edit.transform
+        if transformed or any(want.get("enabled") is True for want in wants):  # what else is on
             hooks_there = [id for id in self._claims.things if not of_action(id)]
             yield from ((hook, {"triggerId", "enabled"}) for hook in hooks_there)
 
@@ -160,7 +173,8 @@ class Listing:
             return {str(edit.create["triggerId"])}
         if edit.of == "hooks":
             return set()
-        placed = {"bound", "position"} & (edit.set.keys() | edit.create.keys() | edit.expect.keys())
+        said = edit.set.keys() | edit.create.keys() | edit.expect.keys()
+        placed = edit.transform or {"bound", "position"} & said
         if not (placed or edit.delete or edit.match.bound is not None):
             return set()
         if edit.create:
@@ -209,7 +223,27 @@ class Listing:
             return
         for thing in self._chosen(edit, only):
             noted = self._claims.noted
-            yield noted, (edits.delete if edit.delete else edits.change)(row, edit, thing)
+            try:
+                mine = self._transformed(edit, thing)
+            except ItemError as error:
+                yield noted, self._failed(row, thing, error)
+                continue
+            yield noted, (edits.delete if edit.delete else edits.change)(row, mine, thing)
+
+    def _transformed(self, edit: Edit, thing: str) -> Edit:
+        """An edit with what its function, if it has one, wants of a thing. Raises ItemError."""
+        if edit.transform is None:
+            return edit
+        if self._transforms is None:
+            raise ItemError("no functions are called here", "plan the job again")
+        fields = self._claims.now(thing)
+        wanted = self._transforms.apply(edit.transform, fields, of=edit.of, tenant=self._tenant)
+        return msgspec.structs.replace(edit, set=wanted)
+
+    def _failed(self, row: int, thing: str, error: ItemError) -> Item:
+        outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+        label = str(self._claims.things[thing].get("name", thing))
+        return Item(edit=row, target=thing, label=label, outcome=outcome)
 
     def _possible(self, item: Item, noted: int, forbids: Forbids) -> Item:
         """An item as it is; failed, and nothing noted of it after the first `noted` notes, if it

@@ -6,18 +6,50 @@ As in `cli`, what a command needs is imported when it runs.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import logged, run_async, show_assessment, talk, watch_tenants
+from .console import (
+    Desk,
+    interactive,
+    logged,
+    print_text,
+    run_async,
+    show_assessment,
+    show_plan,
+    talk,
+    tenants_of,
+    watch_tenants,
+)
 from .errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from .assess import Assessment
+    from .auth0 import Log
+    from .guards import Guards, Narrowing
+    from .legacy import Sources
+    from .migration import Propose, Way
+    from .report import Summary
+    from .supplies import Supplies
+    from .tenants import Tenant
+
+#: Bytes of a script, at most.
+_MAX_SCRIPT = 1_000_000
+
+
+class Mode(StrEnum):
+    """How a script becomes an action: kept inside a shim, or written anew."""
+
+    WRAP = "wrap"
+    REWRITE = "rewrite"
+
 
 app = typer.Typer(
     help="Move hooks to Actions.",
@@ -27,46 +59,157 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+TenantsOption = Annotated[
+    Path, typer.Option("--tenants", metavar="FILE", help="Default: tenants.yaml in this folder.")
+]
+FromOption = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="DIR", help="Exported files; then no hook is read."),
+]
+TenantOption = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Whose DIR is.")]
+MappingsOption = Annotated[
+    Path | None,
+    typer.Option("--mappings", metavar="FILE", help="JSON: what ##KEY## and @@KEY@@ are."),
+]
+SecretsOption = Annotated[
+    Path | None,
+    typer.Option("--secrets", metavar="FILE", help="Where the values of secrets are found."),
+]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option(metavar="WHICH", help="Just tenant NAME or tag:TAG.")
+]
+SkipOption = Annotated[
+    list[str] | None, typer.Option(metavar="WHICH", help="All but these; named as for --only.")
+]
+ModeOption = Annotated[
+    Mode | None,
+    typer.Option(help="Default: rewrite where the script is plain enough, else wrap."),
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="DIGEST",
+        help="Move this script although not all of it can be carried over; `all`: every one.",
+    ),
+]
+TransformOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.py:FUNCTION",
+        help="Asked for each action: a function of (hook, proposed action), to action or None.",
+    ),
+]
+OverlapOption = Annotated[
+    bool,
+    typer.Option(
+        "--overlap/--gap",
+        help="For a moment both hook and action run, or neither does.",
+    ),
+]
+MaxChangesOption = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Refuse a plan of more changes.")
+]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Put an old journal aside and plan anew.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before writing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+LogOption = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell every request on stderr.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Where:
+    """Which hooks are meant, and where they and the values of their secrets are found."""
+
+    tenants_file: Path
+    tenants: Mapping[str, Tenant]
+    narrowing: Narrowing
+    folder: Path | None
+    tenant: str | None
+    mappings: Path | None
+    secrets: Path | None
+
+    @classmethod
+    def given(
+        cls,
+        tenants: Path,
+        folder: Path | None,
+        tenant: str | None,
+        mappings: Path | None,
+        secrets: Path | None,
+        only: list[str] | None,
+        skip: list[str] | None,
+    ) -> _Where:
+        """Raises Refused where options do not go together, BadInput."""
+        from .guards import Narrowing
+        from .tenants import load_tenants
+
+        if folder is None and (tenant is not None or mappings is not None):
+            raise Refused("--tenant and --mappings are for --from")
+        return cls(
+            tenants_file=tenants,
+            tenants=load_tenants(tenants),
+            narrowing=Narrowing(only=tuple(only or ()), skip=tuple(skip or ())),
+            folder=folder,
+            tenant=tenant,
+            mappings=mappings,
+            secrets=secrets,
+        )
+
+    def supplies(self) -> Supplies:
+        """Where the values of secrets are found. Raises BadInput."""
+        from .supplies import NONE, Supplies
+
+        return Supplies.load(self.secrets, self.tenants) if self.secrets else NONE
+
+    def hooks(self, log: Log | None) -> Sources:
+        """The hooks that are meant. Raises Refused."""
+        from .deploy import Mappings
+        from .legacy import read_hooks
+
+        reading = read_hooks(
+            self.tenants,
+            narrowing=self.narrowing,
+            folder=self.folder,
+            tenant=self.tenant,
+            mappings=Mappings.load(self.mappings) if self.mappings else None,
+            watch=watch_tenants,
+            log=log,
+        )
+        return run_async(reading)
+
+    def words(self) -> str:
+        """The options that say the same."""
+        given = {"--tenants": self.tenants_file, "--from": self.folder, "--tenant": self.tenant}
+        given |= {"--mappings": self.mappings, "--secrets": self.secrets}
+        words = [str(each) for pair in given.items() if pair[1] is not None for each in pair]
+        words += [word for each in self.narrowing.only for word in ("--only", each)]
+        words += [word for each in self.narrowing.skip for word in ("--skip", each)]
+        return shlex.join(words)
+
 
 @app.command()
 def assess(
-    tenants: Annotated[
-        Path,
-        typer.Option("--tenants", metavar="FILE", help="Default: tenants.yaml in this folder."),
-    ] = Path("tenants.yaml"),
-    from_: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="DIR", help="Exported files; then no tenant is read."),
-    ] = None,
-    tenant: Annotated[
-        str | None, typer.Option("--tenant", metavar="NAME", help="Whose DIR is.")
-    ] = None,
-    mappings: Annotated[
-        Path | None,
-        typer.Option("--mappings", metavar="FILE", help="JSON: what ##KEY## and @@KEY@@ are."),
-    ] = None,
-    secrets: Annotated[
-        Path | None,
-        typer.Option("--secrets", metavar="FILE", help="Where the values of secrets are found."),
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="WHICH", help="Just tenant NAME or tag:TAG.")
-    ] = None,
-    skip: Annotated[
-        list[str] | None, typer.Option(metavar="WHICH", help="All but these; named as for --only.")
-    ] = None,
+    tenants: TenantsOption = Path("tenants.yaml"),
+    from_: FromOption = None,
+    tenant: TenantOption = None,
+    mappings: MappingsOption = None,
+    secrets: SecretsOption = None,
+    only: OnlyOption = None,
+    skip: SkipOption = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="One page: scripts beside their actions."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
-    log_file: Annotated[
-        Path | None,
-        typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell every request on stderr.")
-    ] = False,
+    json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Look at hooks before they become actions: equal scripts once, and what stands in their way.
 
@@ -74,40 +217,31 @@ def assess(
     """
     from .assess import assess_hooks
     from .deploy import Mappings
-    from .guards import Narrowing, whole_tenants
-    from .supplies import NONE, Supplies
-    from .tenants import load_tenants
+    from .guards import whole_tenants
     from .verdict import check_page, save_page
 
-    if from_ is None and (tenant is not None or mappings is not None):
-        raise Refused("--tenant and --mappings are for --from")
+    where = _Where.given(tenants, from_, tenant, mappings, secrets, only, skip)
     if html is not None:
         check_page(html)
-    known = load_tenants(tenants)
-    narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
     with logged(log_file, verbose=verbose) as log:
         found = run_async(
             assess_hooks(
-                known,
-                narrowing=narrowing,
+                where.tenants,
+                narrowing=where.narrowing,
                 folder=from_,
                 tenant=tenant,
                 mappings=Mappings.load(mappings) if mappings else None,
-                supplies=Supplies.load(secrets, known) if secrets else NONE,
+                supplies=where.supplies(),
                 watch=watch_tenants,
                 log=log,
             )
         )
     if from_ is not None:
-        _tell_of_files(from_, found, {} if tenant else whole_tenants(known, narrowing))
+        wanted = {} if tenant else whole_tenants(where.tenants, where.narrowing)
+        _tell_of_files(from_, found, wanted)
     if html is not None:
         save_page(found, html)
-    given = {"--tenants": tenants, "--from": from_, "--tenant": tenant, "--mappings": mappings}
-    given |= {"--secrets": secrets}
-    words = [str(each) for pair in given.items() if pair[1] is not None for each in pair]
-    words += [word for each in narrowing.only for word in ("--only", each)]
-    words += [word for each in narrowing.skip for word in ("--skip", each)]
-    show_assessment(found, shlex.join(words), page=html, json=json)
+    show_assessment(found, where.words(), page=html, json=json)
     raise typer.Exit(int(any(each.trouble for each in found.tenants.values())))
 
 
@@ -119,3 +253,245 @@ def _tell_of_files(folder: Path, found: Assessment, wanted: Collection[str]) -> 
     talk(clean(f"read from {folder} alone: what the tenants have now was not looked at"))
     if without := [name for name in wanted if name not in found.tenants]:
         talk(clean(f"{folder} has no files of {listed(without)}: left out"))
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A hook's script.")],
+    trigger: Annotated[str, typer.Option(metavar="TRIGGER", help="The trigger of the hook.")],
+    mode: ModeOption = None,
+) -> None:
+    """Print the action's code that a hook's script becomes; no network.
+
+    What cannot be carried over is told on stderr with its line, and makes the exit status 1.
+    """
+    from .convert import convert as converted
+    from .convert import syntax_error
+    from .report import clean
+    from .signatures import SIGNATURES
+    from .source import read_file
+
+    if trigger not in SIGNATURES:
+        raise typer.BadParameter(f"--trigger is one of {', '.join(SIGNATURES)}")
+    try:
+        script = read_file(file, _MAX_SCRIPT, keep_mark=True).decode()
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file}: is not UTF-8") from error
+    except ValueError as error:
+        raise Refused(f"{file}: {error}") from error
+    found = converted(script, trigger, mode=mode.value if mode else None)
+    for blocker in found.blockers:
+        talk(f"{file}:{blocker.line}: {clean(blocker.what)}")
+    if found.mode is None:
+        raise typer.Exit(1)
+    print_text(found.code.rstrip("\n"))
+    if wrong := syntax_error(found.code):
+        talk(f"{file}: the code does not parse, {clean(wrong)}")
+    raise typer.Exit(1 if found.blockers or wrong else 0)
+
+
+@app.command()
+def plan(
+    tenants: TenantsOption = Path("tenants.yaml"),
+    from_: FromOption = None,
+    tenant: TenantOption = None,
+    mappings: MappingsOption = None,
+    secrets: SecretsOption = None,
+    only: OnlyOption = None,
+    skip: SkipOption = None,
+    mode: ModeOption = None,
+    allow: AllowOption = None,
+    transform: TransformOption = None,
+    overlap: OverlapOption = True,
+    journal: Annotated[Path, typer.Option("--journal", metavar="FILE")] = Path("migrate.journal"),
+    max_changes: MaxChangesOption = None,
+    fresh: FreshOption = False,
+    json: JsonOption = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The whole of it, for a change ticket.")
+    ] = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show how each hook would become an action; sends no write.
+
+    Each is made, given its secrets, deployed when it is built, bound where its hook ran, and read
+    back; then its hook goes off. `bulkhooks apply` carries the journal out.
+    """
+    from .guards import Guards
+    from .journal import Journal
+
+    if json and markdown:
+        raise typer.BadParameter("--json and --markdown are two answers; ask for one")
+    where = _Where.given(tenants, from_, tenant, mappings, secrets, only, skip)
+    way = _way("off", overlap, mode, allow, transform)
+    guards = Guards(max_changes=max_changes)
+    with logged(log_file, verbose=verbose) as log:
+        summary = _planned(where, way, journal, guards, log, fresh=fresh, verbose=verbose)
+    with Journal.read(journal) as kept:
+        show_plan(kept, summary, where.tenants, json=json, markdown=markdown)
+
+
+@app.command()
+def prepare(
+    tenants: TenantsOption = Path("tenants.yaml"),
+    from_: FromOption = None,
+    tenant: TenantOption = None,
+    mappings: MappingsOption = None,
+    secrets: SecretsOption = None,
+    only: OnlyOption = None,
+    skip: SkipOption = None,
+    mode: ModeOption = None,
+    allow: AllowOption = None,
+    transform: TransformOption = None,
+    journal: Annotated[Path, typer.Option("--journal", metavar="FILE")] = Path("prepare.journal"),
+    max_changes: MaxChangesOption = None,
+    fresh: FreshOption = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Make and deploy the actions of hooks, and bind none, so that they can be looked at: plans
+    that, asks, carries it out.
+
+    Without a terminal and without --yes it plans only. `cutover` goes on from its journal.
+    """
+    from .guards import Guards
+
+    where = _Where.given(tenants, from_, tenant, mappings, secrets, only, skip)
+    way = _way("deploy", True, mode, allow, transform)
+    guards = Guards(max_changes=max_changes)
+    with logged(log_file, verbose=verbose) as log:
+        _planned(where, way, journal, guards, log, fresh=fresh, verbose=verbose)
+        _carry_out(journal, where.tenants, log, yes=yes, json=json, verbose=verbose)
+
+
+@app.command()
+def cutover(
+    prepared: Annotated[
+        Path, typer.Argument(metavar="JOURNAL", help="What `prepare` has carried out.")
+    ],
+    tenants: Annotated[
+        Path | None,
+        typer.Option("--tenants", metavar="FILE", help="Default: that of JOURNAL."),
+    ] = None,
+    overlap: OverlapOption = True,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="FILE", help="Default: JOURNAL with .cutover in it."),
+    ] = None,
+    max_changes: MaxChangesOption = None,
+    fresh: FreshOption = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+    log_file: LogOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Bind the actions that `prepare` has made, as they are now, and switch their hooks off: plans
+    that, asks, carries it out.
+
+    Without a terminal and without --yes it plans only.
+    """
+    from .guards import Guards
+    from .migration import prepared_moves
+    from .run import plan_moves
+
+    known = tenants_of(prepared, tenants)
+    new = journal or prepared.with_name(f"{prepared.stem}.cutover{prepared.suffix}")
+    with logged(log_file, verbose=verbose) as log, prepared_moves(prepared, overlap=overlap) as way:
+        run_async(
+            plan_moves(
+                *(way, known, new),
+                name="cutover",
+                prepared=prepared,
+                tenants_file=tenants,
+                fresh=fresh,
+                guards=Guards(max_changes=max_changes),
+                watch=Desk(known, verbose=verbose).watch,
+                log=log,
+            )
+        )
+        _carry_out(new, known, log, yes=yes, json=json, verbose=verbose)
+
+
+# ---- what the three have in common
+
+
+def _way(
+    until: str,
+    overlap: bool,
+    mode: Mode | None,
+    allow: list[str] | None,
+    transform: str | None,
+) -> Way:
+    from .migration import Way
+
+    return Way(
+        until="deploy" if until == "deploy" else "off",
+        overlap=overlap,
+        mode=mode.value if mode else None,
+        allowed=frozenset(allow or ()),
+        propose=_proposing(transform) if transform else None,
+    )
+
+
+def _proposing(written: str) -> Propose:
+    """What asks a person's own function. Raises Refused where there is none."""
+    from .migration import proposing
+    from .transform import Transforms, find
+
+    file, _, function = written.rpartition(":")
+    path = Path(file)
+    try:
+        transform = find(f"{path.name}:{function}", path.parent, arguments=2)
+    except ValueError as error:
+        raise Refused(f"--transform {error}") from error
+    return proposing(Transforms(path.parent, talk), transform)
+
+
+def _planned(
+    where: _Where,
+    way: Way,
+    journal: Path,
+    guards: Guards,
+    log: Log | None,
+    *,
+    fresh: bool,
+    verbose: bool,
+) -> Summary:
+    """Plan to move the hooks that are meant, as a journal."""
+    from .migration import moves
+    from .run import plan_moves
+
+    supplies = where.supplies()
+    planning = plan_moves(
+        *(moves(where.hooks(log), supplies, way), where.tenants, journal),
+        name="prepare" if way.until == "deploy" else "migrate",
+        tenants_file=where.tenants_file,
+        fresh=fresh,
+        guards=guards,
+        watch=Desk(where.tenants, verbose=verbose).watch,
+        log=log,
+    )
+    return run_async(planning)
+
+
+def _carry_out(
+    journal: Path,
+    tenants: Mapping[str, Tenant],
+    log: Log | None,
+    *,
+    yes: bool,
+    json: bool,
+    verbose: bool,
+) -> None:
+    """Apply a plan where somebody says so, or show it."""
+    from .journal import Journal
+    from .report import summary
+
+    if yes or interactive():
+        desk = Desk(tenants, yes=yes, verbose=verbose)
+        raise typer.Exit(desk.apply(journal, log, json=json))
+    with Journal.read(journal) as kept:
+        show_plan(kept, summary(kept), tenants, json=json)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ import orjson
 from . import tally
 from .errors import BadInput, Complaint, Refused
 from .guards import Guards, Narrowing, listed
-from .items import Edit, body_of
+from .items import Edit, Move, body_of
 from .jobfile import Job
 from .journal import Journal, StagedEdit
 from .pacing import Limits, reserved
@@ -113,6 +114,44 @@ def stage_undo(journal: Journal, done: Journal, *, guards: Guards, now: datetime
         digest=digest,
         made=now.isoformat(timespec="seconds"),
         **kept,
+    )
+
+
+def stage_moves(
+    journal: Journal,
+    moves: Iterable[tuple[str, Move]],
+    tenants: Mapping[str, Tenant],
+    *,
+    name: str,
+    prepared: Path | None = None,
+    guards: Guards | None = None,
+    now: datetime,
+) -> None:
+    """Write hooks on their way to actions, with their tenants, into a new journal called `name`;
+    `prepared` is the journal that they come from, if they do. Raises Refused when there are none,
+    or a tenant of them is protected and not named.
+    """
+    edits = (
+        StagedEdit(
+            name=f"{tenant}/{move.label}",
+            given=True,
+            line=0,
+            must_match=False,
+            body=body_of(move),
+            tenants=(tenant,),
+        )
+        for tenant, move in moves
+    )
+    digest = journal.stage(edits, {name: tenant.base_url for name, tenant in tenants.items()})
+    if not journal.tenants():
+        raise Refused("there are no hooks to be moved")
+    journal.note(
+        job=name,
+        moves=str(prepared.absolute()) if prepared else "yes",
+        guards=orjson.dumps(guards or Guards()).decode(),
+        digest=digest,
+        limits=orjson.dumps(Limits()).decode(),
+        made=now.isoformat(timespec="seconds"),
     )
 
 

@@ -1,14 +1,23 @@
 """What the commands do, for whoever calls: plan a job, apply a journal, or both in one go.
 
 Whoever looks on hands in `watch`, which runs beside the lanes, whoever may say no hands in
-`confirm`, which is asked before the first write, and `log` is told of every request.
+`confirm`, which is asked before the first write, `log` is told of every request, and `tell` what
+functions of a person's own (`transform:`) write.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +32,7 @@ from . import plan
 from .auth0 import Log
 from .errors import BulkhooksError, Differs, JournalError, Refused
 from .guards import Guards, Narrowing, check_guards, check_narrowing, check_protected
-from .items import State
+from .items import Move, State
 from .jobfile import Job
 from .journal import Journal, TenantRow
 from .lanes import ASIDE, SETTLE, Lanes
@@ -32,9 +41,12 @@ from .pacing import Limits
 from .references import secret_value
 from .report import Summary, summary
 from .tenants import Tenant
+from .transform import Transforms
 
 Tenants: TypeAlias = Mapping[str, Tenant]
 Watch: TypeAlias = Callable[[Lanes], Coroutine[Any, Any, None]]
+#: Is given what functions of a person's own write, and why they failed.
+Tell: TypeAlias = Callable[[str], None]
 #: Is asked with the journal as it will be applied.
 Confirm: TypeAlias = Callable[[Journal], Awaitable[bool]]
 
@@ -47,6 +59,8 @@ _SHOWN: Final = 10
 class _Orders:
     """How a caller wants the work done."""
 
+    folder: Path  #: of the job, or of the journal: from there, or below, code may be run
+    tell: Tell | None = None
     failed: bool = False
     replan: bool = False
     guards: Guards | None = None
@@ -68,6 +82,7 @@ async def plan_job(
     narrowing: Narrowing | None = None,
     guards: Guards | None = None,
     watch: Watch | None = None,
+    tell: Tell | None = None,
     log: Log | None = None,
 ) -> Summary:
     """Read the live state and write a journal of items at `path`; no write is sent.
@@ -82,10 +97,38 @@ async def plan_job(
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
         _put_plan(new, path, fresh=fresh, sandbox=sandbox)
         with _planned(path) as journal:
-            rows, orders = journal.tenants(), _Orders(watch=watch, log=log)
-            async with _at_work(journal, rows, tenants, job.limits, orders) as lanes:
-                await _survey(journal, lanes)
-            return summary(journal)
+            orders = _Orders(folder=job.folder, tell=tell, watch=watch, log=log)
+            return await _plan(journal, tenants, job.limits, orders)
+
+
+async def plan_moves(
+    moves: Iterable[tuple[str, Move]],
+    tenants: Tenants,
+    path: Path,
+    *,
+    name: str,
+    prepared: Path | None = None,
+    tenants_file: Path | None = None,
+    fresh: bool = False,
+    guards: Guards | None = None,
+    watch: Watch | None = None,
+    log: Log | None = None,
+) -> Summary:
+    """Plan, as `plan_job` does, to move hooks to actions, as a journal called `name`; `prepared`
+    is the journal that they come from, if they do."""
+    with _locked(path):
+        staging = partial(
+            plan.stage_moves,
+            moves=moves,
+            tenants=tenants,
+            name=name,
+            prepared=prepared,
+            guards=guards,
+        )
+        _put_plan(_stage(path, staging, tenants_file), path, fresh=fresh, sandbox=False)
+        with _planned(path) as journal:
+            orders = _Orders(folder=path.parent, watch=watch, log=log)
+            return await _plan(journal, tenants, plan.limits(journal), orders)
 
 
 async def apply_journal(
@@ -96,6 +139,7 @@ async def apply_journal(
     replan: bool = False,
     watch: Watch | None = None,
     confirm: Confirm | None = None,
+    tell: Tell | None = None,
     log: Log | None = None,
     settle: float = SETTLE,
     aside: float = ASIDE,
@@ -116,6 +160,8 @@ async def apply_journal(
         if journal.meta("sandbox"):
             raise Refused(f"{path}: its pretend tenants are gone; run the job again")
         orders = _Orders(
+            folder=path.parent,
+            tell=tell,
             failed=failed,
             replan=replan,
             watch=watch,
@@ -140,6 +186,7 @@ async def run_job(
     guards: Guards | None = None,
     watch: Watch | None = None,
     confirm: Confirm | None = None,
+    tell: Tell | None = None,
     log: Log | None = None,
     settle: float = SETTLE,
     aside: float = ASIDE,
@@ -154,7 +201,14 @@ async def run_job(
         _put_job(new, path, fresh=fresh, sandbox=sandbox)
         with _planned(path) as journal:
             orders = _Orders(
-                guards=guards, watch=watch, confirm=confirm, log=log, settle=settle, aside=aside
+                folder=job.folder,
+                tell=tell,
+                guards=guards,
+                watch=watch,
+                confirm=confirm,
+                log=log,
+                settle=settle,
+                aside=aside,
             )
             await _apply(journal, tenants, job.limits, orders)
             return summary(journal)
@@ -183,7 +237,8 @@ async def undo_journal(
         staged = _stage(new, staging, None)
         _put_plan(staged, new, fresh=False, sandbox=False)
         with _planned(new) as journal:
-            rows, orders = journal.tenants(), _Orders(watch=watch, log=log, settle=settle)
+            rows = journal.tenants()
+            orders = _Orders(folder=new.parent, watch=watch, log=log, settle=settle)
             _same_addresses(journal, rows, tenants)
             # What may be under way still must have shown before what is seen is believed.
             await anyio.sleep(max(0.0, min(settle, done.last_sent() + settle - time.time())))
@@ -326,6 +381,12 @@ def _absolute(path: Path) -> str:
     return str(path.absolute())
 
 
+async def _plan(journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders) -> Summary:
+    async with _at_work(journal, journal.tenants(), tenants, limits, orders) as lanes:
+        await _survey(journal, lanes)
+    return summary(journal)
+
+
 async def _survey(journal: Journal, lanes: Lanes) -> None:
     await lanes.survey()
     check_narrowing(journal, lanes.met)
@@ -402,6 +463,7 @@ async def _at_work(
             settle=orders.settle,
             aside=orders.aside,
             value_of=value_of,
+            transforms=Transforms(orders.folder, orders.tell or _unheard),
             log=orders.log,
         ) as lanes,
         anyio.create_task_group() as tasks,
@@ -410,6 +472,10 @@ async def _at_work(
             tasks.start_soon(orders.watch, lanes)
         yield lanes
         tasks.cancel_scope.cancel()
+
+
+def _unheard(text: str) -> None:
+    """Nobody listens."""
 
 
 @contextmanager
