@@ -470,6 +470,7 @@ def _planned(
         name="prepare" if way.until == "deploy" else "migrate",
         tenants_file=where.tenants_file,
         fresh=fresh,
+        narrowing=where.narrowing,
         guards=guards,
         watch=Desk(where.tenants, verbose=verbose).watch,
         log=log,

@@ -124,6 +124,7 @@ def stage_moves(
     *,
     name: str,
     prepared: Path | None = None,
+    narrowing: Narrowing | None = None,
     guards: Guards | None = None,
     now: datetime,
 ) -> None:
@@ -145,10 +146,13 @@ def stage_moves(
     digest = journal.stage(edits, {name: tenant.base_url for name, tenant in tenants.items()})
     if not journal.tenants():
         raise Refused("there are no hooks to be moved")
+    narrowing = narrowing or Narrowing()
+    narrowing.spare([tenants[row.name] for row in journal.tenants()])
     journal.note(
         job=name,
         moves=str(prepared.absolute()) if prepared else "yes",
         guards=orjson.dumps(guards or Guards()).decode(),
+        narrowing=orjson.dumps(narrowing).decode(),
         digest=digest,
         limits=orjson.dumps(Limits()).decode(),
         made=now.isoformat(timespec="seconds"),

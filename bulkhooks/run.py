@@ -110,6 +110,7 @@ async def plan_moves(
     prepared: Path | None = None,
     tenants_file: Path | None = None,
     fresh: bool = False,
+    narrowing: Narrowing | None = None,
     guards: Guards | None = None,
     watch: Watch | None = None,
     log: Log | None = None,
@@ -123,6 +124,7 @@ async def plan_moves(
             tenants=tenants,
             name=name,
             prepared=prepared,
+            narrowing=narrowing,
             guards=guards,
         )
         _put_plan(_stage(path, staging, tenants_file), path, fresh=fresh, sandbox=False)
