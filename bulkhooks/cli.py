@@ -460,6 +460,7 @@ def sandbox(
         Path | None, typer.Option("--tenants", metavar="FILE", help="Serve these tenants.")
     ] = None,
     hooks: Annotated[int, typer.Option(min=0, max=1000, help="Hooks a tenant.")] = 25,
+    actions: Annotated[int, typer.Option(min=0, max=100, help="Actions a tenant.")] = 6,
     bucket: Annotated[
         str, typer.Option(help="free, nonprod, prod, none, or BURST,RATE (a second).")
     ] = "prod",
@@ -474,6 +475,14 @@ def sandbox(
     lifecycle: Annotated[
         Lifecycle, typer.Option(help="What may be done to hooks.")
     ] = Lifecycle.ACTIVE,
+    build_time: Annotated[
+        float,
+        typer.Option(min=0, max=600, help="Seconds an action builds, without dependencies."),
+    ] = 0.5,
+    failing_builds: Annotated[
+        list[str] | None,
+        typer.Option("--failing-build", metavar="NAME", help="Actions so named fail to build."),
+    ] = None,
     faults: Annotated[
         str | None,
         typer.Option(
@@ -498,10 +507,13 @@ def sandbox(
         box = Sandbox(
             names,
             hooks=hooks,
+            actions=actions,
             bucket=limit,
             latency=latency,
             second_enable=second_enable.value,
             lifecycle=lifecycle.value,
+            build_time=build_time,
+            failing_builds=failing_builds or (),
             fault=fault,
             keep_log=False,
         )

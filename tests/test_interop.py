@@ -264,3 +264,85 @@ def test_names_that_its_schema_refuses_are_known(tool: Path) -> None:
     out = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
     refused = [name for name in names if "refused" in changes_by_import([name]).get(name, "")]
     assert refused == json.loads(out) == ["a", "ab", "-ab", "ab-"]
+
+
+ACTIONS = {"AUTH0_INCLUDED_ONLY": ["actions", "triggers"]}
+PRE = "pre-user-registration"
+
+
+def add_actions(sandbox: Sandbox) -> None:
+    """Two actions of tenant `full` that are bound, one that is not, and a draft."""
+    sandbox.add_action("full", name="last", triggerId=PRE, code="exports.x = 1;\n", bound=True)
+    sandbox.add_action(
+        "full",
+        name="first",
+        triggerId=PRE,
+        code=SCRIPT,
+        dependencies={"axios": "1.7.9", "@scope/pkg": "2.0.0"},
+        secrets={"KEY": "s3cret"},
+        bound=0,
+    )
+    sandbox.add_action("full", name="alone", triggerId="post-login")
+    sandbox.add_action("full", name="draft", triggerId="post-login", deployed=False)
+
+
+def test_it_exports_the_sandboxes_actions_and_what_is_bound(both: Both, tool: Path) -> None:
+    add_actions(both.sandbox)
+    both.deploy(tool, "full", "export", "-f", "directory", "-o", "theirs", **ACTIONS)
+    folder = both.folder / "theirs"
+    shown = {action["name"]: action for action in both.sandbox.actions_of("full")}
+
+    assert {path.stem for path in (folder / "actions").glob("*.json")} == shown.keys()
+    for name, action in shown.items():
+        written = json.loads((folder / "actions" / f"{name}.json").read_text())
+        same = ("name", "runtime", "status", "dependencies", "supported_triggers")
+        assert {key: written[key] for key in same} == {key: action[key] for key in same}
+        assert written["secrets"] == [{"name": each["name"]} for each in action["secrets"]]
+        assert written["deployed"] is (name != "draft")
+        assert (folder / written["code"]).read_bytes().decode() == action["code"]
+    (bound,) = json.loads((folder / "triggers" / "triggers.json").read_text()).items()
+    assert bound == (
+        PRE,
+        [{"action_name": name, "display_name": name} for name in ("first", "last")],
+    )
+
+
+def test_its_import_of_a_changed_file_deploys_a_new_version(both: Both, tool: Path) -> None:
+    add_actions(both.sandbox)
+    both.deploy(tool, "full", "export", "-f", "directory", "-o", "theirs", **ACTIONS)
+    (both.folder / "theirs" / "actions" / "first" / "code.js").write_text("exports.x = 2;\n")
+    triggers = both.folder / "theirs" / "triggers" / "triggers.json"
+    bound = json.loads(triggers.read_text())
+    triggers.write_text(json.dumps({PRE: bound[PRE][::-1]}))
+    before = {action["name"]: action for action in both.sandbox.actions_of("full")}
+    both.deploy(tool, "full", "import", "-i", "theirs", **ACTIONS)
+    after = {action["name"]: action for action in both.sandbox.actions_of("full")}
+
+    version = after["first"]["deployed_version"]
+    assert (version["number"], version["code"]) == (2, "exports.x = 2;\n")
+    assert "deployed_version" not in after["draft"]
+    assert after["first"]["id"] == before["first"]["id"]
+    assert after["first"]["all_changes_deployed"]
+    assert both.sandbox.action_secrets_of("full", after["first"]["id"]) == {"KEY": "s3cret"}
+    assert both.sandbox.bindings_of("full", PRE) == ["last", "first"]
+
+
+def test_its_import_makes_actions_deploys_and_binds_them(both: Both, tool: Path) -> None:
+    add_actions(both.sandbox)
+    both.deploy(tool, "full", "export", "-f", "directory", "-o", "theirs", **ACTIONS)
+    for path in (both.folder / "theirs" / "actions").glob("*.json"):
+        action = json.loads(path.read_text())
+        action["secrets"] = [each | {"value": "given"} for each in action["secrets"]]
+        path.write_text(json.dumps(action))
+    both.deploy(tool, "empty", "import", "-i", "theirs", **ACTIONS)
+    made, there = (
+        {action["name"]: action for action in both.sandbox.actions_of(tenant)}
+        for tenant in ("empty", "full")
+    )
+
+    assert made.keys() == there.keys()
+    for name, action in made.items():
+        same = ("code", "dependencies", "runtime", "supported_triggers", "all_changes_deployed")
+        assert {key: action[key] for key in same} == {key: there[name][key] for key in same}
+    assert both.sandbox.action_secrets_of("empty", made["first"]["id"]) == {"KEY": "given"}
+    assert both.sandbox.bindings_of("empty", PRE) == ["first", "last"]

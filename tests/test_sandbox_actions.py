@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import signal
 from collections.abc import Iterator
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
+import orjson
 import pytest
 
-from asking import NOW, ask, hook_path, json
+from asking import BEARER, NOW, ask, hook_path, json
 from bulkhooks.buckets import Bucket
 from bulkhooks.issuer import SCOPES
 from bulkhooks.pretend import Gone
 from bulkhooks.sandbox import Answer, Sandbox
+from world import Make
 
 ACTIONS = "/api/v2/actions/actions"
 TRIGGERS = "/api/v2/actions/triggers"
@@ -792,3 +797,26 @@ def test_writes_to_actions_and_bindings_are_among_the_writes() -> None:
         ("PATCH", 200),
         ("PATCH", 200),
     ]
+
+
+# The command
+
+
+def test_the_command_serves_actions_and_builds_as_it_is_told(make: Make) -> None:
+    words = ("--port", "0", "--actions", "2", "--build-time", "0", "--failing-build", "bad")
+    with make(("t0",)).start("sandbox", *words) as process:
+        assert process.stdout is not None
+        at = urlsplit(process.stdout.readline().strip())
+        line = http.client.HTTPConnection(at.netloc, timeout=30)
+
+        def asked(method: str, body: object = None) -> Any:
+            line.request(method, f"{at.path}{ACTIONS}", orjson.dumps(body), headers=BEARER)
+            return orjson.loads(line.getresponse().read())
+
+        listed = asked("GET")
+        made = [asked("POST", new(name))["status"] for name in ("good", "bad")]
+        line.close()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert listed["total"] == 2
+    assert made == ["built", "failed"]
