@@ -46,8 +46,8 @@ class Narrowing:
         """Raises Refused when one of them is none of these."""
         for word, given in (("--only", self.only), ("--skip", self.skip)):
             for each in given:
-                kind, _, name = each.rpartition(":")
-                if not name or kind not in ("", *_NARROWING):
+                kind, name = _parted(each)
+                if not name or kind not in _NARROWING:
                     known = "NAME, tag:TAG, trigger:TRIGGER, hook:NAME or action:NAME"
                     raise Refused(f"{word} {each}: must be {known}")
                 if kind == "trigger" and name not in _TRIGGERS:
@@ -89,7 +89,7 @@ class Narrowing:
         return [
             each
             for each in (*self.only, *self.skip)
-            if each.rpartition(":")[0] in ("", "tenant", "tag")
+            if _parted(each)[0] in ("tenant", "tag")
             and not any(_is(tenant, each) for tenant in tenants.values())
         ]
 
@@ -168,12 +168,18 @@ def _over(guards: Guards, journal: Journal) -> Iterator[str]:
 
 
 def _of_kind(kind: str, given: tuple[str, ...]) -> tuple[str, ...]:
-    pairs = (each.rpartition(":") for each in given)
-    return tuple(name for word, _, name in pairs if (word or "tenant") == kind)
+    return tuple(name for word, name in map(_parted, given) if word == kind)
+
+
+def _parted(which: str) -> tuple[str, str]:
+    """The kind and the name of one of what `--only` and `--skip` take."""
+    # An action's name may have a colon in it.
+    kind, colon, name = which.partition(":")
+    return (kind, name) if colon else ("tenant", which)
 
 
 def _is(tenant: Tenant, wanted: str) -> bool:
-    kind, _, name = wanted.rpartition(":")
+    kind, name = _parted(wanted)
     return name in tenant.tags if kind == "tag" else fnmatchcase(tenant.name, name)
 
 

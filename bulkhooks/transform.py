@@ -204,6 +204,7 @@ class Transforms:
 
     def _failed(self, transform: Transform, where: str, error: BaseException) -> ItemError:
         """What a function's own error is to us; its traceback is told once for each place."""
+        self._let_out()  # what was written came before
         path = Path(transform.file)
         told = TracebackException.from_exception(error)
         _leave_ours_out(told, path.parent)

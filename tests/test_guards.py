@@ -25,6 +25,7 @@ from bulkhooks import (
     run_job,
     undo_journal,
 )
+from bulkhooks.items import Narrowed
 from bulkhooks.journal import Journal
 from bulkhooks.plan import differences, stage
 from engine import TENANTS, for_t0
@@ -177,11 +178,49 @@ def test_only_and_skip_narrow_a_job(
 
 
 @pytest.mark.parametrize(
+    ("only", "skip", "hooks", "actions"),
+    [
+        (("hook:a*",), (), Narrowed(only_hooks=("a*",)), None),
+        (("action:b",), (), None, Narrowed(only_hooks=("b",))),
+        (
+            ("hook:a", "action:b: c", f"trigger:{PRE}"),
+            (),
+            Narrowed(only_hooks=("a",), only_triggers=(PRE,)),
+            Narrowed(only_hooks=("b: c",), only_triggers=(PRE,)),
+        ),
+        ((), ("action:b",), Narrowed(), Narrowed(skip_hooks=("b",))),
+        (
+            ("action:b",),
+            ("hook:a", "trigger:post-login"),
+            None,
+            Narrowed(only_hooks=("b",), skip_triggers=("post-login",)),
+        ),
+    ],
+)
+def test_hooks_are_narrowed_by_their_names_and_actions_by_theirs(
+    only: tuple[str, ...], skip: tuple[str, ...], hooks: object, actions: object
+) -> None:
+    narrowing = Narrowing(only=only, skip=skip)
+    for edit, narrowed in (
+        ({"hooks": {"enabled": True}, "delete": True}, hooks),
+        ({"actions": {"bound": True}, "set": {"bound": False}}, actions),
+    ):
+        (read,) = Job.of("job", [{"tenants": "*", **edit}]).edits(TENANTS)
+        left = narrowing.of(read, TENANTS)
+        assert (left and (left.narrowed or Narrowed())) == narrowed
+
+
+@pytest.mark.parametrize(
     "which", ["tag:no", "nobody", "trigger:x", "colour:red", "hook:", "hook:hok A"]
 )
 def test_a_word_that_narrows_to_nothing_known_is_refused(world: World, which: str) -> None:
     job(world, OFF)
     assert which.rpartition(":")[2] in plan(world, "--only", which, status=2).stderr
+
+
+def test_a_job_of_hooks_has_nothing_for_who_names_an_action(world: World) -> None:
+    job(world, OFF)
+    assert "leave nothing of the job" in plan(world, "--only", "action:A", status=2).stderr
 
 
 DELETE = {"tenant": "t0", "hook": "B", "delete": True}
