@@ -71,8 +71,10 @@ class EditCheck:
         """The edit that `raw` is; None, with complaints, if it is none."""
         found = self._found
         before = found.count
-        of = ACTIONS if isinstance(raw, dict) and is_of_actions(raw) else HOOKS
-        written = of.edit.of(found, "", self._of_one_kind(raw, of))
+        of = HOOKS
+        if isinstance(raw, dict) and is_of_actions(raw):
+            of, raw = ACTIONS, self._without_hooks(raw)
+        written = of.edit.of(found, "", raw)
         if not written:
             return None
         tenants = self._tenants_of(written)
@@ -94,10 +96,8 @@ class EditCheck:
             **rest,
         )
 
-    def _of_one_kind(self, raw: object, of: Resource) -> object:
-        """An edit without what makes it one of hooks as well, where it is one of actions."""
-        if of is HOOKS or not isinstance(raw, dict) or raw.keys().isdisjoint(_OF_HOOKS):
-            return raw
+    def _without_hooks(self, raw: Mapping[str, object]) -> dict[str, object]:
+        """An edit of actions without what would make it one of hooks as well."""
         for key in _OF_HOOKS:
             if key in raw:
                 self._found.add(key, "is for hooks, the rest for an action; write two edits")

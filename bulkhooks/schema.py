@@ -48,11 +48,6 @@ _NAME_RULE = "letters, digits, spaces and hyphens, a letter or digit first and l
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 #: A character of a line: none that controls, breaks the line or turns the way it is written.
 _SEEN = r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
-#: Bytes in an action's code, its dependencies and its secrets, at most
-#: (https://auth0.com/docs/customize/actions/limitations).
-MAX_CODE: Final = 100_000
-MAX_DEPENDENCIES: Final = 10
-MAX_SECRETS: Final = 30
 
 JobName: TypeAlias = Annotated[
     str,
@@ -126,6 +121,7 @@ Dependencies: TypeAlias = Annotated[
     Meta(description="npm packages and versions: the whole map, for the API replaces it"),
 ]
 
+# How much an action may have: https://auth0.com/docs/customize/actions/limitations
 ActionId: TypeAlias = Annotated[
     str, _text(_portable(hooks.ID), "letters, digits and hyphens", "An action's id")
 ]
@@ -160,9 +156,7 @@ Deployed: TypeAlias = Annotated[bool, Meta(description="Whether a version of it 
 Bound: TypeAlias = Annotated[
     bool, Meta(description="Whether it is among the actions that its trigger runs")
 ]
-Code: TypeAlias = Annotated[
-    str, _text("", "", "The action's code, 100,000 bytes at most", MAX_CODE)
-]
+Code: TypeAlias = Annotated[str, _text("", "", "The action's code, 100,000 bytes at most", 100_000)]
 CodeFile: TypeAlias = Annotated[
     str,
     _text("", "", "The action's code in a file beside the job", None, "actions/check-email.js"),
@@ -170,7 +164,7 @@ CodeFile: TypeAlias = Annotated[
 ActionDependencies: TypeAlias = Annotated[
     dict[Package, Version],
     Meta(
-        max_length=MAX_DEPENDENCIES,
+        max_length=10,
         description="npm packages and versions: the whole map, for the API replaces it",
     ),
 ]
@@ -217,7 +211,7 @@ ActionSecrets: TypeAlias = Annotated[
     dict[SecretName, SecretReference],
     Meta(
         min_length=1,
-        max_length=MAX_SECRETS,
+        max_length=30,
         description="Secrets to set, whether they are new or not",
     ),
 ]
