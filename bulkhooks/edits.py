@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from hashlib import blake2b
@@ -36,6 +37,8 @@ _Select: TypeAlias = Callable[[str, object], tuple[str, ...]]
 _USUAL: Final = {"tenant", "tenants", "hook", "hooks", "action", "actions", "set", "expect"}
 #: What makes an edit one of hooks, where it has no `action` and no `actions`.
 _OF_HOOKS: Final = ("hook", "hooks")
+#: Keys, and characters of each, that are looked at for what was meant: that takes its time.
+_LOOKED_AT: Final = 20
 
 
 class EditCheck:
@@ -72,7 +75,7 @@ class EditCheck:
         found = self._found
         before = found.count
         of = HOOKS
-        if isinstance(raw, dict) and is_of_actions(raw):
+        if isinstance(raw, dict) and (is_of_actions(raw) or _nearly_of_actions(raw)):
             of, raw = ACTIONS, self._without_hooks(raw)
         written = of.edit.of(found, "", raw)
         if not written:
@@ -332,6 +335,14 @@ class EditCheck:
 def _digest(written: Mapping[str, object]) -> str:
     content = {key: value for key, value in written.items() if key not in ("id", "note")}
     return blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+
+def _nearly_of_actions(raw: Mapping[str, object]) -> bool:
+    """Whether an edit is meant for actions, though the key that would say so has a mistake."""
+    if not raw.keys().isdisjoint(_OF_HOOKS):
+        return False
+    odd = [key for key in raw if key not in HOOKS.edit.keys][:_LOOKED_AT]
+    return any(get_close_matches(key[:_LOOKED_AT], (ACTIONS.one, ACTIONS.of), 1) for key in odd)
 
 
 def _secret_name(found: Findings, key: str, name: str) -> None:

@@ -681,6 +681,16 @@ def test_a_wrong_edit_of_actions_is_complained_of(
     assert what in complaint.what
 
 
+def test_a_mistake_in_the_key_that_says_action_is_told_as_one() -> None:
+    row = {"tenant": "dev", "actoin": ACTION, "set": {"bound": True}}
+    assert [(each.key, each.what) for each in wrong_with(row)] == [
+        ("actoin", "unknown key `actoin`; did you mean `action`?"),
+        ("", "needs `action`, `actions` or `create`"),
+    ]
+    row = {"tenant": "dev", "hook": HOOK, "actoin": ACTION, "set": {"enabled": True}}
+    assert [each.what for each in wrong_with(row)] == ["unknown key `actoin`"]
+
+
 def test_the_triggers_of_actions_are_not_those_of_hooks() -> None:
     (complaint,) = wrong_with(written(hook=None, hooks={"triggerId": "post-login"}))
     assert complaint.what.startswith("`post-login` is a trigger of actions; hooks have `cred")
