@@ -44,7 +44,8 @@ def find(written: str, folder: Path, *, arguments: int = 1) -> Transform:
     """The function that `written`, FILE.py:function, names; the file is in `folder` or below it.
 
     Nothing of the file is run. Raises ValueError with what is wrong: it is not there, is no Python,
-    has no such function at its top level, or that does not take so many `arguments`.
+    has no such function at its top level, or that does not take so many `arguments` (two where a
+    hook is to become an action).
     """
     if not _is_transform(written):
         raise ValueError(f"must be {rule(schema.TransformName)}, not {shown(written)}")
@@ -90,8 +91,9 @@ def _unfit(function: ast.FunctionDef | ast.AsyncFunctionDef, arguments: int) -> 
     least = most - len(takes.defaults) + sum(default is None for default in takes.kw_defaults)
     if least <= arguments and (arguments <= most or takes.vararg):
         return ""
-    what = "the hook or action" if arguments == 1 else "the hook and the proposed action"
-    return f"must take {arguments} argument{'s'[: arguments - 1]}: {what}"
+    if arguments == 1:
+        return "must take 1 argument: the hook or action"
+    return f"must take {arguments} arguments: the hook and the proposed action"
 
 
 class Transforms:
@@ -263,7 +265,8 @@ def _changed(
             found.unknown(key, "field", key, sorted(settable))
     if wanted:
         resource.set.checked(found, "", wanted)
-    for complaint in found.complaints:
+    if found.count:
+        complaint, *_ = found.complaints
         raise _wrong(transform, where, f"gives {complaint.key}: {complaint.what}")
     return wanted
 

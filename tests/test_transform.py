@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulkhooks.edits import EditCheck
 from bulkhooks.errors import BadInput, ItemError
@@ -285,6 +289,27 @@ def test_what_is_no_json_is_an_error_of_the_function(place: Place) -> None:
     assert place.failure(place.function("return {1: 2}", "other")).cause.startswith("rename.py")
 
 
+@settings(deadline=None)
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(st.sampled_from([*HOOK, "code", "é"]) | st.text(), inner, max_size=3)
+        ),
+        max_leaves=6,
+    )
+)
+def test_whatever_a_function_gives_can_be_set_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, value: Any
+) -> None:
+    place = Place(tmp_path_factory.getbasetemp())
+    transform = place.function("import json\nreturn json.loads(it['script'])")
+    with suppress(ItemError):
+        changed = place.hook(transform, script=json.dumps(value))
+        assert changed.keys() <= {"name", "script", "enabled", "dependencies"}
+
+
 def test_a_migration_is_given_a_hook_and_what_is_proposed(place: Place) -> None:
     place.write(
         "def to_v2(hook, action):\n"
@@ -436,8 +461,6 @@ def test_modules_beside_it_are_imported_and_forgotten(
 def test_a_file_that_is_called_like_a_module_of_pythons_takes_nothing_from_it(place: Place) -> None:
     place.write("import json\ndef f(it):\n    return {'name': json.dumps(1)}\n", "rename.py")
     place.write("def f(it):\n    return {'name': 'own'}\n", "json.py")
-    import json
-
     assert place.hook(find("json.py:f", place.folder)) == {"name": "own"}
     assert sys.modules["json"] is json
 
@@ -508,8 +531,8 @@ def test_the_page_shows_a_function_that_works(place: Place) -> None:
         "dependencies": {"axios": "1.7.9"},
     }
     assert place.action(hooks.transform) == {}
-    for given in (*HOOK, *ACTION):
-        assert f"`{given.partition('.')[0]}`" in PAGE
+    for key in (*HOOK, *ACTION):
+        assert f"`{key.partition('.')[0]}`" in PAGE
 
 
 def test_the_sample_renames_what_is_not_renamed_yet() -> None:
