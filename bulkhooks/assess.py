@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from .actions import over_limits
 from .auth0 import Log, ManagementClient, WatchTenants, without_journal
-from .convert import Blocker, Conversion, convert
+from .convert import Conversion, convert
 from .deploy import Mappings
 from .errors import Gone, ItemError, TenantError
 from .guards import Narrowing
-from .hooks import Trigger
 from .items import Call, Fields
 from .legacy import SourceHook, Sources, read_hooks, script_digest
 from .supplies import NONE, Supplies
@@ -67,7 +68,7 @@ class Clash:
 class Script:
     """Hooks of one trigger with one script, and what becomes of them."""
 
-    digest: str  #: of the script
+    digest: str  #: of the script: how its SHA-256 begins, as the action's code tells it
     triggerId: str
     script: str
     hooks: int
@@ -236,19 +237,11 @@ def _packages(group: Iterable[SourceHook]) -> tuple[Packages, ...]:
 
 def _converted(key: _Key, group: Iterable[SourceHook]) -> Conversion:
     trigger, script = key
-    if trigger not in get_args(Trigger):
-        what = f"no trigger of actions is {trigger}"
-        blockers: tuple[Blocker, ...] = (Blocker(line=1, what=what),)
-        return Conversion(mode=None, code="", dependencies={}, secrets=(), blockers=blockers)
     every = [convert(script, trigger, dependencies=each.versions) for each in _packages(group)]
     first = every[0]
     blockers = tuple(dict.fromkeys(blocker for each in every for blocker in each.blockers))
-    return Conversion(
-        mode=first.mode,
-        code=first.code,
-        dependencies=first.dependencies,
-        secrets=first.secrets,
-        blockers=tuple(sorted(blockers, key=lambda each: each.line)),
+    return msgspec.structs.replace(
+        first, blockers=tuple(sorted(blockers, key=lambda each: each.line))
     )
 
 

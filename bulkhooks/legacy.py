@@ -9,7 +9,7 @@ from __future__ import annotations
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -49,8 +49,9 @@ Beside: TypeAlias = Callable[[ManagementClient, tuple[SourceHook, ...]], Awaitab
 
 
 def script_digest(script: str) -> str:
-    """What a script, or an action's code, is called: 12 hex digits."""
-    return blake2b(script.encode(errors="surrogatepass"), digest_size=6).hexdigest()
+    """What a script, or an action's code, is called: 16 hex digits, as the converter tells a
+    script's in the code that it makes."""
+    return sha256(script.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 async def read_hooks(

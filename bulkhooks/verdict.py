@@ -18,7 +18,7 @@ from .report import clean, many
 #: Scripts that a screen shows.
 _SHOWN: Final = 50
 #: Of these columns the digest and the trigger stand left.
-_COLUMNS: Final = "{:<12}  {:<22}  {:>5}  {:>7}  {:<7}  {}"
+_COLUMNS: Final = "{:<16}  {:<22}  {:>5}  {:>7}  {:<7}  {}"
 
 
 def as_text(found: Assessment, *, width: int = 80) -> Iterator[str]:
@@ -82,7 +82,7 @@ def state(script: Script) -> str:
 
 def _of_script(script: Script) -> Iterator[str]:
     if script.conversion.mode is None:
-        yield "cannot be converted:"
+        yield "cannot be converted"
     for blocker in script.conversion.blockers:
         yield f"line {blocker.line}: {blocker.what}"
     yield from (f"limit: {limit}" for limit in script.limits)
@@ -180,6 +180,7 @@ def _page(found: Assessment) -> Iterator[str]:
         found=found,
         total=total(found),
         state=state,
+        many=many,
         marked=_marked,
         of_script=lambda script: [*_of_script(script), *_clashes(found, script)],
         of_tenants=list(_of_tenants(found)),
@@ -188,7 +189,7 @@ def _page(found: Assessment) -> Iterator[str]:
 
 def _marked(script: str, blockers: Iterable[Blocker]) -> Iterator[tuple[int, str, list[str]]]:
     """A script's lines with their numbers and with what is wrong there."""
-    lines = script.removesuffix("\n").split("\n")
+    lines = script.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
     wrong: dict[int, list[str]] = {}
     for blocker in blockers:
         at = min(max(blocker.line, 1), len(lines))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 
 from bulkhooks.errors import BadInput
@@ -134,3 +136,12 @@ hooks:
         f"{file}:4: tenants.stage-*: unknown tenant `stage-*`; known are {known}",
         f"{file}:8: hooks.fraud-check.A: is given twice",
     ]
+
+
+def test_the_file_that_the_page_on_migration_shows_is_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "migrate.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    supplies = loaded(tmp_path, example)
+    assert supplies.reference("prod-acme", "audit", "API_KEY") == "env:ACME_API_KEY"
+    assert supplies.reference("prod-nord", "audit", "API_KEY") == "env:PROD_API_KEY"
+    assert CHECK.is_valid(yaml.safe_load(example))
