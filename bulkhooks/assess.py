@@ -32,7 +32,7 @@ MAX_CODE, MAX_DEPENDENCIES, MAX_SECRETS, MAX_ACTIONS, MAX_BOUND = 100_000, 10, 3
 
 #: Things a page of a list, and pages that are read at most.
 _PAGE: Final = 100
-_MAX_PAGES: Final = 100
+_MAX_PAGES: Final = 20
 
 #: A script and its trigger: hooks that share both are converted together.
 _Key: TypeAlias = tuple[str, str]

@@ -345,6 +345,7 @@ async def test_odd_answers_are_told_as_trouble(answer: bytes, cause: str) -> Non
     trouble = found.tenants["t0"].trouble
     assert trouble is not None
     assert trouble.cause.startswith(f"its actions cannot be read: {cause}")
+    assert trouble.hint == "look at the tenant's base_url"
 
 
 # ---- out of files
