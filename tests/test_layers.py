@@ -97,6 +97,15 @@ def test_only_the_commands_exit() -> None:
             assert "typer" not in libraries(path), path
 
 
+def test_only_the_converter_knows_the_parser() -> None:
+    users = {
+        path.stem
+        for path in PACKAGE.glob("*.py")
+        if {"tree_sitter", "tree_sitter_javascript"} & libraries(path)
+    }
+    assert users == {"javascript", "reads", "requires", "hookscript", "claims", "rewrite"}
+
+
 def test_every_public_name_is_there_and_documented() -> None:
     for name in bulkhooks.__all__:
         assert getattr(bulkhooks, name).__doc__, name

@@ -1,0 +1,4 @@
+module.exports = function (user, context, cb) {
+  if (user.username) throw 'a text';
+  cb('another');
+};

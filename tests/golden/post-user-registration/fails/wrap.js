@@ -1,0 +1,71 @@
+// Made from a post-user-registration hook by bulkhooks (wrap); sha256 of its script: 87d8dd1c393b372d...
+exports.onExecutePostUserRegistration = ((load) => {
+  const globals = {};
+
+  const given = (event) => {
+    const { user, context } = copy({
+      user: {
+        id: event.user.user_id?.replace(/^[^|]*\|/, ""), // without the connection before it
+        tenant: event.tenant?.id,
+        username: event.user.username,
+        email: event.user.email,
+        emailVerified: event.user.email_verified,
+        phoneNumber: event.user.phone_number,
+        phoneNumberVerified: event.user.phone_verified,
+        name: event.user.name,
+        given_name: event.user.given_name,
+        family_name: event.user.family_name,
+        nickname: event.user.nickname,
+        picture: event.user.picture,
+        user_metadata: event.user.user_metadata,
+        app_metadata: event.user.app_metadata,
+      },
+      context: {
+        requestLanguage: event.request?.language,
+        renderLanguage: event.transaction?.locale,
+        request: event.request,
+        connection: { ...event.connection, tenant: event.tenant?.id },
+        webtask: { secrets: event.secrets ?? {} },
+      },
+    });
+    return [user, context];
+  };
+
+  // Nobody waits for it: what it answers means nothing, and an error goes to the tenant's logs.
+  const finish = ({ error }) => {
+    if (error) throw error;
+  };
+
+  // The hook's file, run once as a module of its own, when the action is loaded.
+  const module = { exports: {} };
+  load(globals).call(module.exports, module.exports, require, module);
+  const hook = module.exports;
+
+  // A hook was given, and gave, JSON: what it changes is its own, and undefined is left out.
+  const copy = (value) => JSON.parse(JSON.stringify(value));
+
+  // Ends at the first call of the callback, now or later; further calls mean nothing. What is
+  // thrown before that fails the action, as it failed the hook. Without a call there is no end.
+  const run = (given) =>
+    new Promise((resolve, reject) => {
+      const callback = (error, response) => {
+        try {
+          resolve(error ? { error } : copy({ response }));
+        } catch (broken) {
+          reject(broken);
+        }
+      };
+      const returned = hook(...given, callback);
+      if (returned instanceof Promise) returned.then(undefined, reject);
+    });
+
+  return async (event) => {
+    finish(await run(given(event)));
+  };
+})(() => function (exports, require, module) {
+module.exports = function (user, context, cb) {
+  if (!user.emailVerified) return cb(new Error('not verified: ' + user.email));
+  if (!user.username) return cb(new RangeError('no name'));
+  return cb(null, user);
+};
+});

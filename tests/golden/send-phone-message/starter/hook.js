@@ -1,0 +1,4 @@
+module.exports = function(recipient, text, context, cb) {
+  // TODO: Add your code here
+  cb();
+};
