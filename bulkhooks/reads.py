@@ -41,7 +41,9 @@ def reads_of(script: Script, function: Node, names: tuple[str, ...]) -> list[Rea
     """All that a function reads of its parameters; `names` are the first steps of the paths."""
     found: list[Read] = []
     seen: set[tuple[int, tuple[str, ...]]] = set()
-    work = [(pattern, (name,)) for pattern, name in zip(parameters(function), names, strict=False)]
+    patterns = parameters(function)[: len(names)]
+    work: list[tuple[Node, tuple[str, ...]]] = []
+    work += [(pattern, (name,)) for pattern, name in zip(patterns, names, strict=False)]
     while work:
         pattern, path = work.pop()
         if (pattern.id, path) in seen or len(path) > _DEPTH:

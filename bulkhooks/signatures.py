@@ -37,12 +37,12 @@ _CONNECTION = {
 }
 _REQUEST = {
     "context.requestLanguage": "event.request?.language",
-    "context.request.ip": "event.request?.ip",
-    "context.request.language": "event.request?.language",
-    "context.request.hostname": "event.request?.hostname",
-    "context.request.method": "event.request?.method",
-    "context.request.user_agent": "event.request?.user_agent",
-    "context.request.geoip": "event.request?.geoip",
+    "context.request.ip": "event.request.ip",
+    "context.request.language": "event.request.language",
+    "context.request.hostname": "event.request.hostname",
+    "context.request.method": "event.request.method",
+    "context.request.user_agent": "event.request.user_agent",
+    "context.request.geoip": "event.request.geoip",
 }
 _CLIENT_ID = {"context.clientID": "event.client?.client_id"}
 _PROFILE = {
@@ -70,7 +70,7 @@ SIGNATURES: Mapping[str, Signature] = {
             "audience": "event.resource_server.identifier",
             **_REQUEST,
             **_CLIENT_ID,
-            "context.request.body": "event.request?.body",
+            "context.request.body": "event.request.body",
             **_SECRETS,
         },
         errors={
@@ -93,7 +93,7 @@ SIGNATURES: Mapping[str, Signature] = {
             **_CONNECTION,
             **_REQUEST,
             **_CLIENT_ID,
-            "context.request.body": "event.request?.body",
+            "context.request.body": "event.request.body",
             "context.renderLanguage": "event.transaction?.locale",
             **_SECRETS,
         },
@@ -149,9 +149,9 @@ SIGNATURES: Mapping[str, Signature] = {
             "context.ip": "event.request?.ip",
             "context.user_agent": "event.request?.user_agent",
             **_REQUEST,
-            "context.client.client_id": "event.client?.client_id",
-            "context.client.name": "event.client?.name",
-            "context.client.client_metadata": "event.client?.metadata",
+            "context.client.client_id": "event.client.client_id",
+            "context.client.name": "event.client.name",
+            "context.client.client_metadata": "event.client.metadata",
             **_CLIENT_ID,
             "context.user.user_id": "event.user.user_id",
             "context.user.name": "event.user.name",

@@ -136,6 +136,7 @@ async function asAction(trigger, code, inputs) {
     let end = null;
     const called = [];
     const note = (name) => (...given) => {
+      while (given.length && given[given.length - 1] === undefined) given.pop();
       called.push([name, plain(given)]);
     };
     const api = {
