@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from bulkhooks.convert import Conversion, convert
 
 from bulkhooks import assess, legacy, verdict
 from bulkhooks.assess import Assessment, assess_hooks
+from bulkhooks.convert import Conversion, convert
 from bulkhooks.errors import TenantError
 from bulkhooks.sandbox import Sandbox, serve
 from bulkhooks.tenants import Tenant
