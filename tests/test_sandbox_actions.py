@@ -459,6 +459,14 @@ def test_a_path_that_is_not_there(method: str, path: str, status: int) -> None:
     assert (answer.status, json(answer)["statusCode"]) == (status, status)
 
 
+def test_what_is_not_there_says_what_it_is() -> None:
+    sandbox = three()
+    version = f"{ACTIONS}/{ids(sandbox)['a']}/versions/x"
+    codes = [json(ask(sandbox, "GET", path))["errorCode"] for path in (NO_ACTION, version)]
+
+    assert codes == ["inexistent_action", "inexistent_action_version"]
+
+
 # Building
 
 
