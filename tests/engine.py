@@ -2,38 +2,46 @@
 
 A crash is what the disk has at that moment: the journal's files are copied, and whatever the
 process still does is not seen again.
+
+Where a core has a `Clock`, time is virtual: builds and the waits for them take none.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
+from urllib.parse import parse_qsl
 
 import anyio
+from anyio.to_thread import current_default_thread_limiter
 
 from bulkhooks import Job, Limits, Tenant, tally
 from bulkhooks.errors import Refused, Unsure
 from bulkhooks.gates import Gate
 from bulkhooks.guards import Guards
 from bulkhooks.hooks import Trigger
-from bulkhooks.items import Reply, State
-from bulkhooks.journal import Journal
-from bulkhooks.lanes import Lanes
+from bulkhooks.items import Move, Reply, State, body_of
+from bulkhooks.journal import Journal, StagedEdit
+from bulkhooks.lanes import SETTLE, Lanes
 from bulkhooks.plan import stage, stage_undo
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox, SecondEnable
+from virtual import VirtualTimeLoop
 
 NAMES = ("t0", "t1")
 TRIGGERS = get_args(Trigger)
 PRE = "pre-user-registration"
+#: When a virtual clock begins.
+EPOCH = 1_700_000_000.0
 TENANTS = {name: Tenant.with_token(name, f"https://x/{name}", "sandbox") for name in NAMES}
 
 
@@ -49,18 +57,42 @@ def request_of(method: str, url: str, headers: dict[str, str], body: bytes | Non
         tenant=tenant,
         method=method,
         path="/" + path,
-        query=dict(pair.split("=") for pair in query.split("&") if pair),
+        query=dict(parse_qsl(query)),
         headers={name.lower(): value for name, value in headers.items()},
         body=body or b"",
     )
 
 
+class Clock:
+    """Unix seconds of virtual loops: each begins where the one before it ended."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin, self._now = 0.0, EPOCH
+
+    def __call__(self) -> float:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._begin = loop, self._now - loop.time()
+        self._now = self._begin + loop.time()
+        return self._now
+
+
 class Core:
     """The sandbox's core as a network, in which the process dies at one request."""
 
-    def __init__(self, sandbox: Sandbox, journal: Path, copy: Path, at: int, after: bool) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        journal: Path,
+        copy: Path,
+        at: int,
+        after: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.sandbox, self.journal, self.copy = sandbox, journal, copy
         self.at, self.after = at, after
+        self.clock = clock
         self.sent = 0
         self.writing = ""
         self.gate = Gate(256)
@@ -82,7 +114,7 @@ class Core:
             await anyio.sleep_forever()
         request = request_of(method, url, headers, body)
         try:
-            answer = self.sandbox.handle(request, time.time())
+            answer = self.sandbox.handle(request, self.clock())
         except NoAnswer as cut:
             if last:
                 self.die()
@@ -109,8 +141,14 @@ Answers: TypeAlias = Callable[[str, str, bytes], Awaitable[Reply | None]]
 class Answered(Core):
     """The sandbox's core, some requests to which somebody else answers."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path, answers: Answers) -> None:
-        super().__init__(sandbox, folder / "j", folder / "none", 0, False)
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        folder: Path,
+        answers: Answers,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(sandbox, folder / "j", folder / "none", 0, False, clock)
         self.answers = answers
 
     async def send(
@@ -130,8 +168,9 @@ class Refusing(Answered):
         what: Callable[[str, str, bytes], bool],
         times: int = 1,
         status: int = 400,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(sandbox, folder, self._refuse)
+        super().__init__(sandbox, folder, self._refuse, clock)
         self.what, self.times, self.status = what, times, status
 
     async def _refuse(self, method: str, path: str, body: bytes) -> Reply | None:
@@ -154,6 +193,30 @@ class Undoing:
     """The journal to be undone."""
 
     done: Path
+    max_deletes: int = 0
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Hooks of t0 that are to become actions."""
+
+    moves: Iterable[Move]
+
+    def stage(self, journal: Journal) -> None:
+        """Write the moves into a new journal."""
+        edits = (
+            StagedEdit(
+                name=f"{number}",
+                given=True,
+                line=0,
+                must_match=False,
+                body=body_of(move),
+                tenants=("t0",),
+            )
+            for number, move in enumerate(self.moves)
+        )
+        digest = journal.stage(edits, {name: tenant.base_url for name, tenant in TENANTS.items()})
+        journal.note(job="move", digest=digest)
 
 
 def random_job(sandbox: Sandbox, chance: random.Random, edits: int = 14) -> Job:
@@ -229,31 +292,39 @@ async def work(
     path: Path,
     core: Core,
     *,
-    plan: Job | Undoing | None = None,
+    plan: Job | Undoing | Moving | None = None,
     failed: bool = False,
     replan: bool = False,
     apply: bool = True,
-    settle: float = 0.0,
+    settle: float | None = None,
     watch: Callable[[Lanes], Coroutine[Any, Any, None]] | None = None,
 ) -> dict[State, int]:
-    """Plan, if there is a job or a journal to undo, and `apply`; the books after it."""
+    """Plan, if there is a job or a journal to undo, and `apply`; the books after it. Without
+    `settle` no time is true, or none is waited."""
 
     @asynccontextmanager
     async def connect(_: int) -> AsyncIterator[Core]:
         yield core
 
+    if settle is None:
+        settle = SETTLE if isinstance(core.clock, Clock) else 0.0
     opening = Journal.create(path) if plan else Journal.open(path)
     with opening as journal:
+        mind_threads(journal)
         if isinstance(plan, Job):
             stage(journal, plan, TENANTS, sandbox=False, now=datetime.now(UTC))
+        elif isinstance(plan, Moving):
+            plan.stage(journal)
         elif plan:
             with Journal.open(plan.done) as done:
-                stage_undo(journal, done, guards=Guards(), now=datetime.now(UTC))
+                guards = Guards(max_deletes=plan.max_deletes)
+                stage_undo(journal, done, guards=guards, now=datetime.now(UTC))
         async with Lanes.opened(
             *(journal, journal.tenants(), TENANTS, Limits()),
             settle=settle,
             aside=settle,
             connect=connect,
+            wall=core.clock,
         ) as lanes:
             if plan or failed or replan:
                 await lanes.survey(failed=failed or bool(plan), replan=replan)
@@ -268,12 +339,76 @@ async def work(
         return {state: sum(mine[state] for mine in books.values()) for state in State}
 
 
+def mind_threads(journal: Journal) -> None:
+    """Let no virtual time pass while a thread of this loop is at work."""
+    loop, limiter = asyncio.get_running_loop(), current_default_thread_limiter()
+    if isinstance(loop, VirtualTimeLoop):
+        loop.mind(lambda: limiter.borrowed_tokens + journal.disk.borrowed_tokens > 0)
+
+
+def run(path: Path, core: Core, **what: Any) -> dict[State, int]:
+    """`work` in a loop of its own, whose time is the core's."""
+    options = {"loop_factory": VirtualTimeLoop} if isinstance(core.clock, Clock) else {}
+    return anyio.run(partial(work, path, core, **what), backend_options=options)
+
+
 def one_on(**more: Any) -> Sandbox:
     """Hooks A (on), B and C of one trigger of t0; t1 has none."""
     sandbox = Sandbox(NAMES, hooks=0, **more)
     for id in "ABC":
         sandbox.add_hook("t0", id=id, name=id.lower(), triggerId=PRE, enabled=id == "A")
     return sandbox
+
+
+def acting(**more: Any) -> Sandbox:
+    """In each tenant hook H (on) and actions a, b and c bound to its trigger, d deployed and bound
+    nowhere, e never deployed. a and d have a secret, b has a dependency. Building takes seconds."""
+    sandbox = Sandbox(NAMES, hooks=0, **({"build_time": 3.0, "deploy_time": 2.0} | more))
+    for tenant in NAMES:
+        sandbox.add_hook(tenant, id="H", name="h", triggerId=PRE, enabled=True, script="h")
+        for name in "abcde":
+            sandbox.add_action(
+                tenant,
+                name=name,
+                triggerId=PRE,
+                code=f"exports.{name} = 1;",
+                dependencies={"axios": "1.7.9"} if name == "b" else None,
+                secrets={"OLD": "old"} if name in "ad" else None,
+                deployed=name != "e",
+                bound=name in "abc",
+            )
+    return sandbox
+
+
+def actions_of(sandbox: Sandbox, tenant: str = "t0") -> dict[str, Any]:
+    """Actions by name, as drafts and as what runs of them, with the values of secrets; ids and
+    numbers of versions depend on the order of making."""
+    found = {}
+    for action in sandbox.actions_of(tenant):
+        runs = action.get("deployed_version")
+        found[action["name"]] = _draft(action) | {
+            "secrets": sandbox.action_secrets_of(tenant, action["id"]),
+            "runs": runs and _draft(runs),
+        }
+    return found
+
+
+def _draft(shown: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {key: shown[key] for key in ("code", "dependencies", "runtime")}
+    secrets = [secret["name"] for secret in shown["secrets"]]
+    return fields | {"trigger": shown["supported_triggers"][0]["id"], "secrets": sorted(secrets)}
+
+
+def bound(sandbox: Sandbox, tenant: str = "t0", trigger: str = PRE) -> str:
+    """Names of what is bound to a trigger, in order."""
+    return " ".join(sandbox.bindings_of(tenant, trigger))
+
+
+def whole_state_of(sandbox: Sandbox) -> list[Any]:
+    """All hooks, actions and lists of bindings."""
+    lists = ({each: bound(sandbox, name, each) for each in TRIGGERS} for name in NAMES)
+    actions = (actions_of(sandbox, name) for name in NAMES)
+    return [state_of(sandbox), *zip(actions, lists, strict=True)]
 
 
 def on(sandbox: Sandbox) -> str:
@@ -306,7 +441,7 @@ def state_of(sandbox: Sandbox) -> list[Any]:
 def killed(journal: Path, core: Core, **what: Any) -> bool:
     """Work until the end or until the process is killed; whether it was."""
     try:
-        anyio.run(partial(work, journal, core, **what))
+        run(journal, core, **what)
     except BaseExceptionGroup as group:
         if not group.subgroup(Killed):
             raise

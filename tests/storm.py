@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
-from anyio.to_thread import current_default_thread_limiter
-
 from bulkhooks import Guards, Job, Limits, Tenant
 from bulkhooks.errors import Unsure
 from bulkhooks.faults import FAULTS, Fault
@@ -33,12 +31,11 @@ from bulkhooks.plan import stage
 from bulkhooks.report import Summary, summary
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox, Seen
 from bulkhooks.tenants import ClientSecret, Given, Route
-from engine import request_of
+from engine import EPOCH, mind_threads, request_of
 from virtual import VirtualTimeLoop
 
 TRIGGERS = get_args(Trigger)
 SCRIPT = "module.exports = 1;"
-EPOCH = 1_700_000_000.0
 GUARDS = Guards(max_deletes=100_000)
 #: Names of secrets by the value that a job gives them.
 VALUES = {"env:SECRET_ONE": "one", "env:SECRET_TWO": "two"}
@@ -336,12 +333,10 @@ async def weathered(
             await asyncio.sleep(1)
 
     begin = storm.sandbox.log[-1].at + 3600 if storm.sandbox.log else EPOCH
-    loop, limiter = asyncio.get_running_loop(), current_default_thread_limiter()
-    assert isinstance(loop, VirtualTimeLoop)
     known = tenants or tenants_at("https://x", storm.names)
     opening = Journal.create(path) if plan else Journal.open(path)
     with opening as journal:
-        loop.mind(lambda: limiter.borrowed_tokens + journal.disk.borrowed_tokens > 0)
+        mind_threads(journal)
         if plan:
             stage(journal, storm.job, known, sandbox=False, now=datetime.now(UTC), guards=GUARDS)
         async with Lanes.opened(

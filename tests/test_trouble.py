@@ -23,7 +23,8 @@ from bulkhooks.pretend import Gone
 from bulkhooks.report import Summary
 from bulkhooks.sandbox import Request, Sandbox
 from bulkhooks.tally import Cause
-from storm import EPOCH, Edit, Storm, in_virtual_time, tenants_at, weathered
+from engine import EPOCH
+from storm import Edit, Storm, in_virtual_time, tenants_at, weathered
 from world import Make
 
 BOTH = ["t0", "t1"]
