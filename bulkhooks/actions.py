@@ -73,7 +73,7 @@ _NAMED: Final = re.compile(r"(before|after) (.+)", re.DOTALL)
 class Binding(msgspec.Struct, frozen=True):
     """One place of a trigger's list."""
 
-    id: str  #: the action's; "" where it is none of the tenant's own
+    id: str  #: the action's; the binding's own where it is of none of the tenant's actions
     name: str
     display_name: str
     ref: Fields  #: what names it in a write
@@ -126,17 +126,24 @@ def action_in(answer: object) -> tuple[str, Fields]:
     for key in ("name", "code", "runtime", "status"):
         if isinstance(value := answer.get(key), str):
             fields[key] = value
-    if not all(str(fields.get(key, "")).isprintable() for key in ("name", "runtime", "status")):
-        raise ItemError("the answer is not an action: odd name", _BETWEEN)
     for trigger in _mappings(answer.get("supported_triggers"))[:1]:
-        fields["triggerId"] = str(trigger.get("id"))
-    if isinstance(answer.get("dependencies"), list):
+        if isinstance(trigger.get("id"), str):
+            fields["triggerId"] = trigger["id"]
+    if "dependencies" in answer:
         fields["dependencies"] = _versions(answer["dependencies"])
     if isinstance(answer.get("secrets"), list):
-        names = [str(secret.get("name")) for secret in _mappings(answer["secrets"])]
-        fields |= {SECRET + name: True for name in names if name.isprintable()}
+        names = [secret.get("name") for secret in _mappings(answer["secrets"])]
+        fields |= {SECRET + str(name): True for name in names}
         fields["secrets"] = True
+    if odd := [key for key, value in fields.items() if not _shown_as_it_is(key, value)]:
+        raise ItemError(f"the answer is not an action: odd {odd[0].partition('.')[0]}", _BETWEEN)
     return id, fields | _deployment(answer)
+
+
+def _shown_as_it_is(key: str, value: Any) -> bool:
+    """Whether a field can be shown to people: all but code are of one line."""
+    lines = [key, *value, *value.values()] if isinstance(value, dict) else [key, str(value)]
+    return key == "code" or all(line.isprintable() for line in lines)
 
 
 def _deployment(answer: Fields) -> Fields:
@@ -197,7 +204,8 @@ async def read_bindings(trigger: str, read: Read) -> list[Binding]:
     known: set[str] = set()
     for page in range(_MAX_PAGES):
         answer = await read(list_bindings(trigger, page))
-        new = [raw for raw in _page_of(answer, "bindings") if _ident(raw) not in known]
+        shown = {_ident(raw): raw for raw in _page_of(answer, "bindings")}
+        new = [raw for ident, raw in shown.items() if ident not in known]
         if not new:
             if len(bindings) < (_total(answer) or 0):
                 cause = f"the list of bindings is not whole: {len(bindings)} of {_total(answer)}"
@@ -230,7 +238,8 @@ def _binding(raw: Fields) -> Binding:
     if isinstance(id, str) and ID.match(id):
         ref = {"type": "action_id", "value": id}
         return Binding(PREFIX + id, name or display_name, display_name, ref)
-    return Binding("", display_name, display_name, {"type": "binding_id", "value": raw.get("id")})
+    ref = {"type": "binding_id", "value": raw["id"]}
+    return Binding(f"bindings/{raw['id']}", display_name, display_name, ref)
 
 
 async def current_versions(read: Read) -> dict[str, str]:
@@ -394,10 +403,9 @@ async def look(step: Step, action: str, read: Read) -> Fields:
     Raises Gone when the action of an update is not there.
     """
     if step.kind == "bind":
-        trigger = step.before["triggerId"]
-        order = await read_bindings(trigger, read)
-        bound = any(each.id == action for each in order)
-        return {"id": action, "triggerId": trigger, "bound": bound, "order": order}
+        place = await _place(action, step.before["triggerId"], read)
+        guarded = step.before.keys() - place.keys()
+        return await read_action(action, read) | place if guarded else place
     try:
         if step.kind == "create":
             name = step.want["name"]
@@ -408,8 +416,17 @@ async def look(step: Step, action: str, read: Read) -> Fields:
         if step.kind == "delete":
             return ABSENT
         raise
+    if "bound" in step.before and "triggerId" in seen:
+        seen["bound"] = (await _place(action, seen["triggerId"], read))["bound"]
     secrets = (key for key in (step.before.keys() | step.want.keys()) if key.startswith(SECRET))
     return dict.fromkeys(secrets, False) | seen if seen.pop("secrets", False) else seen
+
+
+async def _place(action: str, trigger: str, read: Read) -> Fields:
+    """Whether an action is bound to a trigger, and the order of all that is."""
+    order = await read_bindings(trigger, read)
+    bound = any(each.id == action for each in order)
+    return {"id": action, "triggerId": trigger, "bound": bound, "order": order}
 
 
 def unready(seen: Fields) -> str:
