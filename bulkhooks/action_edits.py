@@ -130,9 +130,8 @@ class ActionEdits:
         if isinstance(on, Outcome):
             return on
         off = self._switched_off(row, move, hook)
-        if move.overlap:
-            return [*steps, *on, *off, *map(turned_back, on if off else [])]
-        return [*steps, *off, *on, *map(turned_back, off if on else [])]
+        switched = [*on, *off] if move.overlap else [*off, *on]
+        return [*steps, *switched, *ways_back(switched)]
 
     def _found(self, move: Move) -> list[Step] | Outcome:
         """No step, where the action that was prepared is there still and is deployed."""
@@ -296,8 +295,21 @@ class ActionEdits:
         )
 
 
-def turned_back(step: Step) -> Step:
-    """The way back of a step that switches a hook or an action, where what follows it fails."""
+def ways_back(switched: Sequence[Step]) -> list[Step]:
+    """The way back of steps that switch a hook and an action, the last first: the first of them,
+    where the second fails, and both where they are read back otherwise. An action that was bound
+    before stays so."""
+    if len(switched) == 1:
+        return []
+    moved = [
+        step
+        for step in switched
+        if step.kind != "bind" or not step.before["bound"] or not step.want["bound"]
+    ]
+    return [_turned_back(step) for step in reversed(moved)]
+
+
+def _turned_back(step: Step) -> Step:
     key = "bound" if step.kind == "bind" else "enabled"
     before, want = step.before | {key: step.want[key]}, step.want | {key: not step.want[key]}
     if key == "enabled":  # of the rest nothing was changed

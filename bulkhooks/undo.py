@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from . import hook_edits
-from .action_edits import CREATED, turned_back
+from .action_edits import CREATED, ways_back
 from .actions import DRAFT, PREFIX
 from .hook_edits import OFF, ON
 from .items import ABSENT, SECRET, Fields, Item, Step, Undo
@@ -67,11 +67,10 @@ def _deployed_last(steps: list[Step]) -> list[Step]:
 
 
 def _switched_back(steps: list[Step]) -> list[Step]:
-    """Where a hook is enabled for an action that goes: the way back of the first of the two."""
+    """Where a hook is enabled for an action that goes: the way back of the two."""
     on = [step for step in steps if step.kind == "update" and step.want.get("enabled") is True]
     off = [step for step in steps if step.kind == "bind" and not step.want["bound"]]
-    pair = [step for step in steps if step in (*on, *off)] if on and off else []
-    return [turned_back(step) for step in pair[:1]]
+    return ways_back([step for step in steps if step in (*on, *off)]) if on and off else []
 
 
 def _turned_round(step: Step) -> tuple[list[Step], list[str]]:
@@ -110,11 +109,13 @@ def _bound_again(step: Step) -> Step:
     """The step that gives an action its old place in its trigger's list."""
     bound, was = bool(step.before["bound"]), (step.after or {}).get("was", [])
     before: Fields = {"bound": bool(step.want["bound"]), "triggerId": step.before["triggerId"]}
-    want: Fields = {"bound": bound}
-    if bound:
+    if not bound:  # its place is for the way back of this one
+        want = step.want | {"bound": False}
+    else:
         # Its own place is left open: an action that was deleted comes back with another id.
+        name = (step.after or {}).get("display_name") or step.want.get("display_name", "")
+        want = {"bound": True, "display_name": name}
         want |= {"among": ["" if id == step.target else id for id in was]} if was else {}
-        want["display_name"] = (step.after or {}).get("display_name") or step.want["display_name"]
     return Step(kind="bind", target=_id_after(step), before=before, want=want)
 
 

@@ -180,6 +180,60 @@ class Refusing(Answered):
         return Reply(status=self.status, body=b'{"message": "no"}')
 
 
+class Watched(Core):
+    """The sandbox's core in virtual time, that sees what runs after every request and what is in
+    flight; where asked, write number `nth` is refused, or somebody `meddles` after it."""
+
+    nth = 0
+    status = 400
+    times = 0  #: how often that write is refused, and what is sent in its place
+    meddles: Callable[[Sandbox], None] | None = None
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        journal: Path,
+        *,
+        at: int = 0,
+        after: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        copy = journal.with_name(f"{journal.name}-copy")
+        super().__init__(sandbox, journal, copy, at, after, clock or Clock())
+        self.runs: list[str] = []  #: the hook, the action called as it, or both
+        self.crossed: list[str] = []  #: lists to which two writes were in flight
+        self._flying: set[str] = set()
+        self._writes = 0
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        if method != "GET":
+            self._writes += 1
+            if self._writes == self.nth and self.times:
+                self._writes, self.times = self._writes - 1, self.times - 1
+                return Reply(status=self.status, body=b'{"message": "no"}'), {}
+        binds = method == "PATCH" and url.endswith("/bindings")
+        if binds and url in self._flying:
+            self.crossed.append(url)
+        self._flying |= {url} if binds else set()
+        try:
+            await anyio.sleep(0.01)
+            answer = await super().send(method, url, headers, body)
+        finally:
+            self._flying -= {url} if binds else set()
+            self._look()
+        if method != "GET" and self._writes == self.nth and self.meddles:
+            meddles, self.meddles = self.meddles, None
+            meddles(self.sandbox)
+        return answer
+
+    def _look(self) -> None:
+        running = on(self.sandbox) + ("h" if "h" in bound(self.sandbox).split() else "")
+        if self.runs[-1:] != [running]:
+            self.runs.append(running)
+
+
 def calm(sandbox: Sandbox, folder: Path) -> Core:
     """The sandbox's core and nothing else."""
     return Core(sandbox, folder / "j", folder / "none", 0, False)
