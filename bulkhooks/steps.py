@@ -120,7 +120,8 @@ def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
     """Whether `seen` is what the step wants, what was there before it, or something else.
 
     A secret's value cannot be read, and setting it twice does no harm: once `sent`, it is never
-    believed to be set. What is deployed must be what was planned to be.
+    believed to be set. What is deployed must be what was planned to be. What was bound by us, and
+    was moved by others since, is to be put in its place again.
     """
     if blind(step):
         if not seen.keys() >= step.want.keys():
@@ -130,7 +131,8 @@ def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
     as_before = holds(step.before, seen)
     if shows(step, seen) and (as_before or step.kind != "deploy"):
         return Seen.WANTED
-    if as_before:
+    moved = sent and step.kind == "bind" and seen.get("bound") is step.want["bound"]
+    if as_before or moved:
         return Seen.BEFORE
     absent = seen == ABSENT
     lacking = not absent and not seen.keys() >= step.before.keys() | _seen_of(step)
@@ -171,6 +173,10 @@ def unlike(step: Step, seen: Fields) -> str:
     """How what is seen differs from what a step wants."""
     if step.kind == "bind" and seen.get("bound") == step.want["bound"]:
         return f"it is not bound where it should be ({step.want.get('position', 'as it was')})"
+    if step.kind == "bind":
+        return (
+            f"bound is {told('bound', seen.get('bound'))}, not {told('bound', step.want['bound'])}"
+        )
     return ", ".join(
         f"{key} is {told(key, seen.get(key))}, not {told(key, value)}"
         for key, value in sorted(step.want.items())
