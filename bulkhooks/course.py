@@ -101,6 +101,7 @@ class _Course:
         #: Ids of hooks that steps made, by what they were to write to.
         self._made: dict[str, str] = {}
         self._wrote: list[Step] = []
+        self._unlike: Step | None = None  #: which was done, and was read back otherwise
 
     async def outcome(self) -> Outcome:
         """Take every step that was not taken yet. Raises TenantError, Stopped: the item is left as
@@ -120,7 +121,10 @@ class _Course:
             self._lane.not_cleared.update(item.keys[1:])
         if ended.state is State.UNCERTAIN:
             return ended
-        return await self._back(ended, failed)
+        ended = await self._back(ended, failed)
+        if self._unlike is not None and ended.state is not State.UNCERTAIN:
+            self._fail(self._unlike)  # to be taken again, if the item is
+        return ended
 
     def _held_back(self) -> Outcome | None:
         """The end of an item that must not be begun: what had to go before it did not, or hooks
@@ -213,7 +217,9 @@ class _Course:
             except ItemError as error:
                 return _in_doubt(error.cause)
             if not steps.shows(step, seen):
-                self._fail(step)  # to be taken again, if the item is
+                # No sooner is it marked as failed: who goes on from a crash must find what was
+                # done, to turn all of it back.
+                self._unlike = step
                 cause = f"read back: {steps.unlike(step, seen)}"
                 return Outcome(state=State.FAILED, cause=cause, hint=_LOOK)
         return None
