@@ -6,37 +6,35 @@ However large a job is, a page of its items and one group of equal changes are i
 
 from __future__ import annotations
 
-import difflib
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 import orjson
 
-from . import tally
-from .items import SECRET, Fields, Item, State, Step, told
+from . import changes, tally
+from .actions import PREFIX
+from .changes import NAMES, TEXTS
+from .items import SECRET, Fields, State, Step
 from .journal import Journal
 from .plan import Effort, expected, together
 from .report import Summary, causes, clean, many
+from .steps import of_action
 from .tenants import Tenant
 
 Tenants: TypeAlias = Mapping[str, Tenant]
 
-#: What a screen shows: different changes, lines of a diff, things that cannot be undone, tenants
-#: with their times, and names in a row. What is more is counted.
-_GROUPS, _LINES, _LOSSES, _TIMES, _NAMES = 20, 20, 10, 5, 3
+#: What a screen shows: different changes, lines of a diff, things that cannot be undone, and
+#: tenants with their times. What is more is counted.
+_GROUPS, _LINES, _LOSSES, _TIMES = 20, 20, 10, 5
 #: Seconds from which on a tenant's time is worth a line.
 _SLOW: Final = 2.0
-#: Characters of a change of dependencies that one line may have; a longer one is shown as a diff.
-_ROOM: Final = 100
 #: Items in memory at once.
 _PAGE: Final = 256
-#: The order in which a hook's fields are told.
-_ORDER: Final = ("name", "triggerId", "enabled", "dependencies")
 
 
 class Tint(StrEnum):
@@ -68,9 +66,10 @@ def as_text(
     _verify(journal)
     items, changes = tally.different(journal)
     yield from _heading(journal, summary, changes)
+    yield from _ways(journal, width)
     names = _names(journal)
     shown = 0
-    for group in tally.groups(journal, groups=_GROUPS, tenants=_NAMES + 1, labels=_NAMES + 1):
+    for group in tally.groups(journal, groups=_GROUPS, tenants=NAMES + 1, labels=NAMES + 1):
         shown += group.items
         yield from _group_text(group, names, width)
     if changes > _GROUPS:
@@ -95,13 +94,17 @@ def as_markdown(journal: Journal, summary: Summary, tenants: Tenants) -> Iterato
     books = {k: v for k, v in msgspec.structs.asdict(summary.books).items() if v or k == "planned"}
     yield _table(list(books), [books.values()])
     names = _names(journal)
+    for line in _ways(journal, None):
+        yield f"\n{_escaped(line.text)}\n"
     if tally.different(journal)[0]:
         yield "\n## Changes\n\n" + _table(("#", "change", "tenants", "items"), [])
-        groups = tally.groups(journal, tenants=_NAMES + 1, labels=_NAMES + 1)
+        groups = tally.groups(journal, tenants=NAMES + 1, labels=NAMES + 1)
         for number, group in enumerate(groups, 1):
-            yield _row((number, _title(group, names), _where(group, names), group.items))
+            yield _row(
+                (number, changes.title(group, names), changes.where(group, names), group.items)
+            )
         for number, group in enumerate(tally.groups(journal, labels=_PAGE), 1):
-            yield f"\n### {number}. {_escaped(_title(group, names))}\n\n"
+            yield f"\n### {number}. {_escaped(changes.title(group, names))}\n\n"
             yield from _group_markdown(group, names)
     told = list(causes(summary))
     if told:
@@ -137,7 +140,7 @@ def as_json(journal: Journal, summary: Summary, tenants: Tenants) -> Iterator[st
     yield orjson.dumps(head, option=orjson.OPT_INDENT_2).decode().removesuffix("\n}")
     names = _names(journal)
     lost = (
-        {"what": loss.what, "hooks": loss.hooks, "tenants": loss.tenants}
+        {"what": loss.what, loss.of: loss.count, "tenants": loss.tenants}
         for loss in _losses(journal)
     )
     yield from _json_list("irreversible", lost)
@@ -155,228 +158,13 @@ def _verify(journal: Journal) -> None:
 # ---- one group of equal changes
 
 
-class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to one field: `says` in one line, or `brief` and `diff` where that is long."""
-
-    key: str
-    name: str
-    before: Any = None
-    after: Any = None
-    says: str = ""
-    brief: str = ""
-    diff: tuple[str, ...] = ()  #: lines, the first character is the sign; not clean
-
-    @property
-    def fits(self) -> bool:
-        """Whether one line tells it all, or as much as a screen should say."""
-        return not self.diff or 0 < len(self.says) <= _ROOM
-
-
-def _fields(item: Item) -> list[Field]:
-    """What an item changes, field by field, scripts last."""
-    called = _called(item)
-    steps = [step for step in item.steps if not step.back]
-    several = len({step.target for step in steps}) > 1
-    made = {step.target for step in steps if step.kind == "create"}
-    found: list[Field] = []
-    for step in steps:
-        if step.kind == "delete":
-            found += _of_whole(step.before, gone=True)
-        elif step.kind == "create" or (step.kind == "update" and step.target in made):
-            found += _of_whole(step.want, gone=False)
-        else:
-            of = f" of {called.get(step.target, 'another hook')}" if several else ""
-            found += [_changed(step, key, of) for key in step.want]
-    order = {key: place for place, key in enumerate(_ORDER)}
-    return sorted(found, key=lambda field: order.get(field.key, 99 + (field.key == "script")))
-
-
-def _changed(step: Step, key: str, of: str) -> Field:
-    before, after = step.before.get(key), step.want[key]
-    if key.startswith(SECRET):
-        origin = {"create_secrets": "new, from ", "update_secrets": "new value from "}.get(
-            step.kind
-        )
-        says = f"{origin}{after}" if origin else "removed"
-        name = clean(f"secret {key.removeprefix(SECRET)}")
-        return Field(key=key, name=name, before=before, after=after, says=clean(says))
-    if key == "script":
-        diff = _unified(str(before or ""), str(after))
-        plus = sum(line.startswith("+") for line in diff)
-        minus = sum(line.startswith("-") for line in diff)
-        brief = f"{many(plus, 'line')} added, {minus} removed"
-        return Field(key=key, name=key + of, before=before, after=after, brief=brief, diff=diff)
-    says = f"{_shown(before)} → {_shown(after)}"
-    if key == "dependencies" and isinstance(before, dict) and isinstance(after, dict):
-        return _map_changed(before, after, says)
-    return Field(key=key, name=key + of, before=before, after=after, says=says)
-
-
-def _map_changed(before: Fields, after: Fields, says: str) -> Field:
-    gone = sorted(before.keys() - after.keys())
-    diff = []
-    both = before.keys() & after.keys()
-    kept = sum(before[name] == after[name] for name in both)
-    counts = {"new": len(after) - len(both), "changed": len(both) - kept}
-    counts |= {"removed": len(gone), "kept as they are": kept}
-    for name in sorted(before.keys() | after.keys()):
-        if before.get(name) == after.get(name):
-            continue
-        diff += [f"-{name} {before[name]}"] if name in before else []
-        diff += [f"+{name} {after[name]}"] if name in after else []
-    return Field(
-        key="dependencies",
-        name="dependencies (the whole map)",
-        before=before,
-        after=after,
-        says=says + (f", removes {clean(', '.join(gone))}" if gone else ""),
-        brief=", ".join(f"{count} {what}" for what, count in counts.items() if count),
-        diff=tuple(diff),
-    )
-
-
-def _of_whole(fields: Fields, *, gone: bool) -> list[Field]:
-    """The fields of a hook that is made or `gone`."""
-    found = []
-    secrets = sorted(key.removeprefix(SECRET) for key in fields if key.startswith(SECRET))
-    for key, value in fields.items():
-        if key == "name" or value == {} or key.startswith(SECRET):
-            continue
-        new = {"before": value} if gone else {"after": value}
-        if key == "script":
-            sign = "-" if gone else "+"
-            lines = tuple(sign + line for line in str(value).splitlines())
-            brief = many(len(lines), "line")
-            says = brief if gone else ""
-            found.append(Field(key=key, name=key, says=says, brief=brief, diff=lines, **new))
-        else:
-            found.append(Field(key=key, name=key, says=_shown(value), **new))
-    if secrets:
-        names = clean(", ".join(secrets))
-        found.append(Field(key="secrets", name="secrets", before=secrets, says=names))
-    return found
-
-
-def _unified(before: str, after: str) -> tuple[str, ...]:
-    """A unified diff without its file names. That both end without a line break is not told."""
-    if not (before.endswith("\n") or after.endswith("\n")):
-        before, after = before + "\n", after + "\n"
-    found: list[str] = []
-    for line in islice(difflib.unified_diff(_lines_of(before), _lines_of(after), n=3), 2, None):
-        found.append(line.removesuffix("\n"))
-        if not line.endswith("\n"):
-            found.append("\\ No newline at end of file")
-    return tuple(found)
-
-
-def _lines_of(text: str) -> list[str]:
-    return [line for line in re.split("(?<=\n)", text) if line]
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else clean(told("", value))
-
-
-def _called(item: Item) -> dict[str, str]:
-    """What an item's hooks are called, by what its steps write to, as far as that is known."""
-    targets = {step.target for step in item.steps}
-    if len(targets) == 1:
-        return dict.fromkeys(targets, item.label)
-    called = {item.target or "": item.label}
-    for step in item.steps:
-        if name := (step.want if step.kind == "create" else step.before).get("name"):
-            called[step.target] = str(name)
-    return {target: clean(name) for target, name in called.items() if target in targets}
-
-
-class _Deed(NamedTuple):
-    """What is done, in words: `verb` alone, `verb` and `of` before a hook's name."""
-
-    verb: str
-    of: str = ""
-
-
-_DEEDS: Final[dict[tuple[str, ...], _Deed]] = {
-    ("name",): _Deed("rename"),
-    ("script",): _Deed("change script", " of"),
-    ("dependencies",): _Deed("change dependencies", " of"),
-}
-
-
-def _deed(item: Item) -> _Deed:
-    steps = [step for step in item.steps if not step.back]
-    kinds = {step.kind for step in steps}
-    for kind in ("create", "delete"):
-        if kind in kinds:
-            return _Deed(kind)
-    updates = [step for step in steps if step.kind == "update"]
-    keys = {key for step in updates for key in step.want}
-    secrets = kinds - {"update"}
-    if not keys:
-        verb = "set" if "remove_secrets" not in secrets else "change"
-        return _Deed(f"{'remove' if secrets == {'remove_secrets'} else verb} secrets", " of")
-    order = [*_ORDER, "script"]
-    facets = tuple(sorted(keys, key=lambda key: order.index(key) if key in order else 99))
-    facets += ("secrets",) if secrets else ()
-    switch = _switch(item, updates)
-    if switch:
-        rest = [facet for facet in facets if facet != "enabled"]
-        return _Deed(switch + (f" and change its {', '.join(rest)}" if rest else ""))
-    if facets == ("enabled",):
-        return _Deed("enable" if updates[-1].want["enabled"] else "disable")
-    return _DEEDS.get(facets) or _Deed(f"change {', '.join(facets)}", " of")
-
-
-def _switch(item: Item, updates: Sequence[Step]) -> str:
-    """`switch TRIGGER from A to B`, where an item does that."""
-    on = [step.target for step in updates if step.want.get("enabled") is True]
-    off = [step.target for step in updates if step.want.get("enabled") is False]
-    if not (on and off):
-        return ""
-    called = _called(item)
-    key = next((key for key in item.keys if key.startswith("enabled:")), "")
-    words = ["switch", clean(key.removeprefix("enabled:")) or "its trigger"]
-    words += ["from", called[off[0]]] if off[0] in called else []
-    words += ["to", called[on[0]]] if on[0] in called else []
-    return " ".join(words)
-
-
-def _title(group: tally.Group, names: Mapping[int, str]) -> str:
-    """What a group does, to which hooks, on how many tenants: one clean line."""
-    deed, item = _deed(group.example), group.example
-    labels = list(group.some_labels)
-    if deed.verb == "rename":
-        labels = [f"{label} to {item.steps[0].want['name']}" for label in labels]
-    one_each = group.labels == 1 and group.items == group.tenants
-    one_tenant = group.tenants == 1
-    where = names[group.some_tenants[0]] if one_tenant else many(group.tenants, "tenant")
-    if deed.verb.startswith("switch ") and one_each:
-        return clean(f"{deed.verb} on {where}")
-    if one_each and one_tenant:
-        return clean(f"{deed.verb}{deed.of} {labels[0]} on {where}")
-    what = "" if one_each else f"{deed.of} {many(group.items, 'hook')}"
-    return clean(f"{deed.verb}{what} on {where}: {_some(labels, group.labels)}")
-
-
-def _where(group: tally.Group, names: Mapping[int, str]) -> str:
-    """A few of a group's tenants, and how many more there are."""
-    return clean(_some([names[row] for row in group.some_tenants], group.tenants))
-
-
-def _some(names: Sequence[str], total: int) -> str:
-    """A few names, and how many more there are."""
-    if total <= _NAMES + 1:
-        return ", ".join(names)
-    return f"{', '.join(names[:_NAMES])}, ... and {total - _NAMES} more"
-
-
 def _group_text(group: tally.Group, names: Mapping[int, str], width: int | None) -> Iterator[Line]:
-    title, fields = _title(group, names), _fields(group.example)
-    where = f"({_where(group, names)})" if group.tenants > 1 else ""
+    title, fields = changes.title(group, names), changes.fields(group)
+    where = f"({changes.where(group, names)})" if group.tenants > 1 else ""
     if where and (width is None or len(f"  {title} {where}") <= width):
         title, where = f"{title} {where}", ""
     said = {"rename": "name", "switch": "enabled"}.get(title.split()[0])
-    fields = [field for field in fields if field.key != said]
+    fields = [field for field in fields if field.key not in (said, "deployed")]
     told = [f"{field.name}: {field.says}" if field.fits else "" for field in fields]
     if group.items == 1 and len(fields) == 1 and told[0]:
         one = f"{title}, {told[0]}"
@@ -397,19 +185,20 @@ def _group_text(group: tally.Group, names: Mapping[int, str], width: int | None)
 
 
 def _group_markdown(group: tally.Group, names: Mapping[int, str]) -> Iterator[str]:
-    for field in _fields(group.example):
-        if field.fits and field.key != "script":
+    for field in changes.fields(group):
+        if field.fits and field.key not in TEXTS:
             yield f"- {_escaped(f'{field.name}: {field.says}')}\n"
         else:
             yield f"- {_escaped(f'{field.name}: {field.brief}')}\n\n{_fenced(field.diff)}"
-    yield f"\nHooks: {_escaped(_all(group.some_labels, group.labels))}\n"
+    labels = _all(group.some_labels, group.labels)
+    yield f"\n{changes.kind(group).capitalize()}: {_escaped(labels)}\n"
     here = [names[row] for row in group.some_tenants]
     yield f"\nTenants: {_escaped(_all(here, group.tenants))}\n"
 
 
 def _group_json(group: tally.Group, names: Mapping[int, str]) -> Fields:
     fields = []
-    for field in _fields(group.example):
+    for field in changes.fields(group):
         told = {
             "field": field.key,
             "what": field.name,
@@ -419,9 +208,9 @@ def _group_json(group: tally.Group, names: Mapping[int, str]) -> Fields:
         fields.append(told | ({"diff": "\n".join(field.diff)} if field.diff else {}))
     return {
         "change": _change(group.change),
-        "title": _title(group, names),
+        "title": changes.title(group, names),
         "items": group.items,
-        "hooks": group.labels,
+        changes.kind(group): group.labels,
         "names": list(group.some_labels),
         "tenants": [names[row] for row in group.some_tenants],
         "fields": fields,
@@ -436,7 +225,7 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
         for item in page:
             yield {
                 "tenant": names[item.tenant],
-                "hook": item.target,
+                **_target(item.target),
                 "name": item.label,
                 "edit": item.edit_name,
                 "note": notes.get(item.edit),
@@ -444,9 +233,9 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
                 "steps": [
                     {
                         "kind": step.kind,
-                        "hook": step.target,
+                        **_target(step.target),
                         "back": step.back,
-                        "before": step.before,
+                        "before": _before(step),
                         "want": step.want,
                     }
                     for step in item.steps
@@ -454,36 +243,54 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
             }
 
 
+def _target(id: str | None) -> dict[str, str | None]:
+    """What something is, and its id as the API has it."""
+    if id is None or not of_action(id):
+        return {"hook": id}
+    return {"action": id.replace(PREFIX, "", 1)}
+
+
+def _before(step: Step) -> Fields:
+    """What was there before; not the code that is deployed: that is in the step which writes it,
+    or is not changed."""
+    return {key: was for key, was in step.before.items() if (step.kind, key) != ("deploy", "code")}
+
+
 # ---- what cannot be undone, and how long it takes
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """What no undo brings back, on how many hooks of how many tenants."""
+    """What no undo brings back, on how many hooks or actions of how many tenants."""
 
     what: str
-    hooks: int
+    of: str  #: `hooks` or `actions`
+    count: int
     tenants: int
 
     def __str__(self) -> str:
         """One clean line."""
-        where = f"{many(self.hooks, 'hook')} on {many(self.tenants, 'tenant')}"
+        where = f"{many(self.count, self.of.removesuffix('s'))} on {many(self.tenants, 'tenant')}"
         return f"{self.what}: {where}"
 
 
 _LOST: Final = {
-    "update_secrets": "the old value of secret {}",
-    "remove_secrets": "the value of removed secret {}",
-    "delete": "the value of secret {}, deleted with its hook",
+    "update_secrets": "the old value of secret {name}",
+    "remove_secrets": "the value of removed secret {name}",
+    "delete": "the value of secret {name}, deleted with its {noun}",
 }
 
 
 def _losses(journal: Journal) -> Iterator[Loss]:
-    for label, hooks, tenants in tally.labels(journal, "delete"):
-        what = clean(f"the id of deleted hook {label}")
-        yield Loss(what=what, hooks=hooks, tenants=tenants)
-    for kind, key, hooks, tenants in tally.fields(journal, tuple(_LOST), SECRET):
-        what = clean(_LOST[kind].format(key.removeprefix(SECRET)))
-        yield Loss(what=what, hooks=hooks, tenants=tenants)
+    for label, of, count, tenants in tally.labels(journal, "delete"):
+        what = clean(f"the id of deleted {of.removesuffix('s')} {label}")
+        yield Loss(what=what, of=of, count=count, tenants=tenants)
+    for kind, key, of, count, tenants in tally.fields(journal, tuple(_LOST), SECRET):
+        name, noun = key.removeprefix(SECRET), of.removesuffix("s")
+        what = clean(_LOST[kind].format(name=name, noun=noun))
+        yield Loss(what=what, of=of, count=count, tenants=tenants)
+    for label, of, count, tenants in tally.labels(journal, "deploy", there=True):
+        what = clean(f"the deployment of action {label}, where it is its first")
+        yield Loss(what=what, of=of, count=count, tenants=tenants)
 
 
 def _losses_text(journal: Journal) -> Iterator[Line]:
@@ -549,6 +356,19 @@ def _heading(journal: Journal, summary: Summary, changes: int) -> Iterator[Line]
         yield Line(clean(note))
     if books.uncertain:
         yield Line(f"{books.uncertain:,} of them may have been sent: they are read back first")
+
+
+_WAYS: Final = (
+    "overlap on {}: a hook and its action both run for a moment: a login may have effects twice",
+    "gap on {}: neither a hook nor its action runs for a moment: a login has neither",
+)
+
+
+def _ways(journal: Journal, width: int | None) -> Iterator[Line]:
+    """What moving hooks means for logins, where hooks move."""
+    for way, count in zip(_WAYS, tally.moves(journal), strict=True):
+        if count:
+            yield from _wrapped(way.format(many(count, "hook")), "", width, Tint.ALARM)
 
 
 def _names(journal: Journal) -> dict[int, str]:

@@ -21,6 +21,7 @@ from typing import Any, Final
 import orjson
 
 from .items import Fields, Item, Outcome, State, Step
+from .steps import of_action, told_of
 from .store import Store, Write, rowsum
 
 _STATES: Final = {state.value: state for state in State}
@@ -361,6 +362,13 @@ class Journal(Store):
         found = {row: orjson.loads(body).get("note") for _, row, body in self._edits(sql)}
         return {row: note for row, note in found.items() if note}
 
+    def body(self, edit: int) -> Fields:
+        """What an edit asks for, by the edit's row. Raises JournalError."""
+        sql = f"SELECT name, body, {_EDIT_WHOLE} FROM edits WHERE id = ?"
+        for _, body in self._edits(sql, (edit,)):
+            return self._unpacked(body)
+        raise self.damaged(f"edit {edit}, which is not there")
+
     def edit_names(self, rows: Iterable[int]) -> dict[int, tuple[str, int]]:
         """Name and line of edits, by their rows."""
         sql = f"SELECT name, line, {_EDIT_WHOLE} FROM edits WHERE id = ?"
@@ -456,13 +464,17 @@ class Journal(Store):
         whatever they are called; `packed` is before and want of each step.
 
         Guards do not count: of what was there, the fields that a step changes do, and all of them
-        where it leaves none. An item that writes to several things is told by their names too.
+        where it leaves none. An item that writes to several things is told by their names too,
+        unless these are a hook and its action.
         """
-        several = len({step.target for step in item.steps}) > 1
+        moved = len({of_action(step.target) for step in item.steps}) > 1
+        several = not moved and len({step.target for step in item.steps}) > 1
         names = [item.label, *(key for key in item.keys if ":" in key)] if several else []
         change = 0
         for step, (before, want) in zip(item.steps, packed, strict=True):
-            if not several and step.before.keys() != step.want.keys():
+            if moved or of_action(step.target):
+                before, want = (self._pack(each, []) for each in told_of(step, item.label))
+            elif not several and step.before.keys() != step.want.keys():
                 changed = {key: value for key, value in step.before.items() if key in step.want}
                 before = self._pack(changed or step.before, [])
             change = _digest(change, names, step.kind, before, want)

@@ -169,6 +169,29 @@ def drift(step: Step, seen: Fields) -> str:
     )
 
 
+def told_of(step: Step, label: str) -> tuple[Fields, Fields]:
+    """What a step changes and into what, as far as it is told of an item called `label`: equal
+    changes of actions are equal here, whatever their tenants' ids and versions are."""
+    if not of_action(step.target):
+        return _but_for(step.before, label), step.want
+    want = {key: value for key, value in step.want.items() if key not in _OWN}
+    if step.kind == "deploy":
+        return {}, want
+    before = step.before
+    if step.kind == "update":
+        before = {key: was for key, was in before.items() if key in want}
+    return _but_for(before, label), _but_for(want, label)
+
+
+#: What a tenant has of its own, and a plan does not tell.
+_OWN: Final = ("version", "display_name", "among")
+
+
+def _but_for(fields: Fields, label: str) -> Fields:
+    """Fields but for a name that is the label."""
+    return {key: value for key, value in fields.items() if (key, value) != ("name", label)}
+
+
 def unlike(step: Step, seen: Fields) -> str:
     """How what is seen differs from what a step wants."""
     if step.kind == "bind" and seen.get("bound") == step.want["bound"]:

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from .items import Item, State
+from .items import Fields, Item, Move, State, edit_of
 from .journal import Journal
 
 _CHANGES: Final = """SELECT t.name, count(*) FROM items i JOIN tenants t ON t.id = i.tenant
@@ -34,6 +34,7 @@ _SOME_OF_EACH: Final = (
 )
 _TENANTS_OF_EACH: Final = _SOME_OF_EACH.format(what="tenant", order="i.tenant")
 _LABELS_OF_EACH: Final = _SOME_OF_EACH.format(what="label", order="count(*) DESC, i.label")
+_OF: Final = "iif(instr(s.target, 'actions/'), 'actions', 'hooks') AS of"
 #: What is still to be written for each tenant: steps, those of certain kinds, and the things that
 #: items of several things write to.
 _WORK: Final = """SELECT tenant, sum(steps), sum(these), sum(alone),
@@ -44,14 +45,21 @@ _WORK: Final = """SELECT tenant, sum(steps), sum(these), sum(alone),
     WHERE i.state = 'pending' AND s.state <> 'applied' AND NOT s.back GROUP BY s.item)
     GROUP BY tenant"""
 #: Of pending steps of certain kinds, how often they had a field that begins in a certain way.
-_FIELDS: Final = """SELECT s.kind, f.key, count(*), count(DISTINCT i.tenant)
+_FIELDS: Final = f"""SELECT s.kind, f.key, {_OF}, count(*), count(DISTINCT i.tenant)
     FROM steps s JOIN items i ON i.id = s.item, json_each(s.before) f
-    WHERE s.kind IN ({kinds}) AND s.state <> 'applied' AND i.state = 'pending'
-    AND substr(f.key, 1, length(?)) = ? GROUP BY s.kind, f.key ORDER BY s.kind, f.key"""
-_LABELS: Final = """SELECT i.label, count(*), count(DISTINCT i.tenant)
+    WHERE s.kind IN ({{kinds}}) AND s.state <> 'applied' AND i.state = 'pending'
+    AND substr(f.key, 1, length(?)) = ? GROUP BY s.kind, f.key, of ORDER BY s.kind, f.key, of"""
+_LABELS: Final = f"""SELECT i.label, {_OF}, count(*), count(DISTINCT i.tenant)
     FROM steps s JOIN items i ON i.id = s.item
     WHERE s.kind = ? AND s.state <> 'applied' AND i.state = 'pending'
-    GROUP BY i.label ORDER BY count(*) DESC, i.label"""
+    AND NOT (? AND s.target LIKE 'new:%')
+    GROUP BY i.label, of ORDER BY count(*) DESC, i.label, of"""
+#: Of how many pending items a hook and its action both run for a moment, and of how many neither.
+_MOVES: Final = """SELECT sum(both), sum(NOT both) FROM
+    (SELECT (b.n < h.n) = json_extract(b.want, '$.bound') AS both FROM steps b
+    JOIN steps h ON h.item = b.item AND h.kind = 'update' AND instr(h.target, 'actions/') = 0
+    AND NOT h.back JOIN items i ON i.id = b.item AND i.state = 'pending'
+    WHERE b.kind = 'bind' AND NOT b.back)"""
 _CAUSES: Final = """SELECT i.state, i.cause, json_group_array(DISTINCT i.hint), max(i.label),
     count(*), group_concat(DISTINCT t.name)
     FROM tenants t NOT INDEXED CROSS JOIN items i ON i.tenant = t.id
@@ -74,6 +82,7 @@ class Group:
     some_tenants: tuple[int, ...]  #: rows, in the job's order
     some_labels: tuple[str, ...]  #: the most frequent first
     example: Item
+    move: Move | None  #: the example's edit, where a hook is to become an action
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +127,21 @@ def groups(
             labels=names,
             some_tenants=tuple([row[1] for row in some_tenants]),
             some_labels=tuple([row[1] for row in some_labels]),
-            example=journal.items([State.PENDING], 1, first - 1)[0],
+            example=(example := journal.items([State.PENDING], 1, first - 1)[0]),
+            move=_move_of(journal.body(example.edit)),
         )
+
+
+def _move_of(body: Fields) -> Move | None:
+    edit = edit_of(body) if body.get("type") == "move" else None
+    return edit if isinstance(edit, Move) else None
+
+
+def moves(journal: Journal) -> tuple[int, int]:
+    """For how many pending items a hook and its action both run for a moment, when one takes the
+    other's place; and for how many neither does."""
+    both, neither = journal.rows(_MOVES)[0]
+    return both or 0, neither or 0
 
 
 def different(journal: Journal) -> tuple[int, int]:
@@ -137,15 +159,18 @@ def work(journal: Journal, kinds: Sequence[str]) -> dict[int, Work]:
 
 def fields(
     journal: Journal, kinds: Sequence[str], prefix: str
-) -> Iterator[tuple[str, str, int, int]]:
+) -> Iterator[tuple[str, str, str, int, int]]:
     """What pending steps of `kinds` had before, of fields that begin with `prefix`: kind,
-    field, how many steps, on how many tenants."""
+    field, `hooks` or `actions`, how many steps, on how many tenants."""
     yield from journal.each(_FIELDS.format(kinds=_marks(kinds)), (*kinds, prefix, prefix))
 
 
-def labels(journal: Journal, kind: str) -> Iterator[tuple[str, int, int]]:
-    """What pending steps of a kind are for: label, how many steps, on how many tenants."""
-    yield from journal.each(_LABELS, (kind,))
+def labels(
+    journal: Journal, kind: str, *, there: bool = False
+) -> Iterator[tuple[str, str, int, int]]:
+    """What pending steps of a kind are for, or those for what is `there` already: label, `hooks` or
+    `actions`, how many steps, on how many tenants."""
+    yield from journal.each(_LABELS, (kind, there))
 
 
 def causes(journal: Journal) -> list[Cause]:

@@ -26,7 +26,7 @@ LAYERS = (
     ("tally", "edits", "auth0"),
     ("jobfile", "guards", "deploy", "lane", "requestlog"),
     ("plan", "report", "course", "jobwriter", "legacy", "supplies"),
-    ("lanes", "migration"),
+    ("lanes", "migration", "changes"),
     ("progress", "run", "diff", "transfer", "check", "assess"),
     ("verdict",),
     ("console",),
