@@ -51,7 +51,7 @@ class _Answers:
 
     def blockers(self) -> Iterator[tuple[int, str]]:
         for call, given in self._hook.calls():
-            if len(given) > 1 and given[0].type in ("null", "undefined", "false"):
+            if len(given) > 1 and given[0].type not in ("new_expression", "string"):
                 yield from self._answered(call, given[1])
         for binding in self._granted:
             for use in binding.used:
@@ -108,6 +108,11 @@ class _Answers:
                 yield value
 
     def _is_granted(self, value: Node | None) -> bool:
+        while value is not None and value.type in ("parenthesized_expression", "binary_expression"):
+            operator = value.child_by_field_name("operator")
+            if operator is not None and operator.type not in ("||", "??"):
+                return False
+            value = value.named_children[0]  # `scope || []` says nothing else
         return value is not None and self._script.binding(value) in self._granted
 
     def _mutated(self, node: Node) -> bool:

@@ -61,8 +61,8 @@ def convert(
 ) -> Conversion:
     """The action that does what a hook does.
 
-    Without a `mode` a script of a plain shape is rewritten, any other wrapped. The same script
-    always gives the same code. Raises nothing, whatever the text.
+    Without a `mode` a script of a plain shape that loses nothing is rewritten, any other wrapped.
+    The same script always gives the same code. Raises nothing, whatever the text.
     """
     own = dict(dependencies or {})
     signature = SIGNATURES.get(trigger)
@@ -75,7 +75,9 @@ def convert(
     packages = Packages(hook.script, own)
     found = [*hook.blockers(), *claim_blockers(hook), *packages.blockers]
     code, chosen = "", mode
-    if mode != "wrap":
+    if mode is None and found:
+        chosen = "wrap"
+    elif mode != "wrap":
         try:
             code, chosen = rewritten(hook, packages.edits), "rewrite"
         except NotPlain as error:

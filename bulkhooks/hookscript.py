@@ -168,11 +168,13 @@ class HookScript:
             elif unknown.startswith("context.webtask."):
                 yield line, f"`{unknown}`: of webtask only secrets are there in actions"
             else:
-                yield line, f"`{unknown}`: the event of an action does not tell it"
+                yield line, f"`{unknown}`: hooks are not given it, or an action's event has it not"
 
 
 def edited(code: bytes, edits: Iterable[tuple[int, int, str]]) -> str:
     """A script with parts of it replaced: from byte, to byte, by what. They do not overlap."""
-    for start, end, text in sorted(edits, reverse=True):
-        code = code[:start] + text.encode() + code[end:]
-    return code.decode()
+    parts, done = [], 0
+    for start, end, text in sorted(edits):
+        parts += [code[done:start], text.encode()]
+        done = end
+    return b"".join([*parts, code[done:]]).decode()

@@ -52,6 +52,8 @@ def reads_of(script: Script, function: Node, names: tuple[str, ...]) -> list[Rea
         if pattern.type in ("identifier", "shorthand_property_identifier_pattern"):
             binding = script.binding(pattern)
             for use in binding.used if binding is not None else ():
+                if script.written(use) and pattern not in patterns:
+                    continue  # where the name gets the value that is followed
                 read = _climb(script, use, path)
                 found.append(read)
                 work += [(further, read.path) for further in _passed_to(script, read.node)]

@@ -128,6 +128,13 @@ def test_the_code_is_as_it_was(hook: Path) -> None:
         assert not (mode in made and made[mode].blockers)
 
 
+@pytest.mark.parametrize("hook", HOOKS, ids=name_of)
+def test_it_is_rewritten_where_it_can_be(hook: Path) -> None:
+    made = conversions(hook)
+    chosen = convert(hook.read_bytes().decode(), hook.parts[-3])
+    assert chosen == made.get("rewrite", made["wrap"])
+
+
 if __name__ == "__main__":
     for path in HOOKS:
         for old in (path.with_name(f"{mode}.js") for mode in get_args(Mode)):

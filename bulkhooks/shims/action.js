@@ -15,7 +15,7 @@ __SHIM__
     new Promise((resolve, reject) => {
       const callback = (error, response) => {
         try {
-          resolve(error ? { error } : copy({ response }));
+          resolve(error ? { error } : { response: taken(response) });
         } catch (broken) {
           reject(broken);
         }

@@ -23,6 +23,7 @@
     return [client, scope, audience, context];
   };
 
+  const taken = (response) => copy({ response }).response;
   const finish = ({ error, response }, api) => {
     if (error) {
       const code =

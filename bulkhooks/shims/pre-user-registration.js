@@ -33,6 +33,7 @@
     return [user, context];
   };
 
+  const taken = (response) => copy({ response }).response;
   const finish = ({ error, response }, api) => {
     if (error) {
       const reason = String(error.message ?? error);

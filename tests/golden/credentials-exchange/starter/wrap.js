@@ -25,6 +25,7 @@ exports.onExecuteCredentialsExchange = ((load) => {
     return [client, scope, audience, context];
   };
 
+  const taken = (response) => copy({ response }).response;
   const finish = ({ error, response }, api) => {
     if (error) {
       const code =
@@ -57,7 +58,7 @@ exports.onExecuteCredentialsExchange = ((load) => {
     new Promise((resolve, reject) => {
       const callback = (error, response) => {
         try {
-          resolve(error ? { error } : copy({ response }));
+          resolve(error ? { error } : { response: taken(response) });
         } catch (broken) {
           reject(broken);
         }

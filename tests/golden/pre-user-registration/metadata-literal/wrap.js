@@ -35,6 +35,7 @@ exports.onExecutePreUserRegistration = ((load) => {
     return [user, context];
   };
 
+  const taken = (response) => copy({ response }).response;
   const finish = ({ error, response }, api) => {
     if (error) {
       const reason = String(error.message ?? error);
@@ -66,7 +67,7 @@ exports.onExecutePreUserRegistration = ((load) => {
     new Promise((resolve, reject) => {
       const callback = (error, response) => {
         try {
-          resolve(error ? { error } : copy({ response }));
+          resolve(error ? { error } : { response: taken(response) });
         } catch (broken) {
           reject(broken);
         }
