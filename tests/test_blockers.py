@@ -280,8 +280,8 @@ def test_without_node_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _TOKENS = """
 module.exports = function ( user , context , callback ) { } ; => return cb ( ) `${ } ' " /
-async await const let var { secrets } . webtask [ ] require('x@1') // /* */ ... ?. || new Error class
-this if else for try catch 1 # ü
+async const let var { secrets } . webtask [ ] require('x@1') // /* */ ... ?. || new Error class
+await this if else for try catch 1 # ü
 """
 
 
