@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .javascript import Binding, NotJavaScript, Script, parameters
+from .javascript import FUNCTIONS, Binding, NotJavaScript, Script, parameters
 from .reads import Read, missing, reads_of
 from .signatures import SIGNATURES, Signature
 
@@ -56,7 +56,8 @@ class HookScript:
     def reads(self) -> list[Read]:
         """What the hook reads of its parameters, the callback aside."""
         names = self.signature.parameters[:-1]
-        return reads_of(self.script, self.function, names) if self.function is not None else []
+        functions = [self.function] if self.function is not None else self._alike()
+        return [read for each in functions for read in reads_of(self.script, each, names)]
 
     @cached_property
     def callback(self) -> Binding | None:
@@ -127,6 +128,16 @@ class HookScript:
             raise NotJavaScript(script.line(found[-1]), "what it exports is no function")
         return found[-1]
 
+    def _alike(self) -> list[Node]:
+        """Functions that take what a hook is given, by the usual names."""
+        names = list(self.signature.parameters[:-1])
+        return [
+            each
+            for each in self.script.nodes
+            if each.type in FUNCTIONS
+            and [self.script.text(one) for one in parameters(each)][: len(names)] == names
+        ]
+
     def _is_exports(self, assignment: Node) -> bool:
         """Whether it sets `module.exports`."""
         left = assignment.child_by_field_name("left")
@@ -143,6 +154,8 @@ class HookScript:
             name, line, parent = script.text(node), script.line(node), script.parent(node)
             whole = parent is not None and script.is_(node, "object", parent)
             member = script.key(parent) if whole and parent is not None else None
+            if parent is not None and parent.type == "unary_expression":
+                continue  # typeof: it is asked whether it is there
             if name in _REMOVED:
                 yield line, _REMOVED[name]
             elif name in ("global", "globalThis"):
@@ -151,7 +164,7 @@ class HookScript:
                     yield line, f"`{what}`: nothing is kept on the global object of an action"
             elif name == "module" and member != "exports":
                 yield line, f"`module{f'.{member}' if member else ''}` is not there in actions"
-            elif name not in known and (parent is None or parent.type != "unary_expression"):
+            elif name not in known:
                 yield line, f"`{name}` is declared nowhere, and no global of actions"
 
     def _fields(self) -> Iterator[tuple[int, str]]:

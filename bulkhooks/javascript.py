@@ -195,19 +195,24 @@ class Script:
         return None
 
     def value(self, name: Node) -> Node | None:
-        """What a name was declared as, where it is declared once and never written again."""
+        """What a name stands for, where it is declared once and given one value."""
         binding = self.binding(name)
         if binding is None or len(binding.declared) != 1:
-            return None
-        if any(self.written(use) for use in binding.used):
             return None
         declared = binding.declared[0]
         parent = self.parent(declared)
         if parent is None or not self.is_(declared, "name", parent):
             return None
-        if parent.type == "variable_declarator":
-            return parent.child_by_field_name("value")
-        return parent if parent.type in FUNCTIONS else None
+        first = parent if parent.type in FUNCTIONS else parent.child_by_field_name("value")
+        given = [use for use in binding.used if self.written(use)]
+        if len(given) + (first is not None) != 1:
+            return None
+        if first is not None:
+            return first
+        assigned = self.parent(given[0])
+        if assigned is None or assigned.type != "assignment_expression":
+            return None
+        return assigned.child_by_field_name("right")
 
     def _walk(self) -> None:
         stack = [self.root]

@@ -75,7 +75,7 @@ def test_what_no_action_can_do_is_named_with_its_line(body: str, line: int, word
         "try { f(); } catch (auth0) { auth0.x; } function f() {}",
         "const o = { auth0: 1, res: 2 }; o.auth0; o.configuration;",
         "auth0: for (;;) break auth0;",
-        "typeof Rollbar === 'undefined';",
+        "typeof Rollbar === 'undefined' && typeof auth0 === typeof module;",
         "count = 1; count += 1;",
         "const f = (require) => require(1 + 1);",
         "const text = 'auth0.x'; `configuration ${text}`; /auth0/; // auth0",
@@ -199,6 +199,27 @@ def test_secrets_are_told_by_name() -> None:
         "function f(given) { return given.F; }"
     )
     assert found.secrets == ("A", "B", "C", "D", "E", "F")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "{}; module.exports = hook;\nfunction hook@",
+        "const hook = function@;\nmodule.exports = hook;",
+        "let hook;\nhook = async function@;\nmodule.exports = hook;",
+        "exports = module.exports = hook;\nasync function hook@",
+        "const a = function@, b = a;\nmodule.exports = b;",
+        "module.exports = (function () { return function@; })();",
+        "module.exports = require('x')(f);\nconst f = function@;",
+        "'use strict';\nmodule['exports'] = (function@);",
+    ],
+)
+def test_the_hook_is_found_where_it_is(script: str) -> None:
+    body = "(user, context, cb) { context.webtask.storage; context.webtask.secrets.A; cb(); }"
+    found = convert(script.replace("@", body), "pre-user-registration")
+    assert found.mode == "wrap"
+    assert found.secrets == ("A",)
+    assert ["no storage" in each.what for each in found.blockers] == [True]
 
 
 def test_what_was_asked_to_be_rewritten_and_is_not_plain_says_why() -> None:
