@@ -401,6 +401,8 @@ EVERY: tuple[tuple[str, ...], ...] = (
     ("check", *TENANTS),
     ("check", *TENANTS, "--json"),
     ("schema", "job"),
+    ("migrate", "assess", *TENANTS),
+    ("migrate", "assess", *TENANTS, "--json", "--html", "assess.html", "--log", "assess.log"),
 )
 
 
