@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 
@@ -390,7 +391,9 @@ def _unread(cause: str, hint: str) -> TenantError:
 
 async def _bound(client: ManagementClient, trigger: str) -> tuple[str, ...]:
     """The names of the actions that are bound to a trigger."""
-    shown = await _pages(client, f"/actions/triggers/{trigger}/bindings", "bindings")
+    shown = await _pages(
+        client, f"/actions/triggers/{quote(trigger, safe='')}/bindings", "bindings"
+    )
     actions = (each.get("action") for each in shown)
     return tuple(str(each.get("name")) if isinstance(each, dict) else "?" for each in actions)
 

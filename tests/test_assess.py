@@ -578,6 +578,28 @@ async def test_a_page_is_replaced_whole_and_not_through_a_link(tmp_path: Path) -
     assert sorted(os.listdir(tmp_path)) == ["a.html", "other"]
 
 
-async def test_what_steers_a_terminal_is_not_told(tmp_path: Path) -> None:
-    found = await assessed(box_of("\x1b[31m\u202e " + NO_HOOK))
-    assert all(line.isprintable() for line in text(found).splitlines())
+async def test_what_servers_say_steers_neither_a_terminal_nor_a_path() -> None:
+    hook = {"id": "A", "name": "a", "triggerId": "x/../y", "enabled": True, "script": "\x1b[31m"}
+    actions = [
+        {"name": f"a{number}", "supported_triggers": [{"id": "x/../y"}]} for number in range(20)
+    ]
+    actions.append({"name": "a", "supported_triggers": [{"id": "\x1b[31mred"}]})
+    asked: list[str] = []
+
+    def say(line: str) -> bytes:
+        asked.append(line)
+        answers = {
+            "/hooks?": [hook],
+            "/hooks/A/secrets": {},
+            "/hooks/A ": hook,
+            "/actions?": {"total": len(actions), "actions": actions},
+            "/bindings?": {"total": 0, "bindings": []},
+        }
+        return http(200, json.dumps(next(answers[key] for key in answers if key in line)).encode())
+
+    async with raw_server(say) as (url, _):
+        found = await assess_hooks({"t0": Tenant.with_token("t0", url, "t")})
+    lines = text(found).splitlines()
+    assert "of \u241b[31mred" in " ".join(lines)
+    assert all(line.isprintable() for line in lines)
+    assert "/triggers/x%2F..%2Fy/bindings?" in asked[-1]
