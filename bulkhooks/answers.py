@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import orjson
 
-from .errors import Ended, Gone, HooksGone, ItemError, TenantError, Unsure
+from .errors import Ended, Gone, HooksGone, ItemError, NoActions, TenantError, Unsure
 from .items import Call, Reply
 from .secrecy import veiled
 
@@ -50,6 +50,8 @@ class Meaning:
         """What it stops, in words."""
         if self.error is Unsure:
             return "nothing yet: a read is asked again, a write read back first"
+        if self.error is NoActions:
+            return "what needs that of the tenant's actions"
         return "the tenant" if issubclass(self.error, TenantError) else "the item"
 
 
@@ -72,6 +74,13 @@ TABLE: Final = (
         status=(401,),
         error=TenantError,
         hint="the token is refused; give this tenant a valid one",
+    ),
+    Meaning(
+        status=(403,),
+        when="`insufficient_scope`, or the message names a scope, to a call of actions",
+        test=lambda call, said: call.of_actions and "scope" in said,
+        error=NoActions,
+        hint="grant {scope} to {client}, then apply --failed",
     ),
     Meaning(
         status=(403,),
@@ -105,6 +114,13 @@ TABLE: Final = (
     ),
     Meaning(
         status=(403,),
+        when="anything else, to a call of actions",
+        test=lambda call, said: call.of_actions,
+        error=NoActions,
+        hint="{client} may not do that; ask the tenant's owner what its plan covers",
+    ),
+    Meaning(
+        status=(403,),
         when="`insufficient_entitlement`, `feature_not_enabled`, `operation_not_supported`",
         test=_says("entitlement", "feature_not_enabled", "operation_not_supported"),
         error=TenantError,
@@ -120,7 +136,7 @@ TABLE: Final = (
         status=(404, 405, 410, 501),
         when="to the lists of actions, triggers and bindings, or to a new action",
         test=lambda call, said: call.of_actions and call.whole,
-        error=TenantError,
+        error=NoActions,
         hint="no Actions here: look at base_url, and at what the tenant's plan covers",
     ),
     Meaning(

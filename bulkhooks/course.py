@@ -15,7 +15,7 @@ import msgspec
 
 from . import actions, hooks, steps
 from .auth0 import HELD_UP, TRIES, ManagementClient, loop_time
-from .errors import Ended, Gone, ItemError, Stopped, TenantError, Unsure
+from .errors import Ended, Gone, ItemError, NoActions, Stopped, TenantError, Unsure
 from .items import ABSENT, APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
 from .journal import Journal
 from .lane import Lane
@@ -108,7 +108,10 @@ class _Course:
         it is, to be gone on with."""
         item, failed = self._item, -1
         if not self._lane.trusts_plan:
-            await self._lane.list_for(item)
+            try:
+                await self._lane.list_for(item)
+            except NoActions as error:
+                return self._not_had(error)
         begun = any(step.state != "pending" for step in item.steps)
         ended = None if begun else self._held_back() or await self._drifted()
         if ended is None:
@@ -132,10 +135,19 @@ class _Course:
         mine, told = self._item.steps, self._lane.ended
         if told and len(mine) > 1 and steps.frozen(mine):
             return Outcome(state=State.FAILED, cause=told.cause, hint=told.hint)
+        for scope in self._lane.no_actions.keys() & steps.scopes(mine):
+            return self._not_had(self._lane.no_actions[scope])
         if self._item.rank and not self._lane.not_cleared.isdisjoint(self._item.keys):
             cause = "what had to go before it did not end well"
             return Outcome(state=State.FAILED, cause=cause, hint="apply --failed takes up both")
         return None
+
+    def _not_had(self, error: NoActions) -> Outcome:
+        """The end of an item whose actions are not to be had. One that was begun is gone on with
+        when they are."""
+        begun = any(step.state != "pending" for step in self._item.steps)
+        state = State.UNCERTAIN if begun else State.FAILED
+        return Outcome(state=state, cause=error.cause, hint=error.hint)
 
     async def _drifted(self) -> Outcome | None:
         """The end of an item of several steps of which one has drifted: none is to be begun."""
@@ -466,6 +478,8 @@ class _Attempt:
             lane.breaker.held()
             if isinstance(error, Ended):
                 lane.ended = error
+            if isinstance(error, NoActions):
+                lane.no_actions[call.scope] = error
             if isinstance(error, Gone) and self._step.want == ABSENT:
                 return None
             if self._step.kind == "deploy" and actions.too_early(error):

@@ -10,6 +10,7 @@ BulkhooksError
 │   └── HooksGone      hooks are at their end on this tenant
 ├── ItemError          one item fails, the lane goes on
 │   ├── NoValue        a reference to a credential or a secret's value leads to nothing
+│   ├── NoActions      actions are not given or taken; hooks go on
 │   ├── Ended          read-only hooks do not take this write; others they may take
 │   ├── Gone           what the item is for is not there any more
 │   └── Unsure         a request went out and no answer that can be relied on came back
@@ -99,6 +100,10 @@ class ItemError(BulkhooksError):
 
 class NoValue(ItemError):
     """A reference leads to no value that can be used. What was found is never shown."""
+
+
+class NoActions(ItemError):
+    """The tenant does not give or take its actions, or not in this way; its hooks go on."""
 
 
 class Ended(ItemError):

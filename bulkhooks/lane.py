@@ -11,7 +11,7 @@ from typing import TypeAlias
 from . import actions, hooks, steps
 from .answers import MOVE
 from .auth0 import CONCURRENCY, Log, ManagementClient, loop_time
-from .errors import Ended, ItemError, TenantError
+from .errors import Ended, ItemError, NoActions, TenantError
 from .gates import Breaker, Stop
 from .items import Fields, Item
 from .journal import Journal, TenantRow
@@ -74,6 +74,8 @@ class Lane:
         self.not_cleared: set[str] = set()
         #: That its hooks are read-only, once it was answered so.
         self.ended: Ended | None = None
+        #: What was answered where actions are not given or taken, by the scope of the call.
+        self.no_actions: dict[str, NoActions] = {}
         #: Things that are waited for: why (`{n}`: how many), and until when on the loop's clock.
         self.waits: dict[str, tuple[str, float]] = {}
         self._counted = (0, 0)
@@ -123,7 +125,7 @@ class Lane:
 
     async def list_for(self, item: Item) -> None:
         """Have what the steps of an item are for listed, if that was not done yet. Raises
-        TenantError, Stopped."""
+        NoActions, TenantError, Stopped."""
         for kind in {steps.kind_of(step.target) for step in item.steps} - self.listed_at.keys():
             async with self._listing:
                 if kind not in self.listed_at:
@@ -133,11 +135,16 @@ class Lane:
 
     async def list_all(self, kind: str) -> dict[str, Fields]:
         """All hooks, or all actions, as they are now. Raises TenantError when they cannot be had,
-        Stopped."""
+        NoActions when that concerns actions alone, Stopped."""
         try:
-            if kind == "actions":
-                return await actions.list_all(self.client.read)
-            return await hooks.list_all(self.client.read)
+            if kind == "hooks":
+                return await hooks.list_all(self.client.read)
+            if actions.READ in self.no_actions:
+                raise self.no_actions[actions.READ]
+            return await actions.list_all(self.client.read)
+        except NoActions as error:
+            self.no_actions[actions.READ] = error
+            raise
         except ItemError as error:
             hint = error.hint or "see whether the tenant answers, then apply --failed"
             raise TenantError(error.cause, hint) from error

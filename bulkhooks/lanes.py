@@ -17,7 +17,7 @@ import anyio
 
 from .auth0 import CONCURRENCY, Log, loop_time
 from .course import Wall, carry_out
-from .errors import ItemError, Stopped, TenantError
+from .errors import ItemError, NoActions, Stopped, TenantError
 from .gates import Gate, Stop
 from .items import AnyEdit, Item, Outcome, State, edit_of
 from .journal import Journal, Placeholder, TenantRow, Unresolved
@@ -168,7 +168,12 @@ class Lanes:
             now: list[_Placed] = []
             for place, body in page:
                 edit = edit_of(body)
-                await listing.open_for(edit, lane.list_all)
+                try:
+                    await listing.open_for(edit, lane.list_all)
+                except NoActions as error:
+                    item = _unresolved(place, listing.label(edit), error)
+                    self._journal.post(*self._journal.resolve(lane.row.id, place, [item]))
+                    continue
                 self.met |= listing.met(edit)
                 (late if listing.must_wait(edit) else now).append((place, edit))
             grant = await lane.client.grant()
@@ -190,9 +195,7 @@ class Lanes:
                     *(place.edit, edit), late=late, only=place.target, forbids=forbids
                 )
             except ItemError as error:
-                outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-                label = listing.label(edit)
-                items = [Item(edit=place.edit, target=place.target, label=label, outcome=outcome)]
+                items = [_unresolved(place, listing.label(edit), error)]
             writes += self._journal.resolve(lane.row.id, place, items)
         self._journal.post(*writes)
         listing.let_go()
@@ -237,3 +240,9 @@ class Lanes:
                 cause, hint = lane.trouble.cause, lane.trouble.hint
                 self._journal.post(*self._journal.give_up(lane.row.id, cause, hint))
             lane.count(self._journal)
+
+
+def _unresolved(place: Placeholder, label: str, error: ItemError) -> Item:
+    """The item of an edit that could not be resolved."""
+    outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
+    return Item(edit=place.edit, target=place.target, label=label, outcome=outcome)

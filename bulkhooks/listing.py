@@ -67,13 +67,12 @@ class Listing:
         """Have listed what resolving `edit` takes, if it was not yet: hooks, actions, or both.
         Raises what `list_all` does, but that hooks are gone where the edit does not need them."""
         for kind in _kinds(edit) - self._listed:
-            self._listed.add(kind)
             try:
                 self.add(await list_all(kind))
             except HooksGone:
                 if not (isinstance(edit, Move) and edit.hook is None):
-                    self._listed.discard(kind)
                     raise
+            self._listed.add(kind)
 
     def add(self, things: dict[str, Fields]) -> None:
         """Take in all hooks, or all actions, as their list shows them, by their ids."""
