@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -41,10 +41,13 @@ class ActionEdits:
             clash = self._claims.against(row, self._claims.by[action]["id"], what)
             return Item(edit=row, target=action, label=label, outcome=clash)
         label = str(now.get("name", action))
+        _tells(now, edit.expect)
         if outcome := guard(edit, now):
             return Item(edit=row, target=action, label=label, outcome=outcome)
+        noted = self._claims.noted
         steps = self._toward(row, edit, action, edit.set)
         if isinstance(steps, Outcome):
+            self._claims.forget(noted)
             return Item(edit=row, target=action, label=label, outcome=steps)
         if steps:
             steps[0] = guarded(steps[0], edit.expect)
@@ -58,6 +61,7 @@ class ActionEdits:
         name = str(edit.create["name"])
         steps = self._made(row, edit, edit.create)
         if isinstance(steps, Outcome):
+            self._claims.forget()
             return [Item(edit=row, target=self._thing(name), label=name, outcome=steps)]
         return [self._item(row, self._thing(name), name, steps)]
 
@@ -66,7 +70,9 @@ class ActionEdits:
         now = self._claims.now(action)
         if now == ABSENT:
             return Item(edit=row, target=action, label=action, outcome=UNCHANGED)
+        gone = Step(kind="delete", target=action, before=whole(now), want=ABSENT)
         label = str(now["name"])
+        _tells(now, edit.expect)
         outcome = guard(edit, now) or self._claims.conflict(row, action, ABSENT, label)
         if outcome:
             return Item(edit=row, target=action, label=label, outcome=outcome)
@@ -74,7 +80,6 @@ class ActionEdits:
         assert not isinstance(steps, Outcome)
         self._claims.note(row, action, ABSENT)
         self._claims.moved(action, PREFIX + label, "")
-        gone = Step(kind="delete", target=action, before=whole(now), want=ABSENT)
         return self._item(row, action, label, [*steps, gone])
 
     def move(self, row: int, move: Move) -> Item:
@@ -92,6 +97,7 @@ class ActionEdits:
             return Item(edit=row, target=target, label=move.label, outcome=outcome)
         steps = self._handed_over(row, move, hook)
         if isinstance(steps, Outcome):
+            self._claims.forget()
             return Item(edit=row, target=target, label=move.label, outcome=steps)
         return self._item(row, target, move.label, steps)
 
@@ -191,13 +197,10 @@ class ActionEdits:
         secrets: Fields = {SECRET + name: value for name, value in edit.set_secrets.items()}
         secrets |= dict.fromkeys((SECRET + name for name in edit.remove_secrets), False)
         now = self._claims.now(action, secrets)
-        label = str(now.get("name"))
         draft = {key: value for key, value in wanted.items() if key not in _PLACE}
-        if clash := self._claims.conflict(row, action, draft | secrets, label):
+        if clash := self._claims.conflict(row, action, draft | secrets, self._called(action)):
             return clash
-        if missing := (draft.keys() | edit.expect.keys()) - now.keys():
-            what = ", ".join(sorted(missing))
-            raise ItemError(f"the tenant does not tell the action's {what}", actions.LOOK)
+        _tells(now, [*draft, *secrets])
         if clash := self._renamed(row, action, now, draft):
             return clash
         want = {key: value for key, value in draft.items() if now[key] != value}
@@ -218,6 +221,11 @@ class ActionEdits:
             return placed
         return [*placed, *steps] if wanted.get("bound") is False else [*steps, *placed]
 
+    def _called(self, action: str) -> str:
+        """What a person calls an action: its name before any edit, if it had one."""
+        thing = self._claims.things.get(action) or self._claims.now(action)
+        return str(thing.get("name"))
+
     def _renamed(self, row: int, action: str, now: Fields, draft: Fields) -> Outcome | None:
         name = draft.get("name")
         if name is None or name == now.get("name"):
@@ -232,6 +240,7 @@ class ActionEdits:
         """The step that puts an action where its edit wants it; none if it is there."""
         if not wanted.keys() & {*_PLACE}:
             return []
+        _tells(now, ["triggerId"])
         trigger, label = str(now["triggerId"]), str(now.get("name") or "it")
         want: Fields = {"bound": bool(wanted.get("bound", True))}
         if "position" in wanted and want["bound"]:
@@ -257,8 +266,8 @@ class ActionEdits:
         if want["bound"] and not now.get("deployed"):
             hint = "say `deploy: true` beside it"
             return Outcome(state=State.FAILED, cause="it was never deployed", hint=hint)
-        label, position, trigger = str(now.get("name")), want.get("position"), now["triggerId"]
-        if clash := self._claims.conflict(row, action, {"bound": want["bound"]}, label):
+        position, trigger, bound = want.get("position"), now["triggerId"], {"bound": want["bound"]}
+        if clash := self._claims.conflict(row, action, bound, self._called(action)):
             return clash
         if position not in ("first", "last"):
             return None
@@ -332,10 +341,15 @@ def keys_of(step: Step) -> list[str]:
     return keys
 
 
+def _tells(now: Fields, keys: Iterable[str]) -> None:
+    """Raises ItemError where an action is not shown with these fields."""
+    if missing := {key.partition(".")[0] for key in keys if key not in now}:
+        what = ", ".join(sorted(missing))
+        raise ItemError(f"the tenant does not tell the action's {what}", actions.LOOK)
+
+
 def whole(now: Fields) -> Fields:
     """All of an action that is kept before it is deleted. Raises ItemError."""
-    if missing := [key for key in ("name", "triggerId", "code") if key not in now]:
-        what = ", ".join(missing)
-        raise ItemError(f"the tenant does not tell the action's {what}", actions.LOOK)
+    _tells(now, ("name", "triggerId", "code"))
     fields = {key: now[key] for key in (*CREATED, "deployed") if key in now}
     return fields | {key: True for key, value in now.items() if key.startswith(SECRET) and value}

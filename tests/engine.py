@@ -196,7 +196,7 @@ class Watched(Core):
         *,
         at: int = 0,
         after: bool = False,
-        clock: Clock | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         copy = journal.with_name(f"{journal.name}-copy")
         super().__init__(sandbox, journal, copy, at, after, clock or Clock())

@@ -35,7 +35,13 @@ CODE = "exports.onExecutePreUserRegistration = async () => {};\n"
 def move(**more: Any) -> Move:
     """Hook H of t0, called h, to an action of that name."""
     create = {"name": "h", "triggerId": PRE, "code": CODE, "dependencies": {"axios": "1.7.9"}}
-    given = {"hook": "H", "label": "h", "script": "h", "enabled": True, "create": create}
+    given: dict[str, Any] = {
+        "hook": "H",
+        "label": "h",
+        "script": "h",
+        "enabled": True,
+        "create": create,
+    }
     return Move(**given | {"set_secrets": {"K": "env:SECRET_ONE"}} | more)
 
 
