@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from . import tally
+from .actions import LOOK_EVERY
 from .errors import BadInput, Complaint, Refused
 from .guards import Guards, Narrowing, listed
 from .items import Edit, Move, body_of
@@ -20,7 +21,6 @@ from .jobfile import Job
 from .journal import Journal, StagedEdit
 from .pacing import Limits, reserved
 from .prospect import Contradiction
-from .steps import SILENT
 from .tenants import Tenant
 from .undo import undone
 
@@ -242,14 +242,15 @@ def expected(journal: Journal, tenants: Mapping[str, Tenant]) -> dict[str, Effor
 
     The time is from what each tenant's answers showed of its bucket, where they did.
     """
-    work, job = tally.work(journal, SILENT), limits(journal)
+    work, job = tally.work(journal), limits(journal)
     efforts = {}
     for row in journal.tenants():
         if row.id in work and row.name in tenants:
             mine = work[row.id]
-            # A list, what is read alone, the writes, and what is read back.
-            requests = 1 + mine.alone + mine.steps + mine.these + mine.things
+            requests = mine.lists + mine.requests
             seconds = _lane_seconds(requests, row.pace or {}, tenants[row.name].allowed(job))
+            if mine.deployments:  # all are waited for at once, to be built and to be deployed
+                seconds += 2 * LOOK_EVERY
             efforts[row.name] = Effort(requests=requests, seconds=seconds)
     return efforts
 

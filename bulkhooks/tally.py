@@ -13,8 +13,10 @@ from typing import Final
 
 import orjson
 
+from .actions import REREAD
 from .items import Fields, Item, Move, State, edit_of
 from .journal import Journal
+from .steps import SILENT
 
 _CHANGES: Final = """SELECT t.name, count(*) FROM items i JOIN tenants t ON t.id = i.tenant
     WHERE i.steps > 0 GROUP BY t.id ORDER BY t.id"""
@@ -34,16 +36,35 @@ _SOME_OF_EACH: Final = (
 )
 _TENANTS_OF_EACH: Final = _SOME_OF_EACH.format(what="tenant", order="i.tenant")
 _LABELS_OF_EACH: Final = _SOME_OF_EACH.format(what="label", order="count(*) DESC, i.label")
+
+
+def _kinds(kinds: Sequence[str]) -> str:
+    return ",".join(f"'{kind}'" for kind in kinds)
+
+
 _OF: Final = "iif(instr(s.target, 'actions/'), 'actions', 'hooks') AS of"
-#: What is still to be written for each tenant: steps, those of certain kinds, and the things that
-#: items of several things write to.
-_WORK: Final = """SELECT tenant, sum(steps), sum(these), sum(alone),
-    sum(iif(targets > 1, targets, 0))
-    FROM (SELECT i.tenant AS tenant, count(*) AS steps, sum(s.kind IN ({kinds})) AS these,
-    sum(s.kind IN ({kinds}) OR s.before LIKE '%"script":%') AS alone,
-    count(DISTINCT s.target) AS targets FROM steps s JOIN items i ON i.id = s.item
-    WHERE i.state = 'pending' AND s.state <> 'applied' AND NOT s.back GROUP BY s.item)
-    GROUP BY tenant"""
+#: What is still to be done for each tenant: lists, requests beside them, and deployments. A step
+#: takes its write and what is read right before it and after it (a trigger's list is read until a
+#: page is empty; what is deployed is waited for twice). Of an item of several steps each thing is
+#: looked at before the first of its steps, and of one that writes to several things after the last.
+_WORK: Final = f"""WITH w AS (SELECT i.tenant AS tenant, s.kind = 'deploy' AS deploy,
+    instr(s.target, 'actions/') > 0 AS action,
+    CASE WHEN s.kind = 'bind' THEN 2
+        WHEN instr(s.target, 'actions/') THEN s.kind IN ('create', {_kinds(REREAD)})
+        ELSE s.kind IN ({_kinds(SILENT)}) OR s.before LIKE '%"script":%' END AS ahead,
+    CASE WHEN s.kind = 'bind' THEN 2 ELSE s.kind IN ({_kinds(SILENT)}) END AS behind,
+    iif(s.kind = 'bind', 2, 1) AS look,
+    i.steps > 1 AND instr(s.target, ':') = 0 AND NOT EXISTS (SELECT 1 FROM steps o
+        WHERE o.item = s.item AND o.target = s.target AND o.n < s.n) AS first,
+    i.steps > 1 AND NOT EXISTS (SELECT 1 FROM steps o
+        WHERE o.item = s.item AND o.target = s.target AND o.n > s.n AND NOT o.back)
+        AND EXISTS (SELECT 1 FROM steps o
+        WHERE o.item = s.item AND o.target <> s.target AND NOT o.back) AS last
+    FROM steps s JOIN items i ON i.id = s.item
+    WHERE i.state = 'pending' AND s.state <> 'applied' AND NOT s.back)
+    SELECT tenant, max(action) + max(NOT action),
+    sum(1 + ahead + behind + 2 * deploy + iif(first, ahead, 0) + iif(last, look, 0)), sum(deploy)
+    FROM w GROUP BY tenant"""
 #: Of pending steps of certain kinds, how often they had a field that begins in a certain way.
 _FIELDS: Final = f"""SELECT s.kind, f.key, {_OF}, count(*), count(DISTINCT i.tenant)
     FROM steps s JOIN items i ON i.id = s.item, json_each(s.before) f
@@ -89,10 +110,9 @@ class Group:
 class Work:
     """What one tenant's pending items still have to do."""
 
-    steps: int
-    these: int  #: steps of the kinds that were asked for
-    alone: int  #: steps before which more than a list must be read
-    things: int  #: what items that write to several things write to
+    lists: int  #: of hooks, of actions
+    requests: int  #: beside these
+    deployments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +171,9 @@ def different(journal: Journal) -> tuple[int, int]:
     return items, changes
 
 
-def work(journal: Journal, kinds: Sequence[str]) -> dict[int, Work]:
-    """What is still to be done, by tenant; steps of `kinds` are counted apart as well."""
-    rows = journal.rows(_WORK.format(kinds=_marks(kinds)), (*kinds, *kinds))
-    return {tenant: Work(*counts) for tenant, *counts in rows}
+def work(journal: Journal) -> dict[int, Work]:
+    """About what is still to be done, by tenant."""
+    return {tenant: Work(*counts) for tenant, *counts in journal.rows(_WORK)}
 
 
 def fields(

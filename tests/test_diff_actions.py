@@ -362,3 +362,43 @@ def test_what_cannot_be_undone_of_actions_is_named_and_counted(planned: Planned)
     ]
     assert [loss["actions"] for loss in document(path)["irreversible"]] == [2, 2, 2, 2]
     assert "cannot be undone:" not in text(planned(move("fraud")))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param(move("fraud"), id="move"),
+        pytest.param(move("fraud", overlap=False), id="gap"),
+        pytest.param(edit("a", set={"bound": False}), id="unbind"),
+        pytest.param(edit("a", delete=True), id="delete"),
+        pytest.param(edit("a", set={"name": "z"}), id="rename"),
+        pytest.param(edit("a", set_secrets=KEY), id="secrets"),
+        pytest.param(
+            everywhere({"create": NEW | {"bound": True}, "deploy": True, "set_secrets": KEY}),
+            id="create",
+        ),
+        pytest.param(
+            everywhere(
+                {"hook": {"name": "old"}, "set": {"enabled": True}},
+                {"action": {"name": "a"}, "set": {"bound": False}},
+            ),
+            id="both",
+        ),
+    ],
+)
+def test_about_as_many_requests_are_sent_as_a_plan_tells(
+    planned: Planned, tenants: Sandbox, tmp_path: Path, wanted: Job | Moves
+) -> None:
+    path = planned(wanted)
+    told, before = document(path)["expected"]["requests"], len(tenants.log)
+    anyio.run(partial(work, path, calm(tenants, tmp_path)))
+    sent = len(tenants.log) - before
+    assert abs(told - sent) <= 0.15 * sent, f"{told} told, {sent} sent"
+
+
+def test_a_deployment_is_waited_for_twice_and_all_at_once(planned: Planned) -> None:
+    one = {"set": {"code": "1\n"}, "deploy": True}
+    path = planned(everywhere({"action": {"name": "a"}} | one, {"action": {"name": "b"}} | one))
+    expected = document(path)["expected"]
+    assert expected["tenants"]["t0"]["requests"] == 1 + 2 * (1 + 5)
+    assert 4 < expected["seconds"] < 6
