@@ -84,11 +84,12 @@ class ActionEdits:
 
     def move(self, row: int, move: Move) -> Item:
         """The item that moves a hook to an action, as far as `move` says. Raises ItemError."""
-        hook = self._hook_of(move)
-        target = hook or self._thing(move.label)
         if move.blocked:
+            target = move.hook or self._thing(move.label)
             outcome = Outcome(state=State.SKIPPED, cause=move.blocked, hint=move.hint)
             return Item(edit=row, target=target, label=move.label, outcome=outcome)
+        hook = self._hook_of(move)
+        target = hook or self._thing(move.label)
         there = self._prospect_of(move)
         if lacking := [name for name in move.lacking if not there.get(SECRET + name)]:
             cause = f"no value for secret {', '.join(lacking)}"

@@ -169,7 +169,7 @@ class Listing:
             binds = (step for step in edit.steps if step.kind == "bind")
             return {str(step.before["triggerId"]) for step in binds}
         if isinstance(edit, Move):
-            return {str(edit.create["triggerId"])}
+            return set() if edit.blocked else {str(edit.create["triggerId"])}
         if edit.of == "hooks":
             return set()
         said = edit.set.keys() | edit.create.keys() | edit.expect.keys()
@@ -427,7 +427,9 @@ def _kinds(edit: AnyEdit) -> set[str]:
     """The lists that resolving an edit takes."""
     if isinstance(edit, Undo):
         return {kind_of(step.target) for step in edit.steps} | {kind_of(edit.target)}
-    return {"hooks", "actions"} if isinstance(edit, Move) else {edit.of}
+    if isinstance(edit, Move):
+        return set() if edit.blocked else {"hooks", "actions"}
+    return {edit.of}
 
 
 def _noun(edit: Edit) -> str:
@@ -438,7 +440,9 @@ def _makes_actions(edit: AnyEdit) -> bool:
     """Whether resolving an edit takes the versions of triggers."""
     if isinstance(edit, Undo):
         return any(step.kind == "create" and of_action(step.target) for step in edit.steps)
-    return isinstance(edit, Move) or (edit.of == "actions" and bool(edit.create))
+    if isinstance(edit, Move):
+        return not edit.blocked
+    return edit.of == "actions" and bool(edit.create)
 
 
 def _undo_needs(step: Step) -> set[str]:
