@@ -31,9 +31,9 @@ from .errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .assess import Assessment
     from .auth0 import Log
     from .guards import Guards, Narrowing
+    from .journal import Journal
     from .legacy import Sources
     from .migration import Propose, Way
     from .report import Summary
@@ -184,6 +184,17 @@ class _Where:
         )
         return run_async(reading)
 
+    def tell_of_files(self, found: Collection[str]) -> None:
+        """Say which tenants are left out, for the folder has no files of theirs."""
+        from .guards import listed, whole_tenants
+        from .report import clean
+
+        if self.folder is None or self.tenant is not None:
+            return
+        wanted = whole_tenants(self.tenants, self.narrowing)
+        if without := [name for name in wanted if name not in found]:
+            talk(clean(f"{self.folder} has no files of {listed(without)}: left out"))
+
     def words(self) -> str:
         """The options that say the same."""
         given = {"--tenants": self.tenants_file, "--from": self.folder, "--tenant": self.tenant}
@@ -217,7 +228,7 @@ def assess(
     """
     from .assess import assess_hooks
     from .deploy import Mappings
-    from .guards import whole_tenants
+    from .report import clean
     from .verdict import check_page, save_page
 
     where = _Where.given(tenants, from_, tenant, mappings, secrets, only, skip)
@@ -237,22 +248,12 @@ def assess(
             )
         )
     if from_ is not None:
-        wanted = {} if tenant else whole_tenants(where.tenants, where.narrowing)
-        _tell_of_files(from_, found, wanted)
+        talk(clean(f"read from {from_} alone: what the tenants have now was not looked at"))
+    where.tell_of_files(found.tenants)
     if html is not None:
         save_page(found, html)
     show_assessment(found, where.words(), page=html, json=json)
     raise typer.Exit(int(any(each.trouble for each in found.tenants.values())))
-
-
-def _tell_of_files(folder: Path, found: Assessment, wanted: Collection[str]) -> None:
-    """Say what is not known where hooks are read from files."""
-    from .guards import listed
-    from .report import clean
-
-    talk(clean(f"read from {folder} alone: what the tenants have now was not looked at"))
-    if without := [name for name in wanted if name not in found.tenants]:
-        talk(clean(f"{folder} has no files of {listed(without)}: left out"))
 
 
 @app.command()
@@ -376,6 +377,8 @@ def cutover(
         Path | None,
         typer.Option("--tenants", metavar="FILE", help="Default: that of JOURNAL."),
     ] = None,
+    only: OnlyOption = None,
+    skip: SkipOption = None,
     overlap: OverlapOption = True,
     journal: Annotated[
         Path | None,
@@ -393,26 +396,42 @@ def cutover(
 
     Without a terminal and without --yes it plans only.
     """
-    from .guards import Guards
+    from .guards import Guards, Narrowing, whole_tenants
+    from .journal import Journal
     from .migration import prepared_moves
     from .run import plan_moves
 
     known = tenants_of(prepared, tenants)
     new = journal or prepared.with_name(f"{prepared.stem}.cutover{prepared.suffix}")
-    with logged(log_file, verbose=verbose) as log, prepared_moves(prepared, overlap=overlap) as way:
+    narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
+    chosen = whole_tenants(known, narrowing)
+    with logged(log_file, verbose=verbose) as log, Journal.read(prepared) as done:
+        way = prepared_moves(done, chosen, overlap=overlap)
+        _tell_of_the_rest(done)
         run_async(
             plan_moves(
                 *(way, known, new),
                 name="cutover",
-                prepared=prepared,
+                prepared=done,
                 tenants_file=tenants,
                 fresh=fresh,
+                narrowing=narrowing if only or skip else None,
                 guards=Guards(max_changes=max_changes),
                 watch=Desk(known, verbose=verbose).watch,
                 log=log,
             )
         )
         _carry_out(new, known, log, yes=yes, json=json, verbose=verbose)
+
+
+def _tell_of_the_rest(prepared: Journal) -> None:
+    """Say how much of what was to be prepared was not, and so is not cut over."""
+    from .report import clean, many, summary
+
+    books = summary(prepared).books
+    if left := books.planned - books.applied - books.unchanged:
+        where = f"bulkhooks status {shlex.quote(str(prepared.path))}"
+        talk(clean(f"left out, for it was not prepared: {many(left, 'item')}; why: {where}"))
 
 
 # ---- what the three have in common
@@ -441,12 +460,13 @@ def _proposing(written: str) -> Propose:
     from .migration import proposing
     from .transform import Transforms, find
 
-    file, _, function = written.rpartition(":")
-    path = Path(file)
+    file, colon, function = written.rpartition(":")
+    path = Path(file if colon else written)
     try:
-        transform = find(f"{path.name}:{function}", path.parent, arguments=2)
+        name = f"{path.name}:{function}" if colon else path.name
+        transform = find(name, path.parent, arguments=2)
     except ValueError as error:
-        raise Refused(f"--transform {error}") from error
+        raise Refused(f"--transform {written}: {error}") from error
     return proposing(Transforms(path.parent, talk), transform)
 
 
@@ -465,8 +485,10 @@ def _planned(
     from .run import plan_moves
 
     supplies = where.supplies()
+    found = where.hooks(log)
+    where.tell_of_files(found)
     planning = plan_moves(
-        *(moves(where.hooks(log), supplies, way), where.tenants, journal),
+        *(moves(found, supplies, way), where.tenants, journal),
         name="prepare" if way.until == "deploy" else "migrate",
         tenants_file=where.tenants_file,
         fresh=fresh,

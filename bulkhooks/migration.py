@@ -3,10 +3,8 @@ the hook, what the converter makes of its script, and where the values of its se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -27,10 +25,14 @@ Propose: TypeAlias = Callable[[SourceHook, Fields], Fields | None]
 #: What may stand in the place of a script's digest.
 ALL: Final = "all"
 _LOOK: Final = (
-    "look at it with `bulkhooks migrate convert`; give another action by --transform, or take this "
-    "one as it is by --allow {digest}"
+    "look at it by `bulkhooks migrate assess --html FILE`; give another action by --transform, or "
+    "take this one as it is by --allow {digest}"
 )
-_SUPPLY: Final = "say by --secrets FILE where each is found"
+_OTHER: Final = "give another action by --transform"
+_WRAP: Final = (
+    "leave out --mode: what is not plain is wrapped; or give another action by --transform"
+)
+_CORRECT: Final = "correct the function, then plan anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,8 @@ class _Proposal(NamedTuple):
 
 def moves(sources: Sources, supplies: Supplies, way: Way) -> Iterator[tuple[str, Move]]:
     """Each hook's tenant and what becomes of it; for a tenant whose hooks could not be read one
-    that says so."""
+    that says so. Raises Refused, at the end, where scripts are allowed that none has and all
+    tenants could be read."""
     proposals = _Proposals(way)
     for tenant, found in sources.items():
         if isinstance(found, TenantError):
@@ -61,25 +64,29 @@ def moves(sources: Sources, supplies: Supplies, way: Way) -> Iterator[tuple[str,
             continue
         for hook in found:
             yield tenant, _move(hook, proposals.of(hook), supplies, way)
+    whole = not any(isinstance(found, TenantError) for found in sources.values())
+    if whole and (strangers := proposals.strangers()):
+        known = "the digest of a script, as `migrate assess` and a plan tell it, or `all`"
+        raise Refused(f"--allow {', '.join(strangers)}: no hook has such a script; give {known}")
 
 
-@contextmanager
-def prepared_moves(path: Path, *, overlap: bool) -> Iterator[Iterator[tuple[str, Move]]]:
-    """The rest of the way for all that the journal at `path` has prepared. Raises Refused where it
-    has prepared nothing, JournalError."""
-    with Journal.read(path) as journal:
-        journal.check()
-        if journal.meta("job") != "prepare" or not journal.meta("moves"):
-            raise Refused(f"{path} is no journal of `bulkhooks migrate prepare`")
-        if other := journal.meta("undone_by"):
-            raise Refused(f"{path} was undone by {other}; prepare the hooks anew")
-        done = journal.left([State.APPLIED, State.UNCHANGED])
-        yield (
-            (tenant, msgspec.structs.replace(move, until="cutover", overlap=overlap))
-            for _, body, tenants in done
-            for tenant in tenants
-            if isinstance(move := edit_of(body), Move)
-        )
+def prepared_moves(
+    journal: Journal, tenants: Collection[str], *, overlap: bool
+) -> Iterator[tuple[str, Move]]:
+    """The rest of the way for all that a journal has prepared on `tenants`, with its tenant. Raises
+    Refused where it is no such journal, or was undone, JournalError."""
+    journal.check()
+    if journal.meta("job") != "prepare" or not journal.meta("moves"):
+        raise Refused(f"{journal.path} is no journal of `bulkhooks migrate prepare`")
+    if other := journal.meta("undone_by"):
+        raise Refused(f"{journal.path} was undone by {other}; prepare the hooks anew")
+    done = journal.left([State.APPLIED, State.UNCHANGED])
+    return (
+        (tenant, msgspec.structs.replace(move, until="cutover", overlap=overlap))
+        for _, body, found in done
+        for tenant in found
+        if tenant in tenants and isinstance(move := edit_of(body), Move)
+    )
 
 
 def proposing(transforms: Transforms, transform: Transform) -> Propose:
@@ -130,10 +137,12 @@ class _Proposals:
         self._way = way
         self._converted: dict[tuple[str, str, tuple[tuple[str, str], ...]], Conversion] = {}
         self._checked: dict[str, str | None] = {}
+        self._met: set[str] = set()  #: digests of scripts
 
     def of(self, hook: SourceHook) -> _Proposal:
         """What becomes of a hook: its action, or why there is none."""
-        conversion = self._conversion(hook)
+        conversion, digest = self._conversion(hook), script_digest(hook.script)
+        self._met.add(digest)
         proposed: Fields = {
             "name": hook.name,
             "triggerId": hook.triggerId,
@@ -145,18 +154,22 @@ class _Proposals:
             try:
                 action = self._way.propose(hook, proposed)
             except ItemError as error:
-                return _Proposal(None, error.cause, error.hint)
+                return _Proposal(None, error.cause, _CORRECT)  # the same for all of its hooks
             if action is None:
                 return _Proposal(None, "left as it is by the transform")
         assert action is not None
         own = action["code"] != conversion.code  # a person's, who knows what it must do
-        digest = script_digest(hook.script)
         if not own and (why := self._refused(conversion, digest)):
-            made = proposed if conversion.code else None
-            return _Proposal(made, why, _LOOK.format(digest=digest))
+            if conversion.mode:
+                return _Proposal(proposed, why, _LOOK.format(digest=digest))
+            return _Proposal(None, why, _WRAP if self._way.mode == "rewrite" else _OTHER)
         if why := self._wrong(action, len(hook.secrets)):
-            return _Proposal(action, why, "give another action by --transform")
+            return _Proposal(action, why, _OTHER)
         return _Proposal(action)
+
+    def strangers(self) -> list[str]:
+        """What is allowed and no hook so far has."""
+        return sorted(self._way.allowed - self._met - {ALL})
 
     def _conversion(self, hook: SourceHook) -> Conversion:
         key = hook.triggerId, hook.script, tuple(sorted(hook.dependencies.items()))

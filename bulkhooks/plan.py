@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +14,7 @@ import orjson
 from . import tally
 from .actions import LOOK_EVERY
 from .errors import BadInput, Complaint, Refused
-from .guards import Guards, Narrowing, listed
+from .guards import Guards, Narrowing, listed, narrowed_by
 from .items import Edit, Move, body_of
 from .jobfile import Job
 from .journal import Journal, StagedEdit
@@ -123,13 +122,14 @@ def stage_moves(
     tenants: Mapping[str, Tenant],
     *,
     name: str,
-    prepared: Path | None = None,
+    prepared: Journal | None = None,
     narrowing: Narrowing | None = None,
     guards: Guards | None = None,
     now: datetime,
 ) -> None:
     """Write hooks on their way to actions, with their tenants, into a new journal called `name`;
-    `prepared` is the journal that they come from, if they do. Raises Refused when there are none,
+    `prepared` is the journal that they come from, if they do: what it was narrowed to and its
+    tenants file hold for the new one, unless others are given. Raises Refused when there are none,
     or a tenant of them is protected and not named.
     """
     edits = (
@@ -146,11 +146,13 @@ def stage_moves(
     digest = journal.stage(edits, {name: tenant.base_url for name, tenant in tenants.items()})
     if not journal.tenants():
         raise Refused("there are no hooks to be moved")
-    narrowing = narrowing or Narrowing()
+    if narrowing is None:
+        narrowing = narrowed_by(prepared) if prepared else Narrowing()
     narrowing.spare([tenants[row.name] for row in journal.tenants()])
     journal.note(
         job=name,
-        moves=str(prepared.absolute()) if prepared else "yes",
+        moves=str(prepared.path.absolute()) if prepared else "yes",
+        tenants_file=prepared.meta("tenants_file") if prepared else "",
         guards=orjson.dumps(guards or Guards()).decode(),
         narrowing=orjson.dumps(narrowing).decode(),
         digest=digest,

@@ -107,7 +107,7 @@ async def plan_moves(
     path: Path,
     *,
     name: str,
-    prepared: Path | None = None,
+    prepared: Journal | None = None,
     tenants_file: Path | None = None,
     fresh: bool = False,
     narrowing: Narrowing | None = None,
