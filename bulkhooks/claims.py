@@ -88,10 +88,10 @@ class _Answers:
             yield from self._keys(declared)
         for use in self._uses(answer):
             member = script.parent(use)
-            if member is None or not script.is_(use, "object", member):
+            if member is None or not script.stands_as(use, "object", member):
                 continue
             key, target = script.key(member), script.parent(member)
-            if key is not None and target is not None and script.is_(member, "left", target):
+            if key is not None and target is not None and script.stands_as(member, "left", target):
                 yield key, target.child_by_field_name("right"), member
 
     def _uses(self, answer: Node) -> list[Node]:
@@ -118,7 +118,7 @@ class _Answers:
     def _mutated(self, node: Node) -> bool:
         """Whether an array is changed in its place."""
         script, parent = self._script, self._script.parent(node)
-        if parent is None or not script.is_(node, "object", parent):
+        if parent is None or not script.stands_as(node, "object", parent):
             return False
         return script.written(parent) or script.key(parent) in MUTATORS
 
@@ -146,4 +146,4 @@ class _Answers:
             return any(
                 parent == call.child_by_field_name("arguments") for call, _ in self._hook.calls()
             )
-        return script.is_(use, "object", parent) and script.key(parent) is not None
+        return script.stands_as(use, "object", parent) and script.key(parent) is not None

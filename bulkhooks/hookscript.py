@@ -101,7 +101,7 @@ class HookScript:
             call = self.script.parent(use)
             if call is not None and call.type == "call_expression":
                 given = call.child_by_field_name("arguments")
-                if self.script.is_(use, "function", call) and given is not None:
+                if self.script.stands_as(use, "function", call) and given is not None:
                     yield call, [each for each in given.named_children if each.type != "comment"]
 
     def blockers(self) -> Iterator[tuple[int, str]]:
@@ -152,7 +152,7 @@ class HookScript:
         known |= {script.text(node) for node in script.free if script.written(node)}
         for node in script.free:
             name, line, parent = script.text(node), script.line(node), script.parent(node)
-            whole = parent is not None and script.is_(node, "object", parent)
+            whole = parent is not None and script.stands_as(node, "object", parent)
             member = script.key(parent) if whole and parent is not None else None
             if parent is not None and parent.type == "unary_expression":
                 continue  # typeof: it is asked whether it is there

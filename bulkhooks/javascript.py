@@ -123,7 +123,7 @@ class Script:
         """What an identifier means; None where it is a global."""
         return self._bindings.get(name.id)
 
-    def is_(self, node: Node, role: str, of: Node | None) -> bool:
+    def stands_as(self, node: Node, role: str, of: Node | None) -> bool:
         """Whether a node is the field `role` of another."""
         found = of.child_by_field_name(role) if of is not None else None
         return found is not None and found.id == node.id
@@ -137,13 +137,13 @@ class Script:
             return False
         match parent.type:
             case "assignment_expression" | "augmented_assignment_expression" | "for_in_statement":
-                return self.is_(node, "left", parent)
+                return self.stands_as(node, "left", parent)
             case "assignment_pattern" | "object_assignment_pattern":
-                return self.is_(node, "left", parent)
+                return self.stands_as(node, "left", parent)
             case "update_expression" | "array_pattern" | "rest_pattern":
                 return True
             case "pair_pattern":
-                return self.is_(node, "value", parent)
+                return self.stands_as(node, "value", parent)
             case "unary_expression":
                 operator = parent.child_by_field_name("operator")
                 return operator is not None and operator.type == "delete"
@@ -201,7 +201,7 @@ class Script:
             return None
         declared = binding.declared[0]
         parent = self.parent(declared)
-        if parent is None or not self.is_(declared, "name", parent):
+        if parent is None or not self.stands_as(declared, "name", parent):
             return None
         first = parent if parent.type in FUNCTIONS else parent.child_by_field_name("value")
         given = [use for use in binding.used if self.written(use)]

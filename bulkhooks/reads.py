@@ -79,7 +79,7 @@ def _climb(script: Script, node: Node, path: tuple[str, ...]) -> Read:
     """From a name up to the whole of what it is the beginning of."""
     while (parent := script.parent(node)) is not None:
         if parent.type in ("member_expression", "subscript_expression"):
-            key = script.key(parent) if script.is_(node, "object", parent) else None
+            key = script.key(parent) if script.stands_as(node, "object", parent) else None
             if key is None:
                 break
             path = (*path, key)
@@ -104,7 +104,7 @@ def _chosen(script: Script, node: Node, parent: Node) -> bool:
         return False
     operator = parent.child_by_field_name("operator")
     word = operator.type if operator is not None else ""
-    return word in ("||", "??") or (word == "&&" and script.is_(node, "right", parent))
+    return word in ("||", "??") or (word == "&&" and script.stands_as(node, "right", parent))
 
 
 def _taken(
@@ -150,7 +150,7 @@ def _passed_to(script: Script, node: Node) -> Iterator[Node]:
     match parent.type:
         case "variable_declarator":
             target = parent.child_by_field_name("name")
-        case "assignment_expression" if script.is_(node, "right", parent):
+        case "assignment_expression" if script.stands_as(node, "right", parent):
             target = parent.child_by_field_name("left")
         case "arguments":
             target = _parameter(script, node, parent)

@@ -56,7 +56,7 @@ class Packages:
             return None
         if parent is None or parent.type == "unary_expression":  # typeof
             return None
-        if parent.type == "call_expression" and script.is_(node, "function", parent):
+        if parent.type == "call_expression" and script.stands_as(node, "function", parent):
             return self._argument(parent)
         self.blockers.append(
             (script.line(node), "`require` is not called here: what it loads cannot be told")

@@ -34,7 +34,7 @@ _SETTERS = {
     "pre-user-registration": """
 // A hook answered in JSON: what is undefined in it was left out. Only metadata was taken of it.
 function setMetadata(api, response) {
-  const { user } = JSON.parse(JSON.stringify({ user: response?.user }));
+  const { user } = JSON.parse(JSON.stringify({ response })).response ?? {};
   for (const [key, value] of Object.entries(user?.user_metadata ?? {})) {
     api.user.setUserMetadata(key, value);
   }
@@ -46,7 +46,8 @@ function setMetadata(api, response) {
     "credentials-exchange": """
 // A hook answered in JSON: what is undefined in it was left out. The scope stays as it was granted.
 function setClaims(api, response) {
-  const { scope, ...claims } = JSON.parse(JSON.stringify(response ?? {}));
+  const answer = JSON.parse(JSON.stringify({ response })).response;
+  const { scope, ...claims } = answer instanceof Object ? answer : {};
   for (const [claim, value] of Object.entries(claims)) {
     api.accessToken.setCustomClaim(claim, value);
   }
@@ -133,7 +134,7 @@ class _Rewriting:
 
     def _is_export(self, node: Node) -> bool:
         left = self._hook.export.child_by_field_name("left")
-        return self._script.is_(node, "object", left)
+        return self._script.stands_as(node, "object", left)
 
     def _is_of_the_hook(self, node: Node) -> bool:
         """Whether `this` would be the hook's own, or that of the whole script."""
@@ -164,7 +165,7 @@ class _Rewriting:
         while path not in self._signature.fields:
             parent = script.parent(node)
             key = script.key(parent) if parent is not None else None
-            if parent is None or key is None or not script.is_(node, "object", parent):
+            if parent is None or key is None or not script.stands_as(node, "object", parent):
                 raise self._not(use, f"`{path}` is used whole")
             path, node = f"{path}.{key}", parent
         if script.written(node):
@@ -174,7 +175,7 @@ class _Rewriting:
         text, parent = self._signature.fields[path], script.parent(node)
         if node.type == "shorthand_property_identifier":
             return node.start_byte, node.end_byte, f"{script.text(node)}: {text}"
-        if "?." in text and script.is_(node, "object", parent):
+        if "?." in text and script.stands_as(node, "object", parent):
             text = f"({text})"
         return node.start_byte, node.end_byte, text
 
@@ -190,7 +191,7 @@ class _Rewriting:
         if path.endswith("secrets") and parent.type == "variable_declarator":
             pattern = parent.child_by_field_name("name")
             return pattern is not None and pattern.type == "object_pattern"
-        if not script.is_(node, "object", parent) or script.written(parent):
+        if not script.stands_as(node, "object", parent) or script.written(parent):
             return path != "scope" and self._looked_at(node)
         key = script.key(parent)
         if path == "scope":
@@ -204,7 +205,7 @@ class _Rewriting:
         script, parent = self._script, self._script.parent(node)
         if parent is None or script.written(node):
             return False
-        if script.is_(node, "object", parent):
+        if script.stands_as(node, "object", parent):
             key = script.key(parent)
             return key in _LEAVE or (key is not None and self._deeper(parent))
         return self._looked_at(node)
@@ -223,7 +224,7 @@ class _Rewriting:
         if parent is None:
             return False
         if parent.type == "unary_expression" or parent.type in _LOOKS:
-            return parent.type != "ternary_expression" or self._script.is_(
+            return parent.type != "ternary_expression" or self._script.stands_as(
                 node, "condition", parent
             )
         return parent.type == "pair" and self._is_answered(parent)
@@ -265,7 +266,7 @@ class _Rewriting:
         if (
             call is None
             or call.type != "call_expression"
-            or not self._script.is_(use, "function", call)
+            or not self._script.stands_as(use, "function", call)
         ):
             return None
         statement = self._script.parent(call)

@@ -5,7 +5,8 @@ exports.onExecuteCredentialsExchange = async (event, api) => {
 
 // A hook answered in JSON: what is undefined in it was left out. The scope stays as it was granted.
 function setClaims(api, response) {
-  const { scope, ...claims } = JSON.parse(JSON.stringify(response ?? {}));
+  const answer = JSON.parse(JSON.stringify({ response })).response;
+  const { scope, ...claims } = answer instanceof Object ? answer : {};
   for (const [claim, value] of Object.entries(claims)) {
     api.accessToken.setCustomClaim(claim, value);
   }

@@ -10,7 +10,7 @@ exports.onExecutePreUserRegistration = async (event, api) => {
 
 // A hook answered in JSON: what is undefined in it was left out. Only metadata was taken of it.
 function setMetadata(api, response) {
-  const { user } = JSON.parse(JSON.stringify({ user: response?.user }));
+  const { user } = JSON.parse(JSON.stringify({ response })).response ?? {};
   for (const [key, value] of Object.entries(user?.user_metadata ?? {})) {
     api.user.setUserMetadata(key, value);
   }
