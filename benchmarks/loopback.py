@@ -16,8 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bulkhooks.buckets import Bucket
 from bulkhooks.sandbox import Sandbox, serve
+from bulkhooks.sandbox.buckets import Bucket
 
 #: What the command runs on, for anyio.run.
 UVLOOP = {"use_uvloop": True}

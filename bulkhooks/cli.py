@@ -41,11 +41,11 @@ from .secrecy import tell_bugs, where
 
 if TYPE_CHECKING:
     from .auth0 import Log
-    from .buckets import Bucket
-    from .faults import Fault, Faults
     from .guards import Guards, Narrowing
     from .items import State
     from .report import Summary
+    from .sandbox.buckets import Bucket
+    from .sandbox.faults import Fault, Faults
     from .transfer import Exported
 
 
@@ -582,7 +582,7 @@ def _exported(ended: Exported | TenantError) -> dict[str, Any]:
 
 
 def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:
-    from .buckets import BUCKETS, Bucket
+    from .sandbox.buckets import BUCKETS, Bucket
 
     rule: Literal["drip", "window"] = "drip" if refill is Refill.DRIP else "window"
     try:
@@ -599,7 +599,7 @@ def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:
 
 def _parse_faults(faults: str, seed: int) -> Faults:
     """A share of all requests, even over all kinds, or each kind's own."""
-    from .faults import FAULTS, Faults
+    from .sandbox.faults import FAULTS, Faults
 
     kinds: dict[str, Fault] = {kind: kind for kind in FAULTS}
     try:

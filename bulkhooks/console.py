@@ -91,8 +91,8 @@ class Work:
     async def pretended(self) -> AsyncIterator[dict[str, Tenant]]:
         """The job's tenants, each at a sandbox that has the hooks which the job names."""
         from . import sandbox
-        from .buckets import BUCKETS
         from .hooks import Trigger
+        from .sandbox.buckets import BUCKETS
         from .tenants import Given, Route, StaticToken
 
         named: dict[tuple[str, str], Edit] = {}

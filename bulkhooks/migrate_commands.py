@@ -268,8 +268,8 @@ def convert(
     """
     from .convert import convert as converted
     from .convert import syntax_error
+    from .convert.signatures import SIGNATURES
     from .report import clean
-    from .signatures import SIGNATURES
     from .source import read_file
 
     if trigger not in SIGNATURES:

@@ -20,7 +20,6 @@ from typing import Any, TypeAlias, get_args
 
 from bulkhooks import Guards, Job, Limits, Tenant
 from bulkhooks.errors import Unsure
-from bulkhooks.faults import FAULTS, Fault
 from bulkhooks.gates import Gate
 from bulkhooks.hooks import Trigger
 from bulkhooks.items import Item, Reply, State
@@ -30,6 +29,7 @@ from bulkhooks.lanes import Lanes
 from bulkhooks.plan import stage
 from bulkhooks.report import Summary, summary
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox, Seen
+from bulkhooks.sandbox.faults import FAULTS, Fault
 from bulkhooks.tenants import ClientSecret, Given, Route
 from engine import EPOCH, mind_threads, request_of
 from virtual import VirtualTimeLoop

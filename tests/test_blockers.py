@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhooks.convert import Conversion, Mode, convert, syntax_error
-from bulkhooks.signatures import SIGNATURES
+from bulkhooks.convert.signatures import SIGNATURES
 
 
 def in_hook(body: str, trigger: str = "pre-user-registration") -> str:

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import pytest
 
 from bulkhooks.convert import Conversion, Mode, convert
-from bulkhooks.signatures import SIGNATURES
+from bulkhooks.convert.signatures import SIGNATURES
 
 GOLDEN = Path(__file__).parent / "golden"
 HOOKS = sorted(GOLDEN.glob("*/*/hook.js"))

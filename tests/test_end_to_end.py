@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from bulkhooks.buckets import Bucket
 from bulkhooks.sandbox import Request
+from bulkhooks.sandbox.buckets import Bucket
 from world import NAMES, Make, World
 
 WANTED = {"axios": "9.9.9"}

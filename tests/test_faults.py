@@ -17,10 +17,10 @@ import pytest
 import typer
 
 from asking import BEARER, CREDENTIALS, NOW, ask, certified, hook_path, json, rate
-from bulkhooks.buckets import Bucket
 from bulkhooks.cli import _parse_faults
-from bulkhooks.faults import FAULTS, Fault, Faults
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox, serve
+from bulkhooks.sandbox.buckets import Bucket
+from bulkhooks.sandbox.faults import FAULTS, Fault, Faults
 from world import Make
 
 HOOKS = "/api/v2/hooks"

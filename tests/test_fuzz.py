@@ -28,7 +28,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhooks.auth0 import ManagementClient
-from bulkhooks.buckets import Bucket
 from bulkhooks.errors import BadInput, Refused, TenantError, Unsure
 from bulkhooks.gates import Gate, Stop
 from bulkhooks.hooks import list_all
@@ -37,6 +36,7 @@ from bulkhooks.jobfile import load_job
 from bulkhooks.network import Network, NotSent
 from bulkhooks.pacing import LONGEST_HOLD, Limiter, Limits
 from bulkhooks.sandbox import Sandbox
+from bulkhooks.sandbox.buckets import Bucket
 from bulkhooks.tenants import ClientSecret, Given, Tenant, load_tenants
 from engine import NEW, PRE, Core, for_t0, one_on, work
 from virtual import VirtualTimeLoop

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from asking import CREDENTIALS, NOW, ask, json, rate
-from bulkhooks.buckets import Bucket
-from bulkhooks.issuer import ASSERTION_TYPE, SCOPES
 from bulkhooks.sandbox import Answer, Sandbox
+from bulkhooks.sandbox.buckets import Bucket
+from bulkhooks.sandbox.issuer import ASSERTION_TYPE, SCOPES
 
 TOKEN = "/oauth/token"
 HOOKS = "/api/v2/hooks"

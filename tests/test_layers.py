@@ -12,13 +12,12 @@ import bulkhooks
 PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
-    ("errors", "items", "javascript", "signatures", "asked", "buckets", "faults", "issuer"),
-    ("pretend", "pretend_actions", "reads"),
+    ("errors", "items", "convert", "sandbox"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks"),
     ("secrecy", "source", "store"),
-    ("references", "sandbox", "steps", "prospect", "requires", "hookscript"),
-    ("schema", "hook_edits", "action_edits", "claims", "rewrite"),
-    ("fields", "convert"),
+    ("references", "steps", "prospect"),
+    ("schema", "hook_edits", "action_edits"),
+    ("fields",),
     ("transform",),
     ("tenants", "journal", "listing", "undo"),
     ("answers",),
@@ -34,14 +33,40 @@ LAYERS = (
     ("cli",),
     ("__init__", "__main__"),
 )
-LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names}
+#: The same within the folders, which import nothing from outside of themselves.
+FOLDERS = {
+    "sandbox": (
+        ("asked", "buckets", "faults", "issuer"),
+        ("pretend", "pretend_actions"),
+        ("__init__",),
+    ),
+    "convert": (
+        ("javascript", "signatures"),
+        ("reads",),
+        ("requires", "hookscript"),
+        ("claims", "rewrite"),
+        ("__init__",),
+    ),
+}
+
+
+def modules() -> list[Path]:
+    """Every file of code."""
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def called(path: Path) -> str:
+    """What a module is called here: a folder by its own name."""
+    return path.stem if path.parent == PACKAGE else path.parent.name
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The package's own modules that a module imports, at its top or later."""
+    """The modules of the same folder that a module imports, at its top or later."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            yield from [node.module] if node.module else [name.name for name in node.names]
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert node.level == 1, f"{path} must not look outside of its folder"
+            names = [node.module] if node.module else [name.name for name in node.names]
+            yield from (name.partition(".")[0] for name in names)
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
         names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
         assert not any(name.startswith("bulkhooks") for name in names), f"{path}: import relatively"
@@ -59,30 +84,29 @@ def libraries(path: Path) -> set[str]:
 
 
 def test_imports_point_down() -> None:
-    for path in PACKAGE.glob("*.py"):
-        for name in imported(path):
-            assert LAYER[name] < LAYER[path.stem], f"{path.stem} must not import {name}"
+    for folder, layers in {"": LAYERS, **FOLDERS}.items():
+        layer = {name: depth for depth, names in enumerate(layers) for name in names}
+        for path in (PACKAGE / folder).glob("*.py"):
+            for name in imported(path):
+                assert layer[name] < layer[path.stem], f"{path.stem} must not import {name}"
 
 
-def test_the_sandbox_imports_nothing_of_ours_but_its_own_parts() -> None:
-    parts = {"asked", "buckets", "faults", "issuer", "pretend", "pretend_actions"}
-    for name in ("sandbox", *parts):
-        assert set(imported(PACKAGE / f"{name}.py")) <= parts, name
+def users(*of: str) -> set[str]:
+    """The modules that import one of these libraries."""
+    return {called(path) for path in modules() if not libraries(path).isdisjoint(of)}
 
 
 def test_only_the_network_and_the_sandbox_know_aiohttp() -> None:
-    users = {path.stem for path in PACKAGE.glob("*.py") if "aiohttp" in libraries(path)}
-    assert users == {"network", "sandbox"}
+    assert users("aiohttp") == {"network", "sandbox"}
 
 
 def test_only_the_page_of_an_assessment_knows_jinja() -> None:
-    users = {path.stem for path in PACKAGE.glob("*.py") if "jinja2" in libraries(path)}
-    assert users == {"verdict"}
+    assert users("jinja2") == {"verdict"}
 
 
 def test_only_the_console_prints() -> None:
-    for path in PACKAGE.glob("*.py"):
-        if path.stem != "console":
+    for path in modules():
+        if called(path) != "console":
             text = path.read_text()
             assert "print(" not in text, path
             assert "sys.stdout" not in text, path
@@ -90,20 +114,14 @@ def test_only_the_console_prints() -> None:
 
 
 def test_only_the_commands_exit() -> None:
-    for path in PACKAGE.glob("*.py"):
-        if path.stem != "cli":
+    assert users("typer") == {"cli", "migrate_commands"}
+    for path in modules():
+        if called(path) != "cli":
             assert "sys.exit" not in path.read_text(), path
-        if path.stem not in ("cli", "migrate_commands"):
-            assert "typer" not in libraries(path), path
 
 
 def test_only_the_converter_knows_the_parser() -> None:
-    users = {
-        path.stem
-        for path in PACKAGE.glob("*.py")
-        if {"tree_sitter", "tree_sitter_javascript"} & libraries(path)
-    }
-    assert users == {"javascript", "reads", "requires", "hookscript", "claims", "rewrite"}
+    assert users("tree_sitter", "tree_sitter_javascript") == {"convert"}
 
 
 def test_every_public_name_is_there_and_documented() -> None:

@@ -14,13 +14,13 @@ from contextlib import suppress
 import pytest
 
 from bulkhooks import Limits, Tenant, hooks
-from bulkhooks.buckets import Bucket, Logins
 from bulkhooks.gates import Gate
 from bulkhooks.items import Reply
 from bulkhooks.journal import TenantRow
 from bulkhooks.lane import Lane
 from bulkhooks.lanes import ASIDE, SETTLE
 from bulkhooks.sandbox import Request, Sandbox
+from bulkhooks.sandbox.buckets import Bucket, Logins
 from virtual import VirtualTimeLoop
 
 EPOCH = 1_700_000_000.0

@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 
 from asking import BEARER, CREDENTIALS, NOW, ask, certified, hook_path, json, rate
-from bulkhooks.buckets import BUCKETS, Bucket, Logins
-from bulkhooks.pretend import Gone
 from bulkhooks.sandbox import MASK, Sandbox, SecondEnable, serve
+from bulkhooks.sandbox.buckets import BUCKETS, Bucket, Logins
+from bulkhooks.sandbox.pretend import Gone
 
 
 def two_hooks(second_enable: SecondEnable = "conflict") -> Sandbox:

@@ -13,10 +13,10 @@ import orjson
 import pytest
 
 from asking import BEARER, NOW, ask, hook_path, json
-from bulkhooks.buckets import Bucket
-from bulkhooks.issuer import SCOPES
-from bulkhooks.pretend import Gone
 from bulkhooks.sandbox import Answer, Sandbox
+from bulkhooks.sandbox.buckets import Bucket
+from bulkhooks.sandbox.issuer import SCOPES
+from bulkhooks.sandbox.pretend import Gone
 from world import Make
 
 ACTIONS = "/api/v2/actions/actions"

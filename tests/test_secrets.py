@@ -39,13 +39,13 @@ from bulkhooks.answers import value
 from bulkhooks.auth0 import Exchange, ManagementClient
 from bulkhooks.cli import app
 from bulkhooks.errors import ItemError, Refused, TenantError, Unsure
-from bulkhooks.faults import FAULTS, Fault, Faults
 from bulkhooks.gates import Gate, Stop
 from bulkhooks.hooks import create_secrets, get_hook
 from bulkhooks.items import Reply
 from bulkhooks.pacing import Limiter
 from bulkhooks.references import MASK, Reference
 from bulkhooks.sandbox import Answer, Request, Sandbox
+from bulkhooks.sandbox.faults import FAULTS, Fault, Faults
 from bulkhooks.secrecy import veiled, where
 from bulkhooks.tenants import ClientKey, ClientSecret, Given
 from bulkhooks.tokens import Grant, granted

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from bulkhooks import apply_journal, run_job
-from bulkhooks.buckets import Bucket
-from bulkhooks.faults import Fault, Faults
 from bulkhooks.journal import Journal
 from bulkhooks.report import Summary
 from bulkhooks.sandbox import Sandbox, serve
+from bulkhooks.sandbox.buckets import Bucket
+from bulkhooks.sandbox.faults import Fault, Faults
 from bulkhooks.tenants import Route
 from raw import http, raw_server
 from storm import GUARDS, Storm, in_virtual_time, rates, sent_twice, tenants_at, weathered

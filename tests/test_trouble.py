@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from bulkhooks.buckets import Bucket
 from bulkhooks.items import Reply
 from bulkhooks.lane import LaneView
-from bulkhooks.pretend import Gone
 from bulkhooks.report import Summary
 from bulkhooks.sandbox import Request, Sandbox
+from bulkhooks.sandbox.buckets import Bucket
+from bulkhooks.sandbox.pretend import Gone
 from bulkhooks.tally import Cause
 from engine import EPOCH
 from storm import Edit, Storm, in_virtual_time, tenants_at, weathered
