@@ -135,8 +135,9 @@ class _Course:
         mine, told = self._item.steps, self._lane.ended
         if told and len(mine) > 1 and steps.frozen(mine):
             return Outcome(state=State.FAILED, cause=told.cause, hint=told.hint)
-        for scope in self._lane.no_actions.keys() & steps.scopes(mine):
-            return self._not_had(self._lane.no_actions[scope])
+        if refused := self._lane.no_actions:
+            for scope in refused.keys() & steps.scopes(mine):
+                return self._not_had(refused[scope])
         if self._item.rank and not self._lane.not_cleared.isdisjoint(self._item.keys):
             cause = "what had to go before it did not end well"
             return Outcome(state=State.FAILED, cause=cause, hint="apply --failed takes up both")
