@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -116,7 +117,8 @@ def action_in(answer: object) -> tuple[str, Fields]:
     """The id and the known fields of the action in an answer, a field without a value left out.
 
     `dependencies` are a mapping, `deployed` is whether a version of it is, `all_changes_deployed`
-    whether that is its draft. Raises ItemError when it shows no action.
+    whether that is its draft, `version` the version's id and `runs` a digest of what it has.
+    Raises ItemError when it shows no action.
     """
     raw = answer.get("id") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(raw, str) or not ID.match(raw):
@@ -154,7 +156,14 @@ def _deployment(answer: Fields) -> Fields:
     if not isinstance(all_changes, bool):
         same = _versions(version.get("dependencies")) == _versions(answer.get("dependencies"))
         all_changes = same and version.get("code") == answer.get("code")
-    return {"deployed": deployed, "all_changes_deployed": deployed and all_changes}
+    fields = {"deployed": deployed, "all_changes_deployed": deployed and all_changes}
+    id, code = version.get("id"), version.get("code")
+    if deployed and isinstance(code, str) and isinstance(id, str) and ID.match(id):
+        packages = sorted(_versions(version.get("dependencies")).items())
+        secrets = sorted(str(each.get("name")) for each in _mappings(version.get("secrets")))
+        had = msgspec.json.encode([code, packages, version.get("runtime"), secrets])
+        fields |= {"version": id, "runs": blake2b(had, digest_size=6).hexdigest()}
+    return fields
 
 
 def _mappings(value: object) -> list[Fields]:
@@ -293,13 +302,16 @@ def _place_at(rest: Sequence[Binding], position: str, trigger: str) -> int:
     return places[0] + (named[1] == "after")
 
 
-def _place_among(rest: Sequence[Binding], among: Sequence[str]) -> int:
-    """A place by its old neighbours, its own among them being "": after the nearest of those ahead
-    that is there still, else before the nearest of those behind, else last."""
-    places = {each.id: at for at, each in enumerate(rest)}
-    at = among.index("") if "" in among else len(among)
-    ahead = [places[each] + 1 for each in reversed(among[:at]) if each in places]
-    behind = [places[each] for each in among[at + 1 :] if each in places]
+def _place_among(rest: Sequence[Binding], among: Sequence[Sequence[str]]) -> int:
+    """A place by its old neighbours, by id and name, its own among them being ["", ""]: after the
+    nearest of those ahead that is there still, else before the nearest of those behind, else last.
+    One that was deleted and made again has its name and another id."""
+    ids = {each.id: at for at, each in enumerate(rest)}
+    names = {each.name: at for at, each in enumerate(rest) if each.name}
+    places = [ids.get(id, names.get(name)) for id, name in among]
+    at = next((at for at, (id, _) in enumerate(among) if not id), len(among))
+    ahead = [place + 1 for place in reversed(places[:at]) if place is not None]
+    behind = [place for place in places[at + 1 :] if place is not None]
     return [*ahead, *behind, len(rest)][0]
 
 
@@ -334,6 +346,8 @@ def request(step: Step, action: str, seen: Fields | None = None) -> Call:
             return _call("POST", "actions", "create", _written(step.want), whole=True)
         case "delete":
             return _call("DELETE", action, "delete")
+        case "deploy" if "version" in step.want:
+            return _call("POST", f"{action}/versions/{step.want['version']}/deploy", "create")
         case "deploy":
             return _call("POST", f"{action}/deploy", "create")
         case "bind":
@@ -446,11 +460,14 @@ def too_early(error: ItemError) -> bool:
 
 def kept(step: Step, seen: Fields) -> Fields:
     """What is kept of what was seen right before a step, for its way back: a list's order, or
-    whether something was deployed."""
+    which version was deployed."""
     if step.kind == "deploy":
-        return {"was": seen.get("deployed") is True}
+        ran = {key: seen[key] for key in ("version", "runs") if key in seen}
+        return {"was": ran if seen.get("deployed") else None}
     order: list[Binding] = seen.get("order", [])
     if "order" not in seen:
         return {}
     shown = [each.display_name for each in order if each.id == seen["id"]]
-    return {"was": [each.id for each in order]} | ({"display_name": shown[0]} if shown else {})
+    return {"was": [[each.id, each.name] for each in order]} | (
+        {"display_name": shown[0]} if shown else {}
+    )

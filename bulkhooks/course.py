@@ -506,7 +506,7 @@ class _Attempt:
         try:
             seen = await steps.look(self._step, self._hook, read)
             while self._step.kind == "deploy" and not steps.shows(self._step, seen):
-                actions.unready(seen)
+                steps.unready(self._step, seen)
                 await self._wait("for {n} to be deployed")
                 seen = await steps.look(self._step, self._hook, read)
         except Gone:

@@ -323,7 +323,8 @@ class Listing:
         label = undo.label if now == ABSENT else str(now.get("name"))
         items = []
         for lost in () if again else undo.lost:
-            outcome = Outcome(state=State.SKIPPED, cause=f"cannot be undone: {lost}", hint=_HINT)
+            hint = _VALUES if lost.startswith("the value") else _DEPLOYED
+            outcome = Outcome(state=State.SKIPPED, cause=f"cannot be undone: {lost}", hint=hint)
             items.append(Item(edit=row, target=undo.target, label=label, outcome=outcome))
         if not undo.steps:
             return items
@@ -379,9 +380,6 @@ class Listing:
         made = any(other.kind == "create" and other.target == step.target for other in ahead)
         if step.back:
             return "", step if any(other.target == step.target for other in ahead) else None
-        if step.kind == "deploy":  # what a step ahead of it has turned back goes out with it
-            back = any(other.target in (id, step.target) for other in ahead)
-            return "", msgspec.structs.replace(step, target=id) if back else None
         if made:
             on = step.want.get("enabled") is True
             step = self._actions.versioned(step)
@@ -420,7 +418,8 @@ class Listing:
         return step.target
 
 
-_HINT = "give it its values by `set_secrets`"
+_VALUES = "give it its values by `set_secrets`"
+_DEPLOYED = "look at its versions in the dashboard"
 
 
 def _kinds(edit: AnyEdit) -> set[str]:

@@ -90,7 +90,8 @@ def kept(step: Step, seen: Fields) -> Fields:
 def unready(step: Step, seen: Fields) -> str:
     """What a step must wait for before it is sent; "" if nothing. Raises ItemError when that
     cannot come."""
-    return actions.unready(seen) if step.kind == "deploy" else ""
+    drafted = step.kind == "deploy" and "version" not in step.want
+    return actions.unready(seen) if drafted else ""
 
 
 def harmless(step: Step) -> bool:
@@ -129,7 +130,8 @@ def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
         again = sent and len({seen[key] for key in step.want}) == 1
         return Seen.BEFORE if again or holds(step.before, seen) else Seen.OTHER
     as_before = holds(step.before, seen)
-    if shows(step, seen) and (as_before or step.kind != "deploy"):
+    drafted = step.kind == "deploy" and "version" not in step.want
+    if shows(step, seen) and (as_before or not drafted):
         return Seen.WANTED
     moved = sent and step.kind == "bind" and seen.get("bound") is step.want["bound"]
     if as_before or moved:
@@ -151,7 +153,8 @@ def blind(step: Step) -> bool:
 
 def recorded(step: Step, seen: Fields) -> Fields:
     """What is kept of what was seen after a step."""
-    keys = [*step.want, "id"] if step.kind == "create" else step.want
+    more = {"create": "id", "deploy": "runs"}.get(step.kind)
+    keys = [*step.want, more] if more else step.want
     return {key: seen[key] for key in keys if key in seen}
 
 

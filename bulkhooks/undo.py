@@ -47,23 +47,13 @@ def undone(item: Item, *, leave_actions: bool = True) -> Undo | None:
 
 
 def _deployed_last(steps: list[Step]) -> list[Step]:
-    """Steps of an action with what deploys it behind what changes it, and for what that leaves;
-    and with what binds it behind that."""
-    ready: list[Step] = []
+    """Steps of an action with what deploys it behind what makes it, and what binds it last."""
 
     def place(step: Step) -> int:
         bound = step.kind == "bind" and step.want["bound"]
         return 2 if bound else int(step.kind == "deploy")
 
-    for step in sorted(steps, key=place):
-        if step.kind == "deploy":
-            drafts = [each.want for each in ready if each.target == step.target]
-            before = dict(step.before)
-            for draft in drafts:
-                before |= {key: value for key, value in draft.items() if key in before}
-            step = msgspec.structs.replace(step, before=before)
-        ready.append(step)
-    return ready
+    return sorted(steps, key=place)
 
 
 def _switched_back(steps: list[Step]) -> list[Step]:
@@ -97,12 +87,23 @@ def _turned_round(step: Step) -> tuple[list[Step], list[str]]:
         case "bind":
             return [_bound_again(step)], []
         case "deploy":
-            if (step.after or {}).get("was") is False:
-                return [], []  # nothing was deployed before, and nothing can be so again
-            return [step], []
+            return _deployed_again(step)
         case _:
             was = {key: step.before[key] for key in step.want}
             return [Step(kind="update", target=step.target, before=step.want, want=was)], []
+
+
+def _deployed_again(step: Step) -> tuple[list[Step], list[str]]:
+    """The step that deploys the version again that was deployed before: the draft of that time may
+    have been another, and its secrets had their values."""
+    after = step.after or {}
+    was = after.get("was")
+    if was is None:
+        return [], ["that it was never deployed"]
+    if was.keys() < {"version", "runs"}:
+        return [], ["what was deployed of it before"]
+    before = {"runs": after["runs"]} if "runs" in after else {}
+    return [Step(kind="deploy", target=_id_after(step), before=before, want=was)], []
 
 
 def _bound_again(step: Step) -> Step:
@@ -115,7 +116,8 @@ def _bound_again(step: Step) -> Step:
         # Its own place is left open: an action that was deleted comes back with another id.
         name = (step.after or {}).get("display_name") or step.want.get("display_name", "")
         want = {"bound": True, "display_name": name}
-        want |= {"among": ["" if id == step.target else id for id in was]} if was else {}
+        own = (["", ""] if each[0] == step.target else each for each in was)
+        want |= {"among": list(own)} if was else {}
     return Step(kind="bind", target=_id_after(step), before=before, want=want)
 
 

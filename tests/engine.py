@@ -77,6 +77,10 @@ class Clock:
         self._now = self._begin + loop.time()
         return self._now
 
+    def pass_by(self, seconds: float) -> None:
+        """Let time go by until the next loop begins."""
+        self._now += seconds
+
 
 class Core:
     """The sandbox's core as a network, in which the process dies at one request."""
@@ -196,9 +200,10 @@ class Watched(Core):
         *,
         at: int = 0,
         after: bool = False,
-        clock: Callable[[], float] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         copy = journal.with_name(f"{journal.name}-copy")
+        self.clock: Clock
         super().__init__(sandbox, journal, copy, at, after, clock or Clock())
         self.runs: list[str] = []  #: the hook, the action called as it, or both
         self.crossed: list[str] = []  #: lists to which two writes were in flight
@@ -332,6 +337,44 @@ def random_job(sandbox: Sandbox, chance: random.Random, edits: int = 14) -> Job:
 
 
 NEW = {"script": "module.exports = 1;"}
+
+
+def random_action_job(chance: random.Random, edits: int = 8) -> Job:
+    """Edits of every kind of what `acting` has, none of which contradicts another."""
+    wanted: list[Mapping[str, Any]] = []
+    taken: set[tuple[str, str, str]] = set()
+    for number in range(chance.randint(1, edits)):
+        tenant, name = chance.choice(NAMES), chance.choice("abcde")
+        base: dict[str, Any] = {"tenant": tenant, "action": {"name": name}}
+        deploy = {"deploy": True} if chance.random() < 0.5 else {}
+        place = {"bound": True, "position": chance.choice(["first", "last"])}
+        new = {"name": f"new {number}", "triggerId": PRE, "code": f"exports.x = {number};"}
+        secrets = {"NEW": "env:SECRET_ONE", "OLD": "env:SECRET_TWO"}
+        edit: Mapping[str, Any]
+        key, edit = chance.choice(
+            [
+                ("code", base | {"set": {"code": f"exports.y = {number};"}} | deploy),
+                ("code", base | {"set": {"dependencies": {"axios": f"1.0.{number}"}}} | deploy),
+                ("name", base | {"set": {"name": f"renamed {number}"}}),
+                ("secrets", base | {"set_secrets": secrets} | deploy),
+                ("secrets", base | {"remove_secrets": ["OLD"]}),
+                ("bound", base | {"set": {"bound": False}}),
+                ("bound", base | {"set": {"bound": True}, "deploy": True}),
+                ("*", base | {"delete": True}),
+                ("new", {"tenant": tenant, "create": new} | deploy),
+                ("place", {"tenant": tenant, "create": new | place, "deploy": True}),
+            ]
+        )
+        if key == "place":  # one edit says what is first, and one what is last
+            name, key = PRE, str(place["position"])
+        mine = {(tenant, name, key)} if key != "new" else set()
+        others = {field for *where, field in taken if where == [tenant, name]}
+        if mine & taken or "*" in others or (key == "*" and others):
+            continue
+        taken |= mine
+        wanted.append(edit)
+    off = {"tenant": "t0", "action": {"name": "a"}, "set": {"bound": False}}
+    return Job.of("job", wanted or [off])
 
 
 def two_tenants(fault: Any = None, second_enable: SecondEnable = "conflict") -> Sandbox:

@@ -25,9 +25,9 @@ def placed(names: str, own: str, want: Fields) -> str:
     return "".join(each.name for each in after)
 
 
-def among(names: str) -> list[str]:
-    """Old neighbours; a dash is the place itself."""
-    return ["" if name == "-" else name for name in names]
+def among(names: str) -> list[list[str]]:
+    """Old neighbours; a dash is the place itself, and one in capitals has another id by now."""
+    return [["", ""] if name == "-" else [name, name.lower()] for name in names]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,7 @@ def among(names: str) -> list[str]:
         ("qr", "x", {"bound": True, "among": among("ab-c")}, "qrx"),
         ("abc", "b", {"bound": True, "among": among("-ac")}, "bac"),
         ("abc", "x", {"bound": True, "among": []}, "abcx"),
+        ("abc", "x", {"bound": True, "among": among("aB-c")}, "abxc"),
     ],
 )
 def test_an_action_gets_its_place_and_the_others_keep_their_order(
@@ -136,6 +137,9 @@ def test_what_is_deployed_is_told_without_what_an_answer_may_leave_out(
     answer: Fields, deployed: bool, all_changes: bool
 ) -> None:
     fields = action_in(BARE | answer)[1]
+    assert (
+        ("runs" in fields) is ("version" in fields) is ("id" in answer.get("deployed_version", ()))
+    )
     assert (fields["deployed"], fields["all_changes_deployed"]) == (deployed, all_changes)
 
 
@@ -275,15 +279,15 @@ async def test_what_is_bound_and_none_of_the_tenants_own_stays_where_it_is() -> 
     step = Step(kind="bind", target="actions/A", before=BIND | {"bound": True}, want=BIND)
     seen = await actions.look(step, "actions/A", answering(listed, {"bindings": []})[0])
     kept = actions.kept(step, seen)
-    assert kept == {"was": ["bindings/B1", "bindings/B2", "actions/A"], "display_name": "mine"}
+    was = [["bindings/B1", "theirs"], ["bindings/B2", ""], ["actions/A", "a"]]
+    assert kept == {"was": was, "display_name": "mine"}
     assert steps.request(step, "actions/A", seen).body == {
         "bindings": [
             {"ref": {"type": "binding_id", "value": "B1"}, "display_name": "theirs"},
             {"ref": {"type": "binding_id", "value": "B2"}, "display_name": ""},
         ]
     }
-    old = ["" if id == "actions/A" else id for id in kept["was"]]
-    want = {"bound": True, "among": old, "display_name": "mine"}
+    want = {"bound": True, "among": [*was[:2], ["", ""]], "display_name": "mine"}
     seen = await actions.look(step, "actions/A", answering(FOREIGN, {"bindings": []})[0])
     back = Step(kind="bind", target="actions/A", before=BIND, want=want)
     body = steps.request(back, "actions/A", seen).body
