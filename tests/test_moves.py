@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulkhooks.items import Move, State
 from bulkhooks.journal import Journal, Unresolved
+from bulkhooks.lanes import SETTLE
 from bulkhooks.sandbox import Sandbox
 from engine import (
     PRE,
@@ -53,13 +56,6 @@ def moved(folder: Path, *moves: Move, **meddled: Any) -> tuple[Watched, dict[Sta
     return core, run(folder / "j", core, plan=Moving(moves))
 
 
-def without_move(sandbox: Sandbox) -> list[Any]:
-    """All that there is but the action that was made, and whether it is deployed."""
-    state = whole_state_of(sandbox)
-    state[1][0].pop("h", None)
-    return state
-
-
 BOTH = pytest.mark.parametrize("overlap", [True, False], ids=["overlap", "gap"])
 #: What runs, one after another: the hook H, the action h.
 ORDER = {True: ["H", "Hh", "h"], False: ["H", "", "h"]}
@@ -74,10 +70,10 @@ def test_a_hook_becomes_an_action_that_is_bound_first(tmp_path: Path, overlap: b
     made = actions_of(core.sandbox)["h"]
     assert made["secrets"] == {"K": "one"}
     assert made["runs"]["code"] == made["code"] == CODE
-    was = without_move(acting())
+    was = whole_state_of(acting())
     was[0][0]["h"]["enabled"] = False
     was[1][1][PRE] = "h a b c"
-    assert without_move(core.sandbox) == was
+    assert without(whole_state_of(core.sandbox)) == was
 
 
 def test_the_hook_goes_off_only_after_its_action_was_seen_to_be_bound(tmp_path: Path) -> None:
@@ -147,10 +143,8 @@ def crashed(folder: Path, wanted: Move, at: int, after: bool) -> bool:
     rest = Watched(core.sandbox, folder / "rest", clock=core.clock)
     if not killed(folder / "j", core, plan=Moving([wanted])):
         return False
-    with Journal.open(folder / "j-copy") as kept:
-        planned = not kept.unresolved_tenants(Unresolved(10**6))
-    path = folder / ("j-copy" if planned else "again")
-    books = run(path, rest, **({} if planned else {"plan": Moving([wanted])}))
+    path = folder / ("j-copy" if planned(folder / "j-copy") else "again")
+    books = run(path, rest, **({} if path.exists() else {"plan": Moving([wanted])}))
     assert books[State.APPLIED] == sum(books.values()) == 1, causes(path)
     undisturbed, _ = moved(folder / "calm", wanted)
     assert whole_state_of(core.sandbox) == whole_state_of(undisturbed.sandbox)
@@ -284,3 +278,73 @@ def test_the_way_back_of_a_move_that_others_undo_leaves_the_action_where_it_was(
     core.meddles = lambda sandbox: sandbox.change("t0", "H", enabled=False)
     assert run(tmp_path / "u", core, plan=Undoing(tmp_path / "j"))[State.FAILED] == 1
     assert bound(core.sandbox) == "h a b c"
+
+
+# ---- and undone
+
+
+def moved_and_undone(
+    folder: Path, wanted: Move, at: int, again: int, *, after: bool, max_deletes: int
+) -> None:
+    """A move killed at one request, and its undo at another: all is as it was."""
+    core = Watched(acting(), folder / "j", at=at, after=after)
+    was = whole_state_of(core.sandbox)
+    done = folder / ("j-copy" if killed(folder / "j", core, plan=Moving([wanted])) else "j")
+    if not planned(done):
+        return
+    core.clock.pass_by(SETTLE)  # as `undo` does after what was sent and not answered
+    back = Watched(core.sandbox, folder / "u", at=again, after=after, clock=core.clock)
+    undo = Undoing(done, max_deletes)
+    if killed(folder / "u", back, plan=undo):
+        path = folder / ("u-copy" if planned(folder / "u-copy") else "v")
+        rest = Watched(core.sandbox, path, clock=core.clock)
+        assert not killed(path, rest, **({} if path.exists() else {"plan": undo}))
+        assert ("" if wanted.overlap else "Hh") not in rest.runs
+    assert ("" if wanted.overlap else "Hh") not in [*core.runs, *back.runs]
+    if not max_deletes:
+        was = without(was)
+    now = whole_state_of(core.sandbox)
+    assert (now if max_deletes else without(now)) == was
+
+
+def planned(journal: Path) -> bool:
+    with Journal.open(journal) as kept:
+        return not kept.unresolved_tenants(Unresolved(10**6))
+
+
+def without(state: list[Any]) -> list[Any]:
+    """All that there is but the action that was made: without leave to delete it stays."""
+    state[1][0].pop("h", None)
+    return state
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    overlap=st.booleans(),
+    at=st.integers(0, 34),
+    again=st.integers(0, 20),
+    after=st.booleans(),
+    max_deletes=st.sampled_from([0, 1]),
+)
+def test_a_move_killed_anywhere_is_undone(
+    overlap: bool, at: int, again: int, after: bool, max_deletes: int
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        moved_and_undone(
+            *(Path(name), move(overlap=overlap), at, again), after=after, max_deletes=max_deletes
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("after", [False, True])
+@BOTH
+def test_a_move_killed_at_every_request_is_undone_killed_at_every_request(
+    overlap: bool, after: bool
+) -> None:
+    for at in range(29):
+        for again in range(17):
+            with tempfile.TemporaryDirectory() as name:
+                moved_and_undone(
+                    *(Path(name), move(overlap=overlap), at, again), after=after, max_deletes=1
+                )
