@@ -42,7 +42,7 @@ VALUES = {"env:SECRET_ONE": "one", "env:SECRET_TWO": "two"}
 os.environ |= {"SECRET_ONE": "one", "SECRET_TWO": "two"}
 
 Edit: TypeAlias = dict[str, Any]
-#: Every hook of a tenant by its id, its secrets among its fields.
+#: Every hook and action of a tenant by its id, its secrets among its fields.
 Hooks: TypeAlias = dict[str, dict[str, Any]]
 
 
@@ -74,13 +74,15 @@ class Storm:
 
     @classmethod
     def of(cls, seed: int, names: list[str], edits: int, sandbox: Sandbox) -> Storm:
-        """A job for a sandbox that has at least 20 hooks and 4 for each 3 edits."""
+        """A job for a sandbox that has at least 20 hooks and 4 for each 3 edits; where it has 12
+        actions there are edits of those besides."""
         chance, chosen = random.Random(seed), list[Edit]()
         for name in names:
             hooks = sandbox.hooks_of(name)
             for hook in hooks[::2]:
                 sandbox.set_secrets(name, hook["id"], {"OLD": "old", "KEPT": "kept"})
             chosen += _edits_of(name, hooks, edits, chance)
+            chosen += _edits_of_actions(name, sandbox.actions_of(name))
         return cls.given(chosen, names, sandbox)
 
     @classmethod
@@ -102,6 +104,22 @@ class Storm:
         return {
             hook["id"]: hook | {"secrets": self.sandbox.secrets_of(tenant, hook["id"])}
             for hook in hooks
+        } | {
+            f"actions/{action['id']}": self._action(tenant, action)
+            for action in self.sandbox.actions_of(tenant)
+        }
+
+    def _action(self, tenant: str, action: dict[str, Any]) -> dict[str, Any]:
+        trigger, runs = action["supported_triggers"][0]["id"], action.get("deployed_version") or {}
+        packages = {each["name"]: each["version"] for each in action["dependencies"]}
+        return {
+            "name": action["name"],
+            "triggerId": trigger,
+            "code": action["code"],
+            "dependencies": packages,
+            "bound": action["name"] in self.sandbox.bindings_of(tenant, trigger),
+            "runs": runs.get("code"),
+            "secrets": self.sandbox.action_secrets_of(tenant, action["id"]),
         }
 
     # ---- what must hold
@@ -135,30 +153,38 @@ class Storm:
         """Everything is as the job wants it, and what it does not speak of as before."""
         told = self.check(journal)
         assert told.books.applied + told.books.unchanged == len(self.edits), told.causes
-        named = {(edit["tenant"], edit.get("hook")) for edit in self.edits}
+        named = {(edit["tenant"], thing_of(edit)) for edit in self.edits}
         for name in self.names:
             now = self.now(name)
             for id, hook in self.before[name].items():
                 if (name, id) not in named:
                     assert now[id] | {"enabled": None} == hook | {"enabled": None}
-            on = Counter(hook["triggerId"] for hook in now.values() if hook["enabled"])
+            on = Counter(hook["triggerId"] for hook in now.values() if hook.get("enabled"))
             assert max(on.values(), default=0) <= 1
+
+
+def thing_of(edit: Edit) -> str:
+    """The id of what an edit is for; "" of what it makes."""
+    return f"actions/{edit['action']}" if "action" in edit else edit.get("hook", "")
 
 
 def done(edit: Edit, was: Hooks, now: Hooks) -> bool:
     """Whether a tenant is as an edit wants it."""
     if edit.get("delete"):
-        return edit["hook"] not in now
+        return thing_of(edit) not in now
     if wanted := edit.get("create"):
         made = [hook for hook in now.values() if hook["name"] == wanted["name"]]
         if len(made) != 1:
             return False
-        hook, wanted = made[0], {"enabled": False, "dependencies": {}} | wanted
+        hook = made[0]
+        usual: Edit = {"dependencies": {}} if "code" in wanted else {"enabled": False}
+        wanted = {"dependencies": {}} | usual | wanted
     else:
-        hook, wanted = now[edit["hook"]], edit.get("set", {})
+        hook, wanted = now[thing_of(edit)], edit.get("set", {})
     secrets = {name: VALUES[ref] for name, ref in edit.get("set_secrets", {}).items()}
     return (
-        all(hook[key] == value for key, value in wanted.items())
+        all(hook[key] == value for key, value in wanted.items() if key != "position")
+        and (not edit.get("deploy") or hook["runs"] == hook["code"])
         and hook["secrets"].items() >= secrets.items()
         and hook["secrets"].keys().isdisjoint(edit.get("remove_secrets", ()))
     )
@@ -168,7 +194,7 @@ def untouched(edit: Edit, was: Hooks, now: Hooks) -> bool:
     """Whether what an edit is for is as it was."""
     if wanted := edit.get("create"):
         return all(hook["name"] != wanted["name"] for hook in now.values())
-    before, hook = was[edit["hook"]], now.get(edit["hook"])
+    before, hook = was[thing_of(edit)], now.get(thing_of(edit))
     if hook is None:
         return False
     secrets = [*edit.get("set_secrets", ()), *edit.get("remove_secrets", ())]
@@ -233,32 +259,63 @@ def _plain(number: int, hook: Any, chance: random.Random) -> list[Edit]:
     return deepcopy(chance.choice(choices))
 
 
+def _edits_of_actions(tenant: str, actions: list[Any]) -> Iterator[Edit]:
+    """Edits of the 12 actions that are generated: those of one trigger lie 6 apart, and the first
+    of them is bound."""
+    if not actions:
+        return
+    ids = [action["id"] for action in actions]
+    trigger = actions[0]["supported_triggers"][0]["id"]
+    new = {"name": "new action", "triggerId": trigger, "code": SCRIPT, "bound": True}
+    yield from (
+        {"tenant": tenant, **edit}
+        for edit in (
+            {"action": ids[0], "set": {"code": SCRIPT}, "deploy": True},
+            {"action": ids[1], "set": {"bound": False}},
+            {"action": ids[7], "set": {"bound": True, "dependencies": {"axios": "2.0.0"}}},
+            {"action": ids[2], "set_secrets": {"NEW": "env:SECRET_ONE"}, "deploy": True},
+            {"action": ids[3], "delete": True},
+            {"action": ids[4], "set": {"name": "renamed"}},
+            {"action": ids[5], "remove_secrets": ["API_KEY"]},
+            {"action": ids[6], "set": {"bound": True}},
+            {"create": new, "deploy": True, "set_secrets": {"KEY": "env:SECRET_ONE"}},
+        )
+    )
+
+
 def sent_twice(log: list[Seen]) -> list[str]:
     """Writes that went out again though nobody had looked whether they were done, or though they
     were. (What was refused before it was looked at, by 401 or 429, may go out again. A secret is
     set again, for its value cannot be seen; and a hook is switched on again by a way back.)"""
     wrong = []
-    open_writes: dict[tuple[str, str], Seen] = {}  # by tenant and hook, what nobody has looked at
-    done_writes: dict[tuple[str, str], Seen] = {}  # the last that was done
+    open_writes: dict[tuple[str, ...], Seen] = {}  # by its place, what nobody has looked at
+    done_writes: dict[tuple[str, ...], Seen] = {}  # the last that was done
     for seen in log:
-        thing = seen.path.removeprefix("/api/v2/hooks").removeprefix("/").partition("/")[0]
-        place = (seen.tenant, thing)
+        place = (seen.tenant, *_place_of(seen.path))
+        thing = place[-1]
         if seen.path == "/oauth/token" or seen.status in (401, 429):
             continue
         if seen.method == "GET":
             if seen.status == 200:  # a list tells of all hooks
-                for other in [place] if thing else [k for k in open_writes if k[0] == seen.tenant]:
+                for other in [place] if thing else [k for k in open_writes if k[:2] == place[:2]]:
                     open_writes.pop(other, None)
             continue
         for known in (open_writes.get(place), done_writes.get(place)):
             same = known is not None and _same(known, seen)
-            blind = seen.path.endswith("/secrets") and seen.method != "DELETE"
+            blind = seen.path.endswith("/secrets") or b'"value"' in seen.body
+            blind = blind and seen.method != "DELETE"
             if same and not (blind and known is done_writes.get(place)):
                 wrong.append(f"{seen.method} {seen.path} of {seen.tenant}: {known} then {seen}")
         open_writes[place] = seen
         if 200 <= seen.status < 300:
             done_writes[place] = seen
     return wrong
+
+
+def _place_of(path: str) -> tuple[str, str]:
+    """Of what kind a request is - hooks, actions, triggers - and of which; "" of all of them."""
+    kind, _, rest = path.removeprefix("/api/v2/").removeprefix("actions/").partition("/")
+    return kind, rest.partition("/")[0]
 
 
 def _same(one: Seen, other: Seen) -> bool:

@@ -47,6 +47,7 @@ def weather(
     sandbox = Sandbox(
         named(tenants),
         hooks=max(20, edits * 4 // 3),
+        actions=12,
         tokens=(),
         bucket=BUCKETS[seed % len(BUCKETS)],
         fault=Faults(seed, faults),
