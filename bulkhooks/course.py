@@ -27,6 +27,9 @@ _BLOCKED: Final = 1024
 #: Items that a worker is started for: with less to do it would mostly open its connection. Where
 #: a write is not answered within so many seconds, another worker goes on beside it.
 _A_WORKER, _STUCK = 3, 1.0
+#: Seconds for which a list, or a draft, that a step writes whole or deploys is taken to be as it
+#: was read: a write may have to wait for its turn.
+_STALE: Final = 10.0
 #: Items after which a lane's requests are written down: a killed apply loses no more of them.
 _COUNT_EVERY: Final = 100
 
@@ -269,6 +272,10 @@ class _Course:
         return Outcome(state=ended.state, cause=cause, hint=ended.hint)
 
 
+class _Stale(Exception):
+    """The turn of a write came long after what it writes was read."""
+
+
 class _Attempt:
     """One step's way from pending to its end."""
 
@@ -289,6 +296,7 @@ class _Attempt:
         #: since.
         self._earlier: float | None = None
         self._seen: Fields | None = None
+        self._seen_at = 0.0  #: on the loop's clock
         #: What is kept of what was there right before the write, for its way back.
         self._kept = {} if step.after is None or step.state != "sent" else step.after
         self._ready_by = math.inf  #: until when on the loop's clock the write may have to wait
@@ -325,6 +333,8 @@ class _Attempt:
                 if self._given_up or tries == TRIES or loop_time() >= until:
                     return self._failed(ItemError(why, _BREAKS))
                 return await self._send()
+            except _Stale:
+                why, tries = "what it writes was always read too long before its turn", tries + 1
             except Unsure as error:
                 if self._unbuilt:
                     continue
@@ -429,7 +439,7 @@ class _Attempt:
                 verdict is Seen.WANTED or listed_at >= believed_from
             ):
                 return verdict, seen
-        begun = loop_time()
+        begun = self._seen_at = loop_time()
         seen = await steps.look(self._step, self._hook, self._client.read)
         verdict = steps.judge(self._step, seen, sent=sent)
         if verdict is not Seen.WANTED and begun < believed_from:
@@ -439,6 +449,7 @@ class _Attempt:
                 await self._client.sleep(max(0.0, believed_from - loop_time()))
             finally:
                 del lane.waits[self._hook]
+            self._seen_at = loop_time()
             seen = await steps.look(self._step, self._hook, self._client.read)
             verdict = steps.judge(self._step, seen, sent=sent)
         return verdict, seen
@@ -468,7 +479,7 @@ class _Attempt:
         self._trial = self._trial or await lane.breaker.closed(self._client.stop)
         try:
             answer = await self._client.write(call, self._mark)
-        except (Stopped, TenantError):  # the server has refused it, or has not seen it
+        except (Stopped, TenantError, _Stale):  # the server has refused it, or has not seen it
             self._unmark()
             raise
         except Unsure as error:
@@ -516,6 +527,8 @@ class _Attempt:
         return seen
 
     async def _mark(self) -> None:
+        if steps.reread(self._step) and loop_time() - self._seen_at > _STALE:
+            raise _Stale
         self._sent_at = self._wall()
         sent = self._journal.sent(self._item, self._step.n, self._sent_at, self._kept)
         await self._journal.commit(sent)

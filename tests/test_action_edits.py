@@ -514,6 +514,39 @@ def test_an_action_that_others_delete_before_it_is_bound_fails_alone(tmp_path: P
     assert bound(core.sandbox) == "a c"
 
 
+class Throttled(Watched):
+    """A tenant that takes so many writes of lists only half a minute later; meanwhile somebody
+    binds another action."""
+
+    later = 1
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        if method == "PATCH" and self.later:
+            self.later -= 1
+            binds("a", "b", "c", "d")(self.sandbox)
+            return Reply(status=429, body=b"{}"), {"retry-after": "30"}
+        return await super().send(method, url, headers, body)
+
+
+def test_a_list_is_read_again_when_its_write_had_to_wait_for_its_turn(tmp_path: Path) -> None:
+    core = Throttled(acting(), tmp_path / "j")
+    job = for_t0(on_actions("b", set={"bound": False}))
+    assert states(run(tmp_path / "j", core, plan=job)) == {"applied": 1}
+    assert bound(core.sandbox) == "a c d"
+
+
+def test_a_list_whose_write_never_gets_its_turn_in_time_is_given_up(tmp_path: Path) -> None:
+    core = Throttled(acting(), tmp_path / "j")
+    core.later = 99
+    job = for_t0(on_actions("b", set={"bound": False}))
+    assert states(run(tmp_path / "j", core, plan=job)) == {"failed": 1}
+    assert causes(tmp_path / "j") == ["what it writes was always read too long before its turn"]
+    core.later = 0
+    assert states(run(tmp_path / "j", core, failed=True)) == {"applied": 1}
+
+
 # ---- tenants that give no actions
 
 HOOK = {"hook": "H", "set": {"enabled": False}}
