@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
-from . import hooks, steps
+from . import actions, hooks, steps
 from .answers import MOVE
 from .auth0 import (
     Log,
@@ -35,6 +35,9 @@ from .tokens import Grant
 #: any more. `active?`: they can be read, and more is not known; `?`: not even that.
 Lifecycle: TypeAlias = Literal["active", "active?", "read-only", "gone", "?"]
 
+_SCOPES: Final = (*hooks.SCOPES, *actions.SCOPES)
+_HOOKS: Final = frozenset({"hooks"})
+_LISTS: Final = {"hooks": hooks.list_all, "actions": actions.list_all}
 #: Seconds by which two clocks may differ. What signs a request for a token is good for so long.
 _APART: Final = 60.0
 #: Next steps that are told of one cause; they differ by the client that is to be granted something.
@@ -55,14 +58,17 @@ class Checked:
 
     client: str | None = None  #: id of the application that its token was given to
     token_life: float | None = None  #: seconds that the token is still good for
-    #: Whether the token has each scope of hooks.
-    scopes: Mapping[str, bool | None] = field(default_factory=lambda: dict.fromkeys(hooks.SCOPES))
-    lifecycle: Lifecycle = "?"
+    #: Whether the token has each scope of hooks and of actions.
+    scopes: Mapping[str, bool | None] = field(default_factory=lambda: dict.fromkeys(_SCOPES))
+    #: Which lists of it were asked for, `hooks` or `actions`: what a job's edits are of.
+    of: frozenset[str] = _HOOKS
+    lifecycle: Lifecycle | None = None  #: None: it was not asked for its hooks
     limit: int | None = None  #: requests in a full bucket
     remaining: int | None = None  #: of these were left
     clock_ahead: float | None = None  #: seconds that its clock is ahead of ours, give or take one
     hooks: int | None = None
     enabled: Mapping[str, tuple[str, ...]] | None = None  #: names by trigger
+    actions: int | None = None
     troubles: tuple[Trouble, ...] = ()  #: for which it cannot be used, or not for the job
     remarks: tuple[Trouble, ...] = ()  #: that keep nobody from using it
 
@@ -84,6 +90,7 @@ class Checked:
             "clock_ahead": None if self.clock_ahead is None else round(self.clock_ahead, 1),
             "hooks": self.hooks,
             "enabled": None if self.enabled is None else dict(self.enabled),
+            "actions": self.actions,
             "troubles": [{"cause": each.cause, "hint": each.hint} for each in self.troubles],
             "remarks": [{"cause": each.cause, "hint": each.hint} for each in self.remarks],
         }
@@ -91,8 +98,9 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class _Needs:
-    """What a job needs on one tenant."""
+    """What a job needs on one tenant; without a job, nothing of its hooks."""
 
+    of: set[str] = field(default_factory=set)  #: what its edits are of
     scopes: set[str] = field(default_factory=set)
     frozen: set[str] = field(default_factory=set)  #: what of it read-only hooks refuse, in words
 
@@ -110,7 +118,8 @@ async def check_tenants(
     at once, each through its own limiter, and mostly with one request. Answers them in the tenants
     file's order.
 
-    Nothing is written, and what reading does not tell is not known. `probe` finds out whether hooks
+    Of a job whose edits are all of actions, hooks are not asked for. Nothing is written, and what
+    reading does not tell is not known. `probe` finds out whether hooks
     are read-only too: each tenant is sent a new name for a hook that it does not have. `watch`
     runs beside it, and is given the names of those that are not done yet; `log` is told of every
     request. Raises Refused (BadInput) before anything is sent.
@@ -123,7 +132,7 @@ async def check_tenants(
     chosen = [tenants[name] for name in needs]
     ended = await everywhere(chosen, look, watch=watch, log=log)
     return {
-        name: Checked(troubles=(_told(each),)) if isinstance(each, TenantError) else each
+        name: _unusable(each, needs[name]) if isinstance(each, TenantError) else each
         for name, each in ended.items()
     }
 
@@ -153,7 +162,7 @@ def _needed(
 ) -> dict[str, _Needs]:
     """The tenants to look at, in the tenants file's order, and what is needed of each."""
     if job is None:
-        return {name: _Needs() for name in whole_tenants(tenants, narrowing)}
+        return {name: _Needs(of={"hooks"}) for name in whole_tenants(tenants, narrowing)}
     if unknown := narrowing.unknown(tenants):
         raise Refused(f"no tenant is or has {', '.join(unknown)}; look at --only and --skip")
     needs: dict[str, _Needs] = {}
@@ -165,6 +174,7 @@ def _needed(
         scopes, frozen = steps.scopes(needed), steps.frozen(needed)
         for name in left.tenants:
             mine = needs.setdefault(name, _Needs())
+            mine.of.add(edit.of)
             mine.scopes.update(scopes)
             mine.frozen.update(frozen.split(", ") if frozen else ())
     if not needs:
@@ -177,15 +187,17 @@ def _needed(
 
 async def _look(tenant: Tenant, client: ManagementClient, needs: _Needs, *, probe: bool) -> Checked:
     grant = await client.grant()
-    there: dict[str, Fields] | None = None
+    there: dict[str, dict[str, Fields]] = {}
     troubles: list[ItemError | TenantError] = []
-    lifecycle: Lifecycle = "?"
-    try:
-        there = await hooks.list_all(client.read)
-        lifecycle = await _probed(client) if probe else "active?"
-    except (ItemError, TenantError) as error:
-        troubles.append(error)
-        lifecycle = "gone" if isinstance(error, HooksGone) else "?"
+    lifecycle: Lifecycle | None = "?" if "hooks" in needs.of else None
+    for kind in sorted(needs.of, reverse=True):
+        try:
+            there[kind] = await _LISTS[kind](client.read)
+            if kind == "hooks":
+                lifecycle = await _probed(client) if probe else "active?"
+        except (ItemError, TenantError) as error:
+            troubles.append(error)
+            lifecycle = "gone" if isinstance(error, HooksGone) else lifecycle
     found = lifecycle == "read-only"
     if lifecycle == "active?" and tenant.lifecycle:
         lifecycle = tenant.lifecycle
@@ -200,14 +212,16 @@ async def _look(tenant: Tenant, client: ManagementClient, needs: _Needs, *, prob
     return Checked(
         client=grant.client or None,
         token_life=None if grant.life == math.inf else max(0.0, grant.life),
-        scopes=_scopes(grant, reads=there is not None),
+        scopes=_scopes(grant, there),
+        of=frozenset(needs.of),
         lifecycle=lifecycle,
         limit=pace.limit,
         remaining=pace.remaining,
         clock_ahead=ahead,
-        hooks=None if there is None else len(there),
-        enabled=None if there is None else _enabled(there),
-        troubles=tuple(_told(without_journal(error)) for error in troubles),
+        hooks=len(there["hooks"]) if "hooks" in there else None,
+        enabled=_enabled(there["hooks"]) if "hooks" in there else None,
+        actions=len(there["actions"]) if "actions" in there else None,
+        troubles=tuple(dict.fromkeys(_told(without_journal(error)) for error in troubles)),
         remarks=tuple(_remarks(tenant, ahead, read_only=found)),
     )
 
@@ -230,11 +244,14 @@ async def _unmarked() -> None:
     """A write that changes nothing leaves nothing to be marked."""
 
 
-def _scopes(grant: Grant, *, reads: bool) -> dict[str, bool | None]:
-    told = {
-        scope: None if grant.scopes is None else scope in grant.scopes for scope in hooks.SCOPES
-    }
-    return told | ({hooks.READ: True} if reads else {})
+def _scopes(grant: Grant, there: Collection[str]) -> dict[str, bool | None]:
+    told = {scope: None if grant.scopes is None else scope in grant.scopes for scope in _SCOPES}
+    return told | {f"read:{kind}": True for kind in there}
+
+
+def _unusable(error: TenantError, needs: _Needs) -> Checked:
+    lifecycle: Lifecycle | None = "?" if "hooks" in needs.of else None
+    return Checked(of=frozenset(needs.of), lifecycle=lifecycle, troubles=(_told(error),))
 
 
 def _enabled(there: Mapping[str, Fields]) -> dict[str, tuple[str, ...]]:

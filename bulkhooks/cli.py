@@ -125,7 +125,7 @@ MaxPerTenantOption = Annotated[
     int | None, typer.Option(min=0, metavar="N", help="The same, on one tenant.")
 ]
 MaxDeletesOption = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Refuse to delete more hooks than this.")
+    int, typer.Option(min=0, metavar="N", help="Refuse to delete more hooks and actions than this.")
 ]
 LogOption = Annotated[
     Path | None,

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
@@ -444,51 +445,85 @@ def _print_checks(found: Mapping[str, Checked]) -> None:
     if not console.is_terminal:
         console.width = 200
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    columns = _columns(found, wide=wide)
     # Of columns that may wrap room is taken first; no cell of them does.
     table.add_column("tenant")
-    for name in ("", "hooks are"):
-        table.add_column(name, no_wrap=True)
-    for name in ("hooks", "left", "token"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("scopes", no_wrap=True)
-    if wide:
-        table.add_column("clock", justify="right", no_wrap=True)
-        table.add_column("client", no_wrap=True)
-        table.add_column("enabled")
+    for name, _ in columns:
+        right = name in ("hooks", "actions", "left", "token", "clock")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "enabled")
     shown = sorted(found.items(), key=lambda pair: (pair[1].ready, not pair[1].remarks, pair[0]))
     for tenant, each in shown[:_TENANTS_SHOWN]:
-        cells = [tenant, "ready" if each.ready else "not", *_cells(each, wide=wide)]
+        cells = [tenant, *(cell(each) for _, cell in columns)]
         table.add_row(*(Text(clean(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
     if len(found) > _TENANTS_SHOWN:
         table.add_row(f"and {len(found) - _TENANTS_SHOWN} more")
     console.print(table)
 
 
-def _cells(each: Checked, *, wide: bool) -> list[str]:
-    """What is known of a tenant, as a table shows it."""
-    from .hooks import SCOPES
+def _columns(
+    found: Mapping[str, Checked], *, wide: bool
+) -> list[tuple[str, Callable[[Checked], str]]]:
+    """What is known of tenants, as a table shows it: a name, and what is told of each."""
+    of = {kind for each in found.values() for kind in each.of}
+    columns: list[tuple[str, Callable[[Checked], str]]] = [
+        ("", lambda each: "ready" if each.ready else "not")
+    ]
+    if "hooks" in of:
+        columns.append(("hooks are", lambda each: each.lifecycle or "-"))
+        columns.append(("hooks", lambda each: _count(each, "hooks", each.hooks)))
+    if "actions" in of:
+        columns.append(("actions", lambda each: _count(each, "actions", each.actions)))
+    columns += [("left", _left), ("token", _life)]
+    if wide:
+        columns.append(("hook scopes", partial(_granted, "hooks")))
+        columns.append(("action scopes", partial(_granted, "actions")))
+        columns += [("clock", _clock), ("client", lambda each: each.client or "?")]
+        columns += [("enabled", _enabled)] if "hooks" in of else []
+    else:
+        columns.append(("scopes", partial(_granted, min(of)) if len(of) == 1 else _granted_of_both))
+    return columns
 
-    has = [scope.partition(":")[0] for scope in SCOPES if each.scopes[scope]]
-    scopes = "all" if len(has) == len(SCOPES) else " ".join(has) or "none"
-    if None in each.scopes.values():
-        scopes = " ".join([*has, "?"])
-    cells = [
-        each.lifecycle,
-        "?" if each.hooks is None else str(each.hooks),
-        "?" if each.remaining is None else f"{each.remaining}/{each.limit}",
-        "?" if each.token_life is None else _span(each.token_life),
-        scopes,
-    ]
-    if not wide:
-        return cells
-    on = (f"{', '.join(names)} ({trigger})" for trigger, names in (each.enabled or {}).items())
+
+def _count(each: Checked, kind: str, count: int | None) -> str:
+    if kind not in each.of:
+        return "-"
+    return "?" if count is None else str(count)
+
+
+def _left(each: Checked) -> str:
+    return "?" if each.remaining is None else f"{each.remaining}/{each.limit}"
+
+
+def _life(each: Checked) -> str:
+    return "?" if each.token_life is None else _span(each.token_life)
+
+
+def _granted(kind: str, each: Checked) -> str:
+    """Which scopes of hooks, or of actions, a token has."""
+    mine = {scope: has for scope, has in each.scopes.items() if scope.endswith(f":{kind}")}
+    has = [scope.partition(":")[0] for scope in mine if mine[scope]]
+    if None in mine.values():
+        return " ".join([*has, "?"])
+    return "all" if len(has) == len(mine) else " ".join(has) or "none"
+
+
+def _granted_of_both(each: Checked) -> str:
+    """How many scopes a token has; for their names there is no room."""
+    has = [*each.scopes.values()]
+    if None in has:
+        return "?"
+    return "all" if all(has) else f"{sum(map(bool, has))} of {len(has)}"
+
+
+def _clock(each: Checked) -> str:
     ahead = each.clock_ahead
-    return [
-        *cells,
-        "?" if ahead is None else "0 s" if abs(ahead) < 1 else f"{ahead:+.0f} s",
-        each.client or "?",
-        "?" if each.enabled is None else ", ".join(on),
-    ]
+    return "?" if ahead is None else "0 s" if abs(ahead) < 1 else f"{ahead:+.0f} s"
+
+
+def _enabled(each: Checked) -> str:
+    if each.enabled is None:
+        return "?"
+    return ", ".join(f"{', '.join(names)} ({trigger})" for trigger, names in each.enabled.items())
 
 
 def _span(seconds: float) -> str:

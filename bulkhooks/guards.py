@@ -30,7 +30,7 @@ class Guards:
 
     max_changes: int | None = None  #: items to be written, in all
     max_per_tenant: int | None = None  #: the same, on each tenant
-    max_deletes: int = 0  #: hooks to be deleted, in all
+    max_deletes: int = 0  #: hooks and actions to be deleted, in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +163,11 @@ def _over(guards: Guards, journal: Journal) -> Iterator[str]:
             listing = listed([f"{name} ({changes[name]})" for name in over])
             yield f"more than --max-per-tenant {each} on {listing}"
     deletes = tally.deletes(journal)
-    if deletes > guards.max_deletes:
-        yield f"{deletes} hooks would be deleted; --max-deletes is {guards.max_deletes}"
+    if sum(deletes.values()) > guards.max_deletes:
+        counts = (
+            f"{count} {of if count > 1 else of.removesuffix('s')}" for of, count in deletes.items()
+        )
+        yield f"{' and '.join(counts)} would be deleted; --max-deletes is {guards.max_deletes}"
 
 
 def _of_kind(kind: str, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -187,7 +187,8 @@ _SENT: Final = f"""SELECT s.item, s.whole, i.tenant, i.state, i.whole
     LEFT JOIN (SELECT *, {_WHOLE} AS whole FROM items) i ON i.id = s.item"""
 #: Selectors that must match something: how many hooks they matched, on how many tenants that
 #: could be read they did not.
-_UNMATCHED: Final = """SELECT e.line, e.name FROM edits e
+_UNMATCHED: Final = """SELECT e.line, e.name, coalesce(json_extract(e.body, '$.of'), 'hooks')
+    FROM edits e
     LEFT JOIN items i ON i.edit = e.id WHERE e.must_match = 1 GROUP BY e.id
     HAVING count(i.target) = 0 AND count(i.id) < e.tenants ORDER BY e.line"""
 
@@ -351,9 +352,10 @@ class Journal(Store):
         )
         return [(name, sorted(int(line) for line in lines.split(","))) for name, lines in rows]
 
-    def unmatched(self) -> list[tuple[int, str]]:
-        """Line and name of each edit that must match something and matched nothing anywhere."""
-        return [(line, name) for line, name in self.rows(_UNMATCHED)]
+    def unmatched(self) -> list[tuple[int, str, str]]:
+        """Line and name of each edit that must match something and matched nothing anywhere, and
+        whether it is of `hooks` or `actions`."""
+        return [(line, name, of) for line, name, of in self.rows(_UNMATCHED)]
 
     def notes(self, edits: Iterable[int]) -> dict[int, str]:
         """The notes that some edits carry, by the edits' rows."""

@@ -190,16 +190,17 @@ def consistent(journal: Journal, found: Mapping[Contradiction, list[str]]) -> No
 
 
 def matched(journal: Journal) -> None:
-    """Raises BadInput when a selector matched no hook on any tenant that could be read."""
+    """Raises BadInput when a selector matched nothing on any tenant that could be read."""
     file = journal.meta("file") or journal.meta("job")
     missed = [
         Complaint(
             file=file,
             line=line,
-            key="hooks",
-            what=f"edit {name} matches no hook on any tenant; correct it, or add allow_empty: true",
+            key=of,
+            what=f"edit {name} matches no {of.removesuffix('s')} on any tenant; correct it, or add "
+            "allow_empty: true",
         )
-        for line, name in journal.unmatched()
+        for line, name, of in journal.unmatched()
     ]
     if missed:
         raise BadInput(missed)

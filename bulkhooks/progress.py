@@ -108,13 +108,18 @@ def _line(view: LaneView) -> str:
     parts = [f"{view.tenant}: {view.doing}"]
     if view.planned:
         parts.append(f"{view.done}/{view.planned}")
+    if view.waiting:
+        parts.append(_waiting(*view.waiting))
     pace = view.pace
     if pace.limit is not None:
         parts.append(f"{pace.remaining} of {pace.limit} requests left")
     if pace.throttled:
         parts.append(f"{pace.throttled} answered 429")
-    if view.waiting:
-        reason, seconds = view.waiting
-        span = "" if math.isinf(seconds) else f" {seconds:.0f} s"
-        parts.append(f"waiting{span}: {reason}")
     return ", ".join(parts)
+
+
+def _waiting(reason: str, seconds: float) -> str:
+    if reason.startswith("for "):  # what the service does by itself may come sooner
+        return f"waiting {reason}, {seconds:.0f} s at most"
+    span = "" if math.isinf(seconds) else f" {seconds:.0f} s"
+    return f"waiting{span}: {reason}"

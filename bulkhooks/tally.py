@@ -216,11 +216,13 @@ def planned_writes(journal: Journal) -> dict[str, int]:
     return dict(journal.rows(_CHANGES))
 
 
-def deletes(journal: Journal) -> int:
-    """How many hooks were planned to be deleted."""
+def deletes(journal: Journal) -> dict[str, int]:
+    """How many `hooks` and `actions` were planned to be deleted, of what there are any."""
     # No row of these is verified: one that is not whole is not carried out either.
-    sql = "SELECT count(*) FROM steps WHERE kind = 'delete'"
-    return int(journal.rows(sql)[0][0])
+    sql = (
+        f"SELECT {_OF}, count(*) FROM steps s WHERE s.kind = 'delete' GROUP BY of ORDER BY of DESC"
+    )
+    return dict(journal.rows(sql))
 
 
 def _marks(values: Sequence[object]) -> str:

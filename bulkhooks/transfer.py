@@ -156,6 +156,8 @@ def left_of(path: Path, states: Iterable[State]) -> Iterator[Left]:
         journal.check()
         if journal.meta("undoes"):
             raise Refused(f"{path} is an undo; `bulkhooks apply {path}` goes on with it")
+        if journal.meta("moves"):
+            raise Refused(f"{path} is a migration; `bulkhooks apply {path}` goes on with it")
         if journal.meta("sandbox"):
             raise Refused(f"{path}: its tenants were pretend ones; nothing is left to do on them")
         if not journal.meta("planned"):

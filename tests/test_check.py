@@ -23,7 +23,18 @@ import anyio.lowlevel
 import jwt
 import pytest
 
-from bulkhooks import Checked, Job, Narrowing, Tenant, auth0, check_tenants, hooks, progress, steps
+from bulkhooks import (
+    Checked,
+    Job,
+    Narrowing,
+    Tenant,
+    actions,
+    auth0,
+    check_tenants,
+    hooks,
+    progress,
+    steps,
+)
 from bulkhooks.answers import MOVE
 from bulkhooks.check import Trouble, causes
 from bulkhooks.errors import BadInput, Refused
@@ -135,11 +146,9 @@ async def test_a_token_that_tells_its_scopes_is_believed() -> None:
     async with serve(Sandbox(["t0"], hooks=5, tokens=[token])) as url:
         found = await checked(f"{url}/t0", token=token)
     assert found.ready
-    assert found.scopes == {
+    assert found.scopes == dict.fromkeys((*hooks.SCOPES, *actions.SCOPES), False) | {
         "read:hooks": True,
         "create:hooks": True,
-        "update:hooks": False,
-        "delete:hooks": False,
     }
     assert found.client == "ABC"
     assert found.token_life is not None
@@ -151,7 +160,8 @@ async def test_of_a_token_that_tells_nothing_only_what_was_read_is_known() -> No
     async with serve(Sandbox(["t0"], hooks=5)) as url:
         found = await checked(f"{url}/t0", token="sandbox")
         asked = await checked(f"{url}/t0", RENAME, token="sandbox")
-    assert found.scopes == dict.fromkeys(hooks.SCOPES) | {"read:hooks": True}
+    unknown = dict.fromkeys((*hooks.SCOPES, *actions.SCOPES))
+    assert found.scopes == unknown | {"read:hooks": True}
     assert (found.client, found.token_life) == (None, None)
     assert asked.ready, "what is not known keeps nobody from trying"
 
@@ -236,6 +246,65 @@ async def test_writes_that_read_only_hooks_refuse_are_named() -> None:
     assert trouble.hint.startswith(MOVE)
 
 
+# ---- jobs of actions
+
+UNBIND = {"tenant": "t0", "action": {"name": "a"}, "set": {"bound": False}}
+REMOVE = {"tenant": "t0", "action": {"name": "b"}, "delete": True}
+
+
+def with_actions(**more: Any) -> Sandbox:
+    sandbox = Sandbox(["t0"], hooks=5, **more)
+    for name in "abc":
+        sandbox.add_action("t0", name=name, triggerId="post-login", bound=True)
+    return sandbox
+
+
+async def test_a_job_of_actions_alone_does_not_ask_for_hooks() -> None:
+    sandbox = with_actions(lifecycle="gone")
+    async with serve(sandbox) as url:
+        found = await checked(f"{url}/t0", UNBIND, token="sandbox")
+        both = await checked(f"{url}/t0", UNBIND, DISABLE, token="sandbox")
+    assert found.ready, found.troubles
+    assert (set(found.of), found.actions, found.hooks) == ({"actions"}, 3, None)
+    assert (found.lifecycle, found.enabled) == (None, None)
+    assert found.scopes["read:actions"] is True
+    assert found.scopes["read:hooks"] is None
+    assert sandbox.log[0].path == "/api/v2/actions/actions"
+    assert (both.lifecycle, both.actions, both.ready) == ("gone", 3, False)
+
+
+async def test_what_a_job_of_actions_needs_of_a_token_is_named() -> None:
+    token = token_of("read:actions update:hooks")
+    async with serve(with_actions(tokens=[token])) as url:
+        found = await checked(f"{url}/t0", UNBIND, REMOVE, token=token)
+        deploys = await checked(f"{url}/t0", UNBIND | {"deploy": True}, token=token)
+    assert [each.cause for each in found.troubles] == [
+        "its token lacks delete:actions and update:actions"
+    ]
+    assert deploys.troubles[0].cause == "its token lacks create:actions and update:actions"
+    assert (found.scopes["read:actions"], found.scopes["delete:actions"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (http(403, b'{"errorCode": "insufficient_scope"}'), "grant read:actions to client ABC"),
+        (http(404), "no Actions here: look at base_url, and at what the tenant's plan covers"),
+    ],
+)
+async def test_actions_that_cannot_be_read_say_why(answer: bytes, hint: str) -> None:
+    async with raw_server(lambda line: answer) as (url, _):
+        found = await checked(url, UNBIND, token=token_of("update:actions"))
+    assert [each.hint for each in found.troubles] == [hint]
+    assert found.actions is None
+
+
+async def test_one_trouble_of_hooks_and_actions_is_told_once() -> None:
+    async with raw_server(lambda line: http(401)) as (url, _):
+        found = await checked(url, UNBIND, DISABLE)
+    assert len(found.troubles) == 1
+
+
 # ---- what keeps a tenant from being used
 
 
@@ -246,6 +315,8 @@ async def test_a_tenant_that_cannot_be_reached_says_why(monkeypatch: pytest.Monk
     assert trouble.cause.startswith("cannot connect: ")
     assert trouble.hint == "check the tenant's address and the network, then try again"
     assert (found.lifecycle, found.hooks, found.clock_ahead) == ("?", None, None)
+    of_actions = await checked("http://127.0.0.1:1/t0", UNBIND)
+    assert (of_actions.lifecycle, set(of_actions.of)) == (None, {"actions"})
 
 
 async def test_what_is_known_of_a_tenant_with_trouble_is_told_all_the_same() -> None:
@@ -404,6 +475,30 @@ def test_the_table_has_those_with_trouble_first_and_one_line_closes(make: Make) 
     assert lines[-1] == "60 tenants: 58 ready, 2 not"
 
 
+def test_columns_are_of_what_a_job_is_of(make: Make) -> None:
+    world = make(("t0",), hooks=6)
+    world.sandbox.add_action("t0", name="a", triggerId="post-login", bound=True)
+    world.write("actions.jsonl", [UNBIND])
+    hook = {"tenant": "t0", "hook": {"name": "fraud-check"}, "set": {"enabled": False}}
+    world.write("both.jsonl", [UNBIND, hook])
+
+    def table(*job: str) -> tuple[list[str], list[str]]:
+        lines = check(world, *job).stdout.splitlines()
+        place = next(n for n, line in enumerate(lines) if "tenant" in line)
+        return lines[place].split(), lines[place + 2].split()
+
+    head, row = table("actions.jsonl")
+    assert head[:5] == ["tenant", "actions", "left", "token", "hook"]
+    assert row[:3] == ["t0", "ready", "1"]
+    head, row = table("both.jsonl")
+    assert head[:5] == ["tenant", "hooks", "are", "hooks", "actions"]
+    assert row[:5] == ["t0", "ready", "active?", "6", "1"]
+    head, row = table()
+    assert "actions" not in head
+    found = json.loads(check(world, "actions.jsonl", "--json").stdout)["tenants"]["t0"]
+    assert (found["actions"], found["hooks"], found["lifecycle"]) == (1, None, None)
+
+
 def test_json_has_everything_of_every_tenant(make: Make) -> None:
     world = make(("t0", "t1"), hooks=6)
     world.tenants["t1"]["token"] = "env:BAD_TOKEN"
@@ -435,11 +530,11 @@ def test_a_job_finds_its_tenants_file_beside_it_and_each_request_is_in_the_log(m
     assert "tenants.yaml" in world.call("check", status=2).stderr, "in this folder, without a job"
 
 
-def on_terminal(world: World, columns: int) -> str:
+def on_terminal(world: World, columns: int, *job: str) -> str:
     """What `check` shows on a terminal so wide."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    words = [sys.executable, "-m", "bulkhooks", "check", "--tenants", "tenants.json"]
+    words = [sys.executable, "-m", "bulkhooks", "check", *job, "--tenants", "tenants.json"]
     env = world.env | {"TERM": "xterm"}
     with subprocess.Popen(words, cwd=world.folder, env=env, stdin=theirs, stdout=theirs) as process:
         os.close(theirs)
@@ -466,5 +561,13 @@ def test_on_a_terminal_columns_are_left_out_and_no_name_steers_it(make: Make) ->
         lines = shown.splitlines()
         assert max(map(len, lines)) <= columns
         assert sum("active?" in line and "read ?" in line for line in lines) == 2
+    both = {"tenant": "t0", "hook": {"name": "x"}, "set": {"enabled": False}}
+    world.write("both.jsonl", [UNBIND, both])
+    lines = on_terminal(world, 80, "both.jsonl").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split()[-1] == "scopes"
+    assert lines[3].split()[:2] == ["t0", "ready"]
+    assert lines[3].split()[-1] == "?"
+    assert "action scopes" in wide
     assert "clock" not in narrow
     assert "[red]x (pre-user-registration)" in wide

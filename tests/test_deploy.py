@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bulkhooks.deploy import Mappings, changes_by_import, read_tree, write_tree
 from bulkhooks.errors import BadInput, Refused
@@ -20,6 +22,7 @@ from bulkhooks.jobfile import Job, load_job
 from bulkhooks.jobwriter import as_written, header, job_text, save_job
 from bulkhooks.journal import Journal
 from bulkhooks.pacing import Limits
+from bulkhooks.plan import stage
 from bulkhooks.sandbox import MASK, Request, Sandbox
 from bulkhooks.source import Findings
 from bulkhooks.tenants import Tenant
@@ -612,10 +615,40 @@ def test_what_a_dead_process_left_sent_is_uncertain_not_pending(world: World) ->
     assert told.endswith("with --only t0 --only 'hook:*'; plan this job with the same\n")
 
 
+ACTION = {"tenant": "t0", "action": "a-1"}
+NAMED = {"tenants": ["t0", "t1"], "action": {"name": "audit", "triggerId": "post-login"}}
+NEW = {"name": "new", "triggerId": "post-login", "code": "1\n2\n", "bound": True}
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json", "jsonl"])
+def test_edits_of_actions_are_written_back_as_they_were_meant(tmp_path: Path, suffix: str) -> None:
+    edits: list[Any] = [
+        ACTION | {"set": {"bound": False}, "expect": {"deployed": True}, "note": "n"},
+        NAMED | {"set": {"code": "1\n", "runtime": "node22"}, "deploy": True},
+        NAMED | {"set": {"dependencies": {"axios": "1.7.9"}, "bound": True, "position": "after b"}},
+        NAMED | {"set_secrets": {"KEY": "env:KEY"}, "remove_secrets": ["OLD"]},
+        {"tenants": ["t1"], "actions": {"name": "geo-*", "bound": False}, "set": {"name": "x"}},
+        {"tenant": "t0", "create": NEW | {"position": "first"}, "deploy": True},
+        {"tenant": "t0", "action": {"name": "gone"}, "delete": True},
+    ]
+    job = Job.of("job", [{"id": f"e{number}"} | edit for number, edit in enumerate(edits)])
+    with Journal.create(tmp_path / "j") as journal:
+        stage(journal, job, TENANTS, sandbox=False, now=datetime.now(UTC))
+        journal.note(planned=str(journal.count()))
+    with left_of(tmp_path / "j", LEFT) as left:
+        save_job(tmp_path / f"rest.{suffix}", left.head, left.edits)
+    again = list(load_job(tmp_path / f"rest.{suffix}").edits(TENANTS))
+    meant = list(job.edits(TENANTS))
+    assert len(again) == len(edits)
+    for one, other in zip(again, meant, strict=True):
+        assert replace(one, digest="", line=0) == replace(other, digest="", line=0)
+
+
 def test_a_journal_that_is_no_jobs_is_refused(world: World) -> None:
     make_journal(world)
     for key, what in (
         ("undoes", "is an undo"),
+        ("moves", "is a migration; `bulkhooks apply .*` goes on with it"),
         ("sandbox", "pretend"),
         ("planned", "not finished"),
     ):

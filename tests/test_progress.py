@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -34,10 +35,23 @@ def view(**more: object) -> LaneView:
         (("reserve", 4.2), "prod-eu: writing, 3/8, waiting 4 s: reserve"),
         (("first answer", math.inf), "prod-eu: writing, 3/8, waiting: first answer"),
         (("to read 2 back", 9.6), "prod-eu: writing, 3/8, waiting 10 s: to read 2 back"),
+        (
+            ("for 3 to be built", 287.0),
+            "prod-eu: writing, 3/8, waiting for 3 to be built, 287 s at most",
+        ),
     ],
 )
 def test_a_lane_says_for_what_it_waits(waiting: tuple[str, float] | None, line: str) -> None:
     assert _lines([view(waiting=waiting)], 5)[0] == line
+
+
+def test_why_a_lane_waits_stands_before_what_is_cut_first() -> None:
+    limiter = Limiter(Limits())
+    pace = replace(limiter.statistics(), limit=50, remaining=42, throttled=2)
+    line = _lines([view(pace=pace, waiting=("for 3 to be built", 287.0))], 5)[0]
+    told = "prod-eu: writing, 3/8, waiting for 3 to be built, 287 s at most"
+    assert line == f"{told}, 42 of 50 requests left, 2 answered 429"
+    assert len(told) < 80
 
 
 def test_more_tenants_than_there_is_room_for_are_summed() -> None:
