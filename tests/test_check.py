@@ -316,7 +316,9 @@ async def test_a_tenant_that_cannot_be_reached_says_why(monkeypatch: pytest.Monk
     assert trouble.hint == "check the tenant's address and the network, then try again"
     assert (found.lifecycle, found.hooks, found.clock_ahead) == ("?", None, None)
     of_actions = await checked("http://127.0.0.1:1/t0", UNBIND)
-    assert (of_actions.lifecycle, set(of_actions.of)) == (None, {"actions"})
+    lacking = await checked("https://bad.example", UNBIND, token="two words")
+    for each in (of_actions, lacking):
+        assert (each.lifecycle, set(each.of)) == (None, {"actions"})
 
 
 async def test_what_is_known_of_a_tenant_with_trouble_is_told_all_the_same() -> None:
@@ -567,7 +569,7 @@ def test_on_a_terminal_columns_are_left_out_and_no_name_steers_it(make: Make) ->
     assert max(map(len, lines)) <= 80
     assert lines[1].split()[-1] == "scopes"
     assert lines[3].split()[:2] == ["t0", "ready"]
-    assert lines[3].split()[-1] == "?"
+    assert lines[3].split()[-2:] == ["?", "?"]
     assert "action scopes" in wide
     assert "clock" not in narrow
     assert "[red]x (pre-user-registration)" in wide

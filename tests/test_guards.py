@@ -138,6 +138,18 @@ def test_deletes_are_counted_before_any_is_sent(world: World) -> None:
     assert [len(world.sandbox.hooks_of(name)) for name in world.tenants] == [1, 1, 2]
 
 
+def test_actions_are_told_from_hooks_where_a_plan_is_refused(world: World) -> None:
+    world.sandbox.add_action("t0", name="a", triggerId="post-login")
+    hooks = {"tenants": ["t0", "t1"], "hook": "B", "delete": True}
+    job(world, hooks, {"tenant": "t0", "action": {"name": "a"}, "delete": True})
+    told = "2 hooks and 1 action would be deleted; --max-deletes is 0"
+    assert told in plan(world, status=2).stderr
+    job(world, {"tenants": ["t0"], "actions": {"name": "z*"}, "set": {"bound": False}})
+    told = plan(world, status=2).stderr
+    assert "actions: edit " in told
+    assert "matches no action on any tenant; correct it" in told
+
+
 def test_a_protected_tenant_must_be_spelled_out(world: World) -> None:
     job(world, {"tenants": "*", "hook": "A", "set": {"enabled": False}})
     refused = plan(world, status=2)
