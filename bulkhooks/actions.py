@@ -184,11 +184,18 @@ def _page_of(answer: object, what: str) -> list[Any]:
 async def list_all(read: Read, name: str = "") -> dict[str, Fields]:
     """All actions of a tenant by their ids, or those called `name` and, of a server that does not
     look at names, others. Pages until one brings nothing new. Raises ItemError, also after 100."""
-    actions: dict[str, Fields] = {}
+    return {id: fields for id, (fields, _) in (await list_whole(read, name)).items()}
+
+
+async def list_whole(read: Read, name: str = "") -> dict[str, tuple[Fields, Fields]]:
+    """The same, each beside all that the server shows of it."""
+    actions: dict[str, tuple[Fields, Fields]] = {}
     for page in range(_MAX_PAGES):
         answer = await read(list_actions(page, name))
         known = len(actions)
-        actions.update(action_in(raw) for raw in _page_of(answer, "actions"))
+        for raw in _page_of(answer, "actions"):
+            id, fields = action_in(raw)
+            actions[id] = fields, raw
         total = _total(answer)
         if len(actions) == known or len(actions) == total:
             if len(actions) < (total or 0):
@@ -251,6 +258,12 @@ def _binding(raw: Fields) -> Binding:
     return Binding(f"bindings/{raw['id']}", display_name, display_name, ref)
 
 
+async def trigger_ids(read: Read) -> list[str]:
+    """All triggers, in the server's order. Raises ItemError."""
+    shown = _mappings(_page_of(await read(list_triggers()), "triggers"))
+    return list(dict.fromkeys(str(trigger.get("id")) for trigger in shown))
+
+
 async def current_versions(read: Read) -> dict[str, str]:
     """The version of each trigger that new actions are made for: the one whose status is CURRENT.
     Raises ItemError."""
@@ -260,6 +273,11 @@ async def current_versions(read: Read) -> dict[str, str]:
             versions.setdefault(str(trigger.get("id")), []).append(str(trigger.get("version")))
     # By number, for v10 comes after v9.
     return {id: max(found, key=lambda v: (len(v), v)) for id, found in versions.items()}
+
+
+def triggers_of(shown: Fields) -> list[str]:
+    """The triggers of an action as the server shows it: one, but for those of the marketplace."""
+    return [str(each.get("id")) for each in _mappings(shown.get("supported_triggers"))]
 
 
 def over_limits(code: str, dependencies: Mapping[str, str], secrets: int) -> Iterator[str]:

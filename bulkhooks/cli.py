@@ -372,29 +372,36 @@ def export(
     log_file: LogOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Write every tenant's hooks as files of auth0-deploy-cli; sends no write."""
+    """Write every tenant's hooks and actions as files of auth0-deploy-cli; sends no write."""
     from .guards import Narrowing, whole_tenants
     from .report import many
     from .tenants import load_tenants
-    from .transfer import export_hooks
+    from .transfer import export_trees
 
     narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
     known = whole_tenants(load_tenants(tenants), narrowing)
     with logged(log_file, verbose=verbose) as log:
-        ended = run_async(export_hooks(known, to, yaml=yaml, log=log))
+        ended = run_async(export_trees(known, to, yaml=yaml, log=log))
     done = told(
         ended,
         lambda each: (
-            f"hook {hook}, imported by auth0-deploy-cli, {why}"
-            for hook, why in each.changes.items()
+            *(
+                f"hook {hook}, imported by auth0-deploy-cli, {why}"
+                for hook, why in each.changes.items()
+            ),
+            *each.remarks,
         ),
     )
+    told({name: each.left_out for name, each in done.items() if each.left_out}, lambda _: ())
     hooks = sum(each.hooks for each in done.values())
+    actions = sum(each.actions for each in done.values())
     if json:
         print_json({"folder": str(to), "tenants": {k: _exported(v) for k, v in ended.items()}})
     else:
-        print_text(f"{many(hooks, 'hook')} of {many(len(done), 'tenant')} in {to}")
-    raise typer.Exit(int(len(done) < len(ended)))
+        what = f"{many(hooks, 'hook')} and {many(actions, 'action')}"
+        print_text(f"{what} of {many(len(done), 'tenant')} in {to}")
+    whole = sum(each.whole for each in done.values())
+    raise typer.Exit(int(whole < len(ended)))
 
 
 @app.command()
@@ -449,8 +456,10 @@ def job_from(
             )
         )
     done = told(compared, lambda each: each.remarks)
+    told({name: each.left_out for name, each in done.items() if each.left_out}, lambda _: ())
     give_job({}, (edit for each in done.values() for edit in each.edits), to, json=json)
-    raise typer.Exit(int(len(done) < len(compared)))
+    whole = [each for each in done.values() if each.left_out is None]
+    raise typer.Exit(int(len(whole) < len(compared)))
 
 
 @app.command()
@@ -578,7 +587,15 @@ def _states(status: str | None) -> list[State]:
 def _exported(ended: Exported | TenantError) -> dict[str, Any]:
     if isinstance(ended, TenantError):
         return {"cause": ended.cause, "hint": ended.hint}
-    return {"hooks": ended.hooks, "secrets": ended.secrets, "changed_by_import": ended.changes}
+    left_out = ended.left_out
+    return {
+        "hooks": ended.hooks,
+        "actions": ended.actions,
+        "secrets": ended.secrets,
+        "changed_by_import": ended.changes,
+        "remarks": list(ended.remarks),
+        "left_out": left_out and {"cause": left_out.cause, "hint": left_out.hint},
+    }
 
 
 def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:

@@ -1,7 +1,9 @@
-"""The files of auth0-deploy-cli, Auth0's own import and export: hooks as it writes and reads them.
+"""The files of auth0-deploy-cli, Auth0's own import and export, as it writes and reads them.
 
-A tree is one tenant's: `hooks/NAME.json` beside `hooks/NAME.js`, or `tenant.yaml` with
-`hooks/NAME.js`. tests/test_interop.py holds what is said here of the tool against the tool itself.
+A tree is one tenant's: a folder for each kind of thing, with a JSON file for each, or `tenant.yaml`
+with all of them; scripts and code have files of their own. What is said of a hook or an action in
+these files is in `deploy_hooks` and `deploy_actions`. tests/test_interop.py holds what is said here
+of the tool against the tool itself.
 """
 
 from __future__ import annotations
@@ -9,19 +11,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 import yaml
 
 from .edits import MAX_SCRIPT, EditCheck
 from .errors import BadInput, Complaint, Refused
-from .hooks import MAX_SECRETS
 from .items import Fields
-from .references import MASK, MASKS
+from .references import MASKS
 from .source import Document, Findings, document_in, dotted, read_document, read_file, read_text
 from .source import shown as quoted
 from .tenants import Tenant
@@ -31,13 +32,10 @@ _MAX_FILE: Final = 20_000_000
 #: The setting of the Deploy CLI's configuration that holds the mappings.
 _MAPPINGS: Final = "AUTH0_KEYWORD_REPLACE_MAPPINGS"
 
-_FIELDS: Final = ("name", "triggerId", "enabled", "script", "dependencies")
-#: `id` is the other tenant's: the tool writes it when it is told to, and so do servers like Auth0.
-_KNOWN: Final = dict.fromkeys((*_FIELDS, "secrets", "id", "hook_id")).keys()
+#: Kinds of things in a tree: each has a folder of that name, or a key in tenant.yaml.
+_KINDS: Final = ("hooks", "actions", "triggers")
 _YAML_FILES: Final = ("tenant.yaml", "tenant.yml")
 
-#: The names that its schema takes, three characters at least.
-_TAKEN: Final = re.compile(r"[^-\s][a-zA-Z0-9\-\s]+[^-\s]\Z")
 #: What it keeps out of file names (npm's sanitize-filename).
 _UNSAFE: Final = re.compile(r'[/?<>\\:*|"\x00-\x1f\x80-\x9f]')
 _RESERVED: Final = re.compile(r"(\.+|(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?)\Z", re.IGNORECASE)
@@ -53,90 +51,96 @@ _BARE_IN_JSON: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(##|@@)[A-Za-z0-9_]+\1', r
 _BARE_IN_YAML: Final = re.compile(
     r"((?::|-|,|\[)[ \t]+|\[)((##|@@)[A-Za-z0-9_]+\3)(?=[ \t]*(?:$|[,\]}]))", re.MULTILINE
 )
-_HOOKS_KEY: Final = re.compile(r"^(?:hooks|'hooks'|\"hooks\")[ \t]*:", re.MULTILINE)
 _NEXT_KEY: Final = re.compile(r"^[^\s#-]", re.MULTILINE)
 _ENV: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
-
-def altered(name: str) -> str:
-    """A hook's name as the Deploy CLI reads it: in lower case, with dashes for spaces."""
-    return re.sub(r"\s", "-", name.lower())
-
-
-def changes_by_import(names: Sequence[str]) -> dict[str, str]:
-    """The names of one tenant's hooks that the Deploy CLI would not import as they are, and what
-    it would make of them."""
-    told = {}
-    for name in names:
-        becomes = altered(name)
-        if not _TAKEN.match(name):
-            told[name] = "is refused: it takes three characters at least"
-        elif becomes != name:
-            twins = sum(altered(other) == becomes for other in names) > 1
-            told[name] = f"becomes {becomes}" + (", as another does: refused" if twins else "")
-    return told
 
 
 # ---- writing
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """All things of one kind, as they are to be written."""
+
+    kind: str  #: its folder, and its key in tenant.yaml
+    files: Mapping[str, bytes]  #: by their paths in the folder
+    entries: object  #: what tenant.yaml says
+
+
 def occupied(root: Path) -> str | None:
     """Why no tree may be written to `root`; None if one may."""
-    hooks = root / "hooks"
-    if links := [path for path in (root, hooks) if path.is_symlink()]:
+    folders = [root / kind for kind in _KINDS]
+    if links := [path for path in (root, *folders) if path.is_symlink()]:
         return f"{links[0]} is a link, and may lead elsewhere"
-    if hooks.is_dir() and any(hooks.iterdir()):
-        return f"{hooks} has files in it"
-    found = [path for path in (root, hooks) if path.exists() and not path.is_dir()]
+    if full := [path for path in folders if path.is_dir() and any(path.iterdir())]:
+        return f"{full[0]} has files in it"
+    found = [path for path in (root, *folders) if path.exists() and not path.is_dir()]
     found += [root / name for name in _YAML_FILES if os.path.lexists(root / name)]
     return f"{found[0]} is there" if found else None
 
 
-def write_tree(root: Path, hooks: Iterable[Fields], *, yaml: bool) -> None:
-    """Write one tenant's hooks, each with `secrets`, a list of names. `root` is not `occupied`.
+def as_json(value: object) -> bytes:
+    """A JSON file as the Deploy CLI writes it."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
-    The folder of hooks appears whole or not at all. Nothing that a hook holds leads out of it.
+
+def listed(entries: Iterable[Fields]) -> list[Fields]:
+    """A list in tenant.yaml: by name, and of each what names it first, then the rest by name."""
+    first = ("name", "script", "id")
+    return [
+        {key: entry[key] for key in (*first, *sorted(entry.keys() - {*first})) if key in entry}
+        for entry in sorted(entries, key=lambda entry: str(entry["name"]))
+    ]
+
+
+def write_tree(root: Path, sections: Iterable[Section], *, yaml: bool) -> None:
+    """Write one tenant's tree. `root` is not `occupied`.
+
+    Each folder appears whole or not at all.
     """
-    staged = root / ".hooks.staged"
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
+    sections, staged = tuple(sections), dict[str, Path]()
     try:
-        taken: set[str] = set()
-        entries = []
-        for hook in hooks:
-            name = _file_name(str(hook["name"]), taken)
-            (staged / f"{name}.js").write_bytes(hook["script"].encode())
-            entry = {key: value for key, value in hook.items() if key in _FIELDS}
-            entry["script"] = f"./hooks/{name}.js" if yaml else f"./{name}.js"
-            entry["secrets"] = dict.fromkeys(hook["secrets"], MASK)
-            entries.append(entry)
-            if not yaml:
-                options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-                (staged / f"{name}.json").write_bytes(orjson.dumps(entry, option=options))
-        staged.rename(root / "hooks")
+        for section in sections:
+            if section.files or not yaml:
+                staged[section.kind] = root / f".{section.kind}.staged"
+                _stage(staged[section.kind], section.files)
+        for kind, folder in staged.items():
+            folder.rename(root / kind)
     except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
+        for folder in staged.values():
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     if yaml:
+        root.mkdir(parents=True, exist_ok=True)
         document = root / ".tenant.yaml.staged"
         document.unlink(missing_ok=True)
         with document.open("x", encoding="utf-8") as file:  # not through a link
-            file.write(_tenant_yaml(entries))
+            file.write(_tenant_yaml({section.kind: section.entries for section in sections}))
         os.replace(document, root / "tenant.yaml")
 
 
-def _file_name(name: str, taken: set[str]) -> str:
-    """A hook's name as a file's, without suffix; no two are equal, not even by lower case."""
+def _stage(folder: Path, files: Mapping[str, bytes]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def file_name(name: str, taken: set[str], *ends: str) -> str:
+    """A hook's or an action's name as a file's, to which `ends` are put; no two are equal, not even
+    by lower case."""
     text = _UNSAFE.sub("-", name)
     text = "-" if not text or _RESERVED.match(text) else text
     if text != text.rstrip(". "):
         text = text.rstrip(". ") + "-"
     text = text.encode()[:_LONGEST].decode(errors="ignore")
     found, number = text, 1
-    while found.casefold() in taken:
+    while taken & {f"{found}{end}".casefold() for end in ends}:
         number += 1
         found = f"{text}-{number}"
-    taken.add(found.casefold())
+    taken.update(f"{found}{end}".casefold() for end in ends)
     return found
 
 
@@ -156,14 +160,9 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _tenant_yaml(entries: list[Fields]) -> str:
-    order = ("name", "script", *sorted({*_FIELDS, "secrets"} - {"name", "script"}))
-    listed = [
-        {key: entry[key] for key in order if key in entry}
-        for entry in sorted(entries, key=lambda entry: str(entry["name"]))
-    ]
+def _tenant_yaml(sections: Mapping[str, object]) -> str:
     text: str = yaml.dump(
-        {"hooks": listed}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31
+        dict(sections), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31
     )
     return text
 
@@ -232,28 +231,43 @@ class Mappings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TreeHook:
-    """One hook of a tree, checked; its secrets without a value."""
+class TreeEntry:
+    """One hook or action of a tree, checked; its secrets without a value."""
 
     file: str
     lines: dict[str, int]
-    prefix: str  #: of the hook's keys in its file
-    fields: Fields  #: name, triggerId, script, and enabled and dependencies where given
-    script: Path | None  #: the file that has just this script; None: it needs more than a file
-    lacking: str | None  #: a marker in the script that no mapping replaces
+    prefix: str  #: of its keys in its file
+    text: Literal["script", "code"]  #: the field that is in a file of its own
+    fields: Fields  #: what a job says of one that is created, as far as it is given
+    path: Path | None  #: the file that has just this text; None: it needs more than a file
+    lacking: str | None  #: a marker in the text that no mapping replaces
     references: dict[str, str]  #: secrets whose values are to be found elsewhere
     masked: tuple[str, ...]  #: secrets of which the tree has but the names
     literal: tuple[str, ...]  #: secrets whose values stand in the tree: not to be carried on
 
     def complaint(self, key: str, what: str) -> Complaint:
-        """That `what` is wrong at a key of this hook."""
+        """That `what` is wrong at a key of it."""
         key = dotted(self.prefix, key)
         return Complaint(file=self.file, line=self.lines.get(key), key=key, what=what)
 
     def not_replaced(self) -> Complaint:
-        """That no mapping replaces a marker which its script has, or seems to have."""
+        """That no mapping replaces a marker which its text has, or seems to have."""
         what = f"{_not_replaced(self.lacking or '')}; if it is to stay, let it stand for itself"
-        return self.complaint("script", what)
+        return self.complaint(self.text, what)
+
+    def in_file(self, change: Fields, folder: Path | None) -> None:
+        """Name the file of its text in what a job in `folder` says, if it is there or below."""
+        home = folder.resolve() if folder else None
+        if home and self.path and self.text in change and self.path.is_relative_to(home):
+            del change[self.text]
+            change[f"{self.text}_file"] = str(self.path.relative_to(home))
+
+    def without_value(self, there: Collection[str]) -> list[str]:
+        """Remarks on secrets whose values no job can have; those of which the tree has but the
+        names are missed where they are not `there`."""
+        lost = [name for name in self.masked if name not in there]
+        remarks = _missing(lost, "its value is not in the files")
+        return remarks + _missing(self.literal, "what the files say is not carried on")
 
 
 def find_trees(folder: Path, tenants: Mapping[str, Tenant], tenant: str | None) -> dict[str, Path]:
@@ -277,7 +291,7 @@ def find_trees(folder: Path, tenants: Mapping[str, Tenant], tenant: str | None) 
     if not trees:
         raise Refused(
             f"{folder} has no files of auth0-deploy-cli: "
-            "neither hooks/ nor tenant.yaml, nor a folder a tenant with one of these"
+            "neither hooks/, actions/ nor tenant.yaml, nor a folder a tenant with one of these"
         )
     if tenant is not None:
         if tenant not in trees:
@@ -298,143 +312,167 @@ def _check_trees(folder: Path, trees: Mapping[str, Path], tenants: Mapping[str, 
 
 
 def _is_tree(folder: Path) -> bool:
-    return (folder / "hooks").is_dir() or any((folder / name).is_file() for name in _YAML_FILES)
+    kinds = any((folder / kind).is_dir() for kind in _KINDS)
+    return kinds or any((folder / name).is_file() for name in _YAML_FILES)
 
 
-def read_tree(root: Path, tenant: Tenant, mappings: Mappings, found: Findings) -> list[TreeHook]:
-    """The hooks of one tree; all that is wrong with it goes to `found`."""
-    return _Reader(root, tenant, mappings, found).read()
-
-
-class _Reader:
-    """Reads one tree. Nothing outside of its folder is opened, whatever its files say."""
+class Tree:
+    """One tenant's tree, to be read. Nothing outside of its folder is opened, whatever its files
+    say; all that is wrong with it goes to the findings.
+    """
 
     def __init__(self, root: Path, tenant: Tenant, mappings: Mappings, found: Findings) -> None:
-        self._root, self._mappings, self._found = root, mappings, found
+        self.root, self.mappings, self._found = root, mappings, found
         self._home = root.resolve()
         self._tenant = tenant.name
         # The parser of jobs checks the fields; what it finds is told of the tree's own files.
         self._wrong = Findings("")
         self._check = EditCheck(self._wrong, {tenant.name: tenant}, root, ())
 
-    def read(self) -> list[TreeHook]:
-        """Raises nothing: what is wrong is in the findings."""
-        documents = [self._root / name for name in _YAML_FILES if (self._root / name).is_file()]
-        files = sorted((self._root / "hooks").glob("*.json"))
+    def listed(self, kind: str) -> Iterator[tuple[Findings, object, Path]]:
+        """Each thing of a kind that is many: the findings that know its place, what is written of
+        it, and the folder of its file."""
+        for document, value, listed in self.documents(kind):
+            folder = Path(document.file).parent
+            if not listed:
+                yield self._place(document, ""), value, folder
+                continue
+            if value is not None and not isinstance(value, list):
+                what = f"must be a list of {kind}"
+                self._complain(document.file, document.lines.get(kind), kind, what)
+            for index, raw in enumerate(value if isinstance(value, list) else ()):
+                yield self._place(document, f"{kind}[{index}]"), raw, folder
+
+    def documents(self, kind: str) -> Iterator[tuple[Document, object, bool]]:
+        """The documents that have things of a kind, what they say of these, and whether that is
+        under the kind's key in tenant.yaml."""
+        documents = [self.root / name for name in _YAML_FILES if (self.root / name).is_file()]
+        files = sorted((self.root / kind).glob("*.json"))
         if len(documents) > bool(documents) or (documents and files):
             both = [str(path) for path in (*documents, *files[:1])]
             self._complain(both[0], None, "", f"stands beside {both[1]}: which of them counts?")
-            return []
-        hooks = []
+            return
         for path in documents or files:
             try:
-                hooks += self._read_file(path, listed=bool(documents))
+                if (document := self._read_file(path, kind, listed=bool(documents))) is None:
+                    continue
             except BadInput as error:
                 self._found.take(*error.complaints)
-        names: dict[str, TreeHook] = {}
-        for hook in hooks:
-            twin = names.setdefault(hook.fields["name"], hook)
-            if twin is not hook:
-                self._found.take(hook.complaint("name", f"is the name of a hook in {twin.file}"))
-        return hooks
+                continue
+            self._found.take(*document.complaints)
+            value = document.value
+            if documents:
+                value = value.get(kind) if isinstance(value, dict) else None
+                value = self.mappings.value(value) if isinstance(value, str) else value
+            yield document, value, bool(documents)
 
-    def _read_file(self, path: Path, *, listed: bool) -> list[TreeHook]:
+    def _read_file(self, path: Path, kind: str, *, listed: bool) -> Document | None:
+        """Raises BadInput."""
         file = str(path)
         if not path.resolve().is_relative_to(self._home):
             self._complain(file, None, "", "leads out of the folder")
-            return []
+            return None
         text = read_text(path, limit=_MAX_FILE)
         if not listed:
-            document = document_in(_BARE_IN_JSON.sub(_in_quotes, text), file, json=True)
-            self._found.take(*document.complaints)
-            return self._hook(document, "", document.value, path.parent)
-        section = _hooks_section(text)
+            return document_in(_BARE_IN_JSON.sub(_in_quotes, text), file, json=True)
+        section = _section(text, kind)
         if not section.strip():
-            return []
-        document = document_in(_BARE_IN_YAML.sub(r'\1"\2"', section), file, json=False)
-        self._found.take(*document.complaints)
-        value = document.value.get("hooks") if isinstance(document.value, dict) else None
-        if isinstance(value, str):
-            value = self._mappings.value(value)
-        if value is not None and not isinstance(value, list):
-            self._complain(file, document.lines.get("hooks"), "hooks", "must be a list of hooks")
-        hooks = []
-        for index, raw in enumerate(value if isinstance(value, list) else ()):
-            hooks += self._hook(document, f"hooks[{index}]", raw, self._root)
-        return hooks
+            return None
+        return document_in(_BARE_IN_YAML.sub(r'\1"\2"', section), file, json=False)
 
-    def _hook(self, document: Document, prefix: str, raw: object, base: Path) -> list[TreeHook]:
-        """The hook that `raw` is, or none; `base` is where the path of its script starts."""
-        file, before = document.file, self._found.count
-        here = Findings(file, document.lines)
+    @staticmethod
+    def _place(document: Document, prefix: str) -> Findings:
+        here = Findings(document.file, document.lines)
         here.prefix, here.line = prefix, 1
-        written = here.mapping("", raw, _KNOWN)
-        secrets, masked, literal = self._secrets(here, written.get("secrets"))
-        fields: Fields = {key: self._field(key, written[key]) for key in _FIELDS if key in written}
-        path = lacking = None
-        if isinstance(fields.get("script"), str) and fields["script"]:
-            fields["script"], path, lacking = self._script(here, base, fields["script"])
-        for key, value in fields.items():
-            if key != "script":
-                self._find_markers(here, key, value)
-        edit: Fields = {"tenant": self._tenant, "create": fields}
-        if secrets and len(secrets) + len(masked) + len(literal) <= MAX_SECRETS:
-            edit["set_secrets"] = secrets
-        elif secrets:
-            here.add("secrets", f"are more than the {MAX_SECRETS} that a hook may have")
-        if not here.count:
-            self._checked(here, edit)
-        self._found.take(*here.complaints)
-        if self._found.count != before:
-            return []
-        return [
-            TreeHook(
-                file=file,
-                lines=document.lines,
-                prefix=prefix,
-                fields=fields,
-                script=path,
-                lacking=lacking,
-                references=secrets,
-                masked=masked,
-                literal=literal,
-            )
-        ]
+        return here
 
-    def _checked(self, here: Findings, edit: Fields) -> None:
+    def entry(
+        self,
+        here: Findings,
+        text: Literal["script", "code"],
+        fields: Fields,
+        secrets: Iterable[tuple[str, object]],
+        *,
+        folder: Path,
+        most: int,
+        spare: Fields | None = None,
+        called: Mapping[str, str] | None = None,
+    ) -> TreeEntry | None:
+        """A hook or an action of these fields and secrets, of which it may have `most`; None where
+        something is wrong with it.
+
+        The path of its text starts at `folder`. `spare` stands in for fields that need not be
+        there, `called` says what a field is called in the file where that is not its own name.
+        """
+        references, masked, literal = self._sorted(secrets)
+        path = lacking = None
+        if isinstance(fields.get(text), str) and fields[text]:
+            fields[text], path, lacking = self._text(here, text, folder, fields[text])
+        for key, value in fields.items():
+            if key != text:
+                self.find_markers(here, key, value)
+        edit: Fields = {"tenant": self._tenant, "create": (spare or {}) | fields}
+        if len(references) + len(masked) + len(literal) > most:
+            here.add("secrets", f"are more than the {most} that there may be")
+        elif references:
+            edit["set_secrets"] = references
+        if not here.count:
+            self._checked(here, edit, text, called or {})
+        self.tell(here)
+        if here.count:
+            return None
+        return TreeEntry(
+            file=here.file,
+            lines=here.lines,
+            prefix=here.prefix,
+            text=text,
+            fields=fields,
+            path=path,
+            lacking=lacking,
+            references=references,
+            masked=masked,
+            literal=literal,
+        )
+
+    def tell(self, here: Findings) -> None:
+        """Take over what is wrong."""
+        self._found.take(*here.complaints)
+
+    def check_names(self, entries: Iterable[TreeEntry], one: str) -> None:
+        """Complains of two, each `one` hook or action, that have one name."""
+        names: dict[str, TreeEntry] = {}
+        for entry in entries:
+            twin = names.setdefault(entry.fields["name"], entry)
+            if twin is not entry:
+                what = f"is the name of {one} in {twin.file}"
+                self._found.take(entry.complaint("name", what))
+
+    def _checked(self, here: Findings, edit: Fields, text: str, called: Mapping[str, str]) -> None:
         count = len(self._wrong.complaints)
         self._check.edit(edit, 1)
         for complaint in self._wrong.complaints[count:]:
             key = re.sub(r"^(create|set_(?=secrets))\.?", "", complaint.key)
-            here.add(key, complaint.what.replace(" or `script_file`", ""))
+            here.add(called.get(key, key), complaint.what.replace(f" or `{text}_file`", ""))
 
-    def _field(self, key: str, raw: object) -> Any:
-        value = self._mappings.value(raw)
-        whole = isinstance(raw, str) and _MARKER.fullmatch(raw)
-        if whole and isinstance(value, str) and key in ("enabled", "dependencies"):
-            try:  # without quotes around it, a text is what it says
+    def plain(self, raw: object) -> Any:
+        """The value of what is no text; of a marker without quotes around it, what it says."""
+        value = self.mappings.value(raw)
+        if is_marker(raw) and isinstance(value, str):
+            try:
                 return orjson.loads(value)
             except orjson.JSONDecodeError:
                 return value
         return value
 
-    def _secrets(
-        self, here: Findings, raw: object
+    def _sorted(
+        self, secrets: Iterable[tuple[str, object]]
     ) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
         """References, names without a value, names with one. No value goes any further."""
         references: dict[str, str] = {}
         masked: list[str] = []
         literal: list[str] = []
-        if raw is None:
-            raw = {}
-        if isinstance(raw, str) and _MARKER.fullmatch(raw):
-            value = self._mappings.value(raw)
-            raw = dict.fromkeys(value, 0) if isinstance(value, dict) else raw
-        if not isinstance(raw, dict):
-            here.add("secrets", "must be a mapping of names to values")
-            raw = {}
-        for written, value in raw.items():
-            name = self._mappings.replaced(written)
+        for written, value in secrets:
+            name = self.mappings.replaced(written)
             marker = _MARKER.fullmatch(value) if isinstance(value, str) else None
             if isinstance(value, str) and value in MASKS:
                 masked.append(name)
@@ -444,13 +482,14 @@ class _Reader:
                 literal.append(name)
         return references, tuple(masked), tuple(literal)
 
-    def _script(
-        self, here: Findings, base: Path, written: str
+    def _text(
+        self, here: Findings, key: str, folder: Path, written: str
     ) -> tuple[str, Path | None, str | None]:
-        """A script's text, the file that has just that, and a marker that is left in it."""
+        """A script's or an action's text, the file that has just that, and a marker that is left
+        in it."""
         wrong, text, path = "", "", None
         try:
-            path = (base / written.replace("\\", "/")).resolve()
+            path = (folder / written.replace("\\", "/")).resolve()
             if not path.is_relative_to(self._home):
                 wrong = "leads out of the folder"
             elif not path.exists():
@@ -462,36 +501,43 @@ class _Reader:
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
             wrong = str(error)
         if wrong:
-            here.add("script", f"{quoted(written)} {wrong}")
-        replaced = self._mappings.replaced(text)
-        left = self._mappings.left(replaced, _SCRIPT_MARKER)
-        # A job's script_file is read without a byte order mark.
+            here.add(key, f"{quoted(written)} {wrong}")
+        replaced = self.mappings.replaced(text)
+        left = self.mappings.left(replaced, _SCRIPT_MARKER)
+        # A job's files are read without a byte order mark.
         same = replaced == text and not text.startswith("\ufeff")
         return replaced, path if same else None, left
 
-    def _find_markers(self, found: Findings, key: str, value: object) -> None:
+    def find_markers(self, found: Findings, key: str, value: object) -> None:
         """Complains of markers that no mapping replaced."""
         if isinstance(value, dict):
             for name, inner in value.items():
-                self._find_markers(found, key, name)
-                self._find_markers(found, dotted(key, name), inner)
-        elif isinstance(value, str) and (marker := self._mappings.left(value)):
+                self.find_markers(found, key, name)
+                self.find_markers(found, dotted(key, name), inner)
+        elif isinstance(value, str) and (marker := self.mappings.left(value)):
             found.add(key, _not_replaced(marker))
 
     def _complain(self, file: str, line: int | None, key: str, what: str) -> None:
-        self._found.take(Complaint(file=file, line=line, key=key, what=what))
+        complaint = Complaint(file=file, line=line, key=key, what=what)
+        if complaint not in self._found.complaints:  # what is wrong with a file for all its kinds
+            self._found.take(complaint)
+
+
+def is_marker(raw: object) -> bool:
+    """Whether a value is a marker and nothing else."""
+    return isinstance(raw, str) and _MARKER.fullmatch(raw) is not None
 
 
 def _in_quotes(match: re.Match[str]) -> str:
     return f'"{match[0]}"' if match[1] else match[0]
 
 
-def _hooks_section(text: str) -> str:
-    """The part of a tenant.yaml that has its hooks, each line in its place.
+def _section(text: str, kind: str) -> str:
+    """The part of a tenant.yaml that has things of a kind, each line in its place.
 
     The rest may be long, and may have what only it needs.
     """
-    start = _HOOKS_KEY.search(text)
+    start = re.search(rf"^(?:{kind}|'{kind}'|\"{kind}\")[ \t]*:", text, re.MULTILINE)
     if start is None:
         return text if text.lstrip().startswith("{") else ""
     end = _NEXT_KEY.search(text, start.end())
@@ -500,78 +546,6 @@ def _hooks_section(text: str) -> str:
 
 def _not_replaced(marker: str) -> str:
     return f"{quoted(marker)} is not replaced; give {marker[2:-2]} by --mappings"
-
-
-# ---- against the live state
-
-
-def pair(
-    tree: Iterable[TreeHook], live: Mapping[str, Fields]
-) -> tuple[list[tuple[TreeHook, str | None]], list[Complaint]]:
-    """Each hook of a tree with the id of the live one that it is for; None: there is none yet.
-
-    By name, and where no live hook has the name, by the name that the Deploy CLI makes of it.
-    """
-    pairs: list[tuple[TreeHook, str | None]] = []
-    complaints: list[Complaint] = []
-    exact = {hook.fields["name"] for hook in tree}
-    for hook in tree:
-        name = hook.fields["name"]
-        ids = [id for id, fields in live.items() if fields.get("name") == name]
-        ids = ids or [
-            id
-            for id, fields in live.items()
-            if altered(str(fields.get("name"))) == altered(name) and fields["name"] not in exact
-        ]
-        if len(ids) > 1:
-            complaints.append(hook.complaint("name", "is the name of several live hooks"))
-            continue
-        trigger = live[ids[0]].get("triggerId") if ids else hook.fields["triggerId"]
-        if trigger != hook.fields["triggerId"]:
-            what = f"is {trigger} on the tenant, and never changes; delete or rename the one there"
-            complaints.append(hook.complaint("triggerId", what))
-        else:
-            pairs.append((hook, ids[0] if ids else None))
-    return pairs, complaints
-
-
-def edit_of(
-    hook: TreeHook, live: Fields | None, secrets: Collection[str], folder: Path | None
-) -> tuple[Fields, list[str], list[Complaint]]:
-    """What a job has to say, apart from the tenant, to make a live hook like the tree's; empty
-    where nothing differs. With remarks for a person, and what is wrong.
-
-    `folder` is the job's, if its scripts may be named by their files; `secrets` are the names of
-    the live hook's.
-    """
-    fields, edit, remarks = hook.fields, Fields(), list[str]()
-    wanted = {key: value for key, value in fields.items() if key != "name"}
-    if live is None:
-        edit["create"] = {"name": fields["name"]} | wanted
-    else:
-        edit["hook"] = {"name": live["name"]}
-        live = {"dependencies": {}} | live
-        wanted = {key: value for key, value in wanted.items() if live.get(key) != value}
-        edit["set"] = wanted
-        if live["name"] != fields["name"]:
-            remarks.append(f"taken for the live hook {live['name']}")
-    if hook.lacking and "script" in wanted:
-        return {}, [], [hook.not_replaced()]
-    if folder and hook.script and "script" in wanted:
-        home = folder.resolve()
-        if hook.script.is_relative_to(home):
-            change = edit.get("create") or edit["set"]
-            del change["script"]
-            change["script_file"] = str(hook.script.relative_to(home))
-    if hook.references:
-        edit["set_secrets"] = hook.references
-    lost = [name for name in hook.masked if name not in secrets]
-    remarks += _missing(lost, "its value is not in the files")
-    remarks += _missing(hook.literal, "what the files say is not carried on")
-    if live is not None and not edit["set"]:
-        del edit["set"]
-        edit = edit if hook.references else {}
-    return edit, remarks, []
 
 
 def _missing(secrets: Sequence[str], why: str) -> list[str]:

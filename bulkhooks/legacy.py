@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from . import deploy, hooks
 from .answers import MOVE
 from .auth0 import Log, ManagementClient, WatchTenants, everywhere
+from .deploy_hooks import read_hooks as read_tree_hooks
 from .errors import BadInput, Gone, ItemError, Refused, TenantError
 from .guards import Narrowing, whole_tenants
 from .items import SECRET, Fields
@@ -174,7 +175,7 @@ def _in_trees(
     found = Findings(str(folder))
     sources: Sources = {}
     for name, root in roots.items():
-        tree = deploy.read_tree(root, tenants[name], mappings, found)
+        tree = read_tree_hooks(deploy.Tree(root, tenants[name], mappings, found))
         found.take(*(hook.not_replaced() for hook in tree if hook.lacking))
         sources[name] = tuple(_in_file(name, hook, texts) for hook in tree)
     if found.count:
@@ -182,6 +183,6 @@ def _in_trees(
     return sources
 
 
-def _in_file(tenant: str, hook: deploy.TreeHook, texts: dict[str, str]) -> SourceHook:
+def _in_file(tenant: str, hook: deploy.TreeEntry, texts: dict[str, str]) -> SourceHook:
     secrets = (*hook.references, *hook.masked, *hook.literal)
     return _source(hook.fields, texts, tenant=tenant, file=hook.file, secrets=secrets)

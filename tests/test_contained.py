@@ -139,6 +139,7 @@ def test_what_a_tenant_calls_its_hooks_leads_nowhere(make: Make) -> None:
     before = set(under(world.folder.parent))
     world.call("export", "--to", "out", *TENANTS)
     made = set(under(world.folder.parent)) - before
+    made.remove(f"{world.folder.name}/out/t0/triggers/triggers.json")
     assert len(made) == 2 * len(names)
     assert {str(Path(path).parent) for path in made} == {f"{world.folder.name}/out/t0/hooks"}
 

@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bulkhooks.deploy import Mappings, changes_by_import, read_tree, write_tree
+from bulkhooks.deploy import Mappings, Tree, write_tree
+from bulkhooks.deploy_hooks import changes_by_import, hooks_section, read_hooks
 from bulkhooks.errors import BadInput, Refused
 from bulkhooks.items import Edit
 from bulkhooks.jobfile import Job, load_job
@@ -84,7 +85,7 @@ def one_hook(**more: Any) -> str:
 
 @pytest.mark.parametrize("form", [(), ("--yaml",)], ids=["directory", "yaml"])
 def test_what_is_exported_comes_back_as_nothing_to_do(world: World, form: tuple[str, ...]) -> None:
-    assert export(world, *form).stdout == "12 hooks of 2 tenants in out\n"
+    assert export(world, *form).stdout == "12 hooks and 0 actions of 2 tenants in out\n"
     back = job_from(world)
     assert (back.stdout, back.stderr) == ("", "nothing to do, so there is no job\n")
     assert edits_of(world) == []
@@ -112,7 +113,14 @@ def test_one_tenant_that_cannot_be_read_leaves_the_others_alone(world: World) ->
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith("t1: 401 Invalid token: the token is refused")
     told = json.loads(ended.stdout)["tenants"]
-    assert told["t0"] == {"hooks": 6, "secrets": 1, "changed_by_import": {}}
+    assert told["t0"] == {
+        "hooks": 6,
+        "actions": 0,
+        "secrets": 1,
+        "changed_by_import": {},
+        "remarks": [],
+        "left_out": None,
+    }
     assert told["t1"]["cause"] == "401 Invalid token"
     assert os.listdir(world.folder / "out") == ["t0"]
 
@@ -146,14 +154,14 @@ def test_a_hook_that_goes_while_it_is_read_is_left_out(tmp_path: Path) -> None:
     gone: list[str] = []
 
     def delete(request: Request) -> None:
-        if request.method == "GET" and request.path.count("/") == 4 and not gone:
+        if request.path.startswith("/api/v2/hooks/") and not gone:
             gone.append(request.path.rpartition("/")[2])
             del sandbox._tenants["t0"].hooks[gone[0]]
 
     sandbox = Sandbox(["t0"], hooks=4, fault=delete)
     with served(sandbox) as url:
         world = World(tmp_path, sandbox, url, ["t0"])
-        assert export(world).stdout == "3 hooks of 1 tenant in out\n"
+        assert export(world).stdout == "3 hooks and 0 actions of 1 tenant in out\n"
 
 
 @given(st.lists(st.text(max_size=300) | st.sampled_from(["..", "con", "a/../b", "A", "a", "a-2"])))
@@ -165,7 +173,7 @@ def test_no_name_of_a_hook_leads_out_of_the_folder(
     hooks = [
         {"name": name, "script": f"// {number}", "secrets": []} for number, name in enumerate(names)
     ]
-    write_tree(root, hooks, yaml=False)
+    write_tree(root, [hooks_section(hooks, yaml=False)], yaml=False)
     assert os.listdir(root.parent) == ["t0"]
     assert os.listdir(root) == ["hooks"]
     found = sorted(os.listdir(root / "hooks"))
@@ -319,7 +327,7 @@ def test_what_is_wrong_is_told_by_file_and_key(tmp_path: Path, text: str, compla
     (hooks / "a.js").write_text(SCRIPT)
     (hooks / "a.json").write_text(text)
     found = Findings("")
-    assert read_tree(tmp_path / "t0", TENANTS["t0"], Mappings(), found) == []
+    assert read_hooks(Tree(tmp_path / "t0", TENANTS["t0"], Mappings(), found)) == []
     assert any(
         str(told).startswith(f"{hooks}/a.json:1: ") and complaint in str(told)
         for told in found.complaints

@@ -21,7 +21,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from bulkhooks.deploy import changes_by_import
+from bulkhooks.deploy_hooks import changes_by_import
 from bulkhooks.sandbox import Request, Sandbox
 from world import World, served
 

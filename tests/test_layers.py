@@ -24,6 +24,7 @@ LAYERS = (
     ("network", "tokens"),
     ("tally", "edits", "auth0"),
     ("jobfile", "guards", "deploy", "lane", "requestlog"),
+    ("deploy_hooks", "deploy_actions"),
     ("plan", "report", "course", "jobwriter", "legacy", "supplies"),
     ("lanes", "migration", "changes"),
     ("progress", "run", "diff", "transfer", "check", "assess"),
