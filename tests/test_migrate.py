@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, TypeAlias
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -218,3 +226,340 @@ def test_without_a_terminal_and_yes_prepare_and_cutover_only_plan(trial: Trial) 
     assert len(world.sandbox.writes()) == count
     world.call("apply", "prepare.cutover.journal", "--yes")
     assert looks(world) == MOVED
+
+
+# ---- what is in the way
+
+
+def test_hooks_without_values_are_left_and_a_new_plan_goes_on(trial: Trial) -> None:
+    world = trial(("t0", "t1"))
+    world.write("secrets.json", {"tenants": {"*1": {"KEY": "env:KEY"}}})
+    migrate(world, status=1)
+    assert causes(world) == {"no value for secret KEY": "say by --secrets FILE where each is found"}
+    assert looks(world, "t1") == MOVED
+    assert looks(world)["on"] == ["crm-sync"]
+    world.write(
+        "secrets.json", {"secrets": {"KEY": "env:NONE"}, "tenants": {"t0": {"KEY": "env:MINE"}}}
+    )
+    world.env["MINE"] = "mine"
+    migrate(world, "--fresh")
+    assert looks(world) == MOVED
+    assert world.sandbox.action_secrets_of("t0", action(world, "crm-sync")["id"]) == {"KEY": "mine"}
+    assert books(world) == {"applied": 1, "unchanged": 5}
+
+
+def test_a_value_that_is_not_there_when_it_is_sent_can_be_given_afterwards(trial: Trial) -> None:
+    world = trial(("t0",))
+    del world.env["KEY"]
+    migrate(world, status=1)
+    assert causes(world) == {"no value in env:KEY": "set environment variable KEY"}
+    assert looks(world)["on"] == ["crm-sync"]
+    world.env["KEY"] = "late"
+    world.call("apply", "migrate.journal", "--failed", "--yes")
+    assert looks(world) == MOVED
+    posts = [s for s in world.sandbox.writes() if s.method == "POST"]
+    assert sum(seen.path == "/api/v2/actions/actions" for seen in posts) == 3
+
+
+def test_blocked_scripts_are_left_unless_they_are_allowed(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.sandbox.change("t0", hook(world, "fraud-check")["id"], script=BLOCKED)
+    migrate(world, status=1)
+    (cause,) = causes(world)
+    digest = script_digest(BLOCKED)
+    assert cause.startswith(f"script {digest} cannot be carried over, line 2: ")
+    assert f"--allow {digest}" in causes(world)[cause]
+    assert looks(world)["on"] == ["fraud-check"]
+    migrate(world, "--fresh", *ALLOW)
+    assert looks(world) == MOVED
+
+
+def test_all_scripts_can_be_allowed_but_for_those_that_have_no_code(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.sandbox.change("t0", hook(world, "fraud-check")["id"], script=BLOCKED)
+    world.sandbox.change("t0", hook(world, "crm-sync")["id"], script="module.exports = (")
+    migrate(world, "--allow", "all", status=1)
+    assert looks(world)["on"] == ["crm-sync"]
+    assert list(causes(world).values()) == ["give another action by --transform"]
+
+
+def test_what_is_allowed_must_be_there(trial: Trial) -> None:
+    world = trial(("t0",))
+    ended = world.call("migrate", "plan", *GIVEN, "--allow", "0123456789abcdef", status=2)
+    assert "--allow 0123456789abcdef: no hook has such a script" in ended.stderr
+    assert not (world.folder / "migrate.journal").exists()
+
+
+def test_a_mode_is_kept_to(trial: Trial) -> None:
+    world = trial(("t0",))
+    simple = "module.exports = function (user, context, cb) {\n  cb(null, {});\n};\n"
+    world.sandbox.change("t0", hook(world, "fraud-check")["id"], script=simple)
+    migrate(world, "--mode", "rewrite", status=1)
+    assert "(rewrite)" in action(world, "fraud-check")["code"]
+    assert all(hint.startswith("leave out --mode") for hint in causes(world).values())
+    world.call("undo", "migrate.journal", "--yes", "--max-deletes", "1")
+    migrate(world, "--mode", "wrap", "--fresh")
+    assert "(wrap)" in action(world, "fraud-check")["code"]
+
+
+def test_an_action_of_that_name_is_left_and_told(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.sandbox.add_action("t0", name="fraud-check", triggerId=PRE)
+    migrate(world, status=1)
+    (cause,) = causes(world)
+    assert cause == "another action of that name is there already"
+    assert looks(world)["on"] == ["fraud-check"]
+    assert looks(world)["pre"] == ["own"]
+
+
+def test_tenants_that_cannot_be_read_are_told_and_the_others_go_on(trial: Trial) -> None:
+    world = trial(("t0", "t1", "t2"), lifecycles={"t2": "gone"})
+    world.tenants["t1"]["token"] = "env:BAD_TOKEN"
+    world.write_tenants()
+    migrate(world, status=1)
+    assert looks(world) == MOVED
+    assert books(world) == {"applied": 3, "skipped": 2}
+    hints = causes(world)
+    assert "give this tenant a valid one" in hints["401 Invalid token"]
+    assert hints["403 This endpoint is disabled for your tenant."].endswith("--from DIR")
+
+
+def test_protected_tenants_must_be_named_and_a_cutover_remembers_it(trial: Trial) -> None:
+    world = trial()
+    world.tenants["t0"]["protected"] = True
+    world.write_tenants()
+    ended = world.call("migrate", "plan", *GIVEN, status=2)
+    assert "protected: t0; to change them name each: --only t0" in ended.stderr
+    world.call("migrate", "prepare", *GIVEN, "--only", "t0", "--yes")
+    world.call("migrate", "cutover", "prepare.journal", "--yes")
+    assert looks(world) == MOVED
+    assert looks(world, "t1") == BEFORE
+
+
+def test_more_changes_than_were_meant_are_refused(trial: Trial) -> None:
+    world = trial()
+    ended = world.call("migrate", "plan", *GIVEN, "--max-changes", "5", status=2)
+    assert "6 changes; --max-changes is 5" in ended.stderr
+    world.call("migrate", "plan", *GIVEN, "--max-changes", "3", "--skip", "t1")
+
+
+def test_a_cutover_can_begin_with_a_few_tenants(trial: Trial) -> None:
+    world = trial(("t0", "t1"))
+    world.call("migrate", "prepare", *GIVEN, "--yes")
+    world.call("migrate", "cutover", "prepare.journal", "--only", "t1", "--yes")
+    assert [looks(world, tenant) for tenant in world.tenants] == [PREPARED, MOVED]
+    second = ("--journal", "rest.journal", "--yes")
+    world.call("migrate", "cutover", "prepare.journal", *second)
+    assert [looks(world, tenant) for tenant in world.tenants] == [MOVED, MOVED]
+
+
+def test_a_cutover_tells_what_was_not_prepared(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "prepare", *TENANTS, "--yes", status=1)
+    ended = world.call("migrate", "cutover", "prepare.journal", "--yes")
+    why = "left out, for it was not prepared: 1 item; why: bulkhooks status prepare.journal"
+    assert why in ended.stderr
+    assert looks(world)["on"] == ["crm-sync"]
+
+
+def test_only_what_was_prepared_can_be_cut_over(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "plan", *GIVEN)
+    ended = world.call("migrate", "cutover", "migrate.journal", status=2)
+    assert ended.stderr == "migrate.journal is no journal of `bulkhooks migrate prepare`\n"
+    world.call("migrate", "prepare", *GIVEN, "--yes")
+    world.call("undo", "prepare.journal", "--yes", "--max-deletes", "3")
+    ended = world.call("migrate", "cutover", "prepare.journal", status=2)
+    assert "was undone by" in ended.stderr
+
+
+# ---- others, meanwhile
+
+
+def test_an_action_that_a_person_corrected_is_cut_over_as_it_is(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "prepare", *GIVEN, "--yes")
+    made = action(world, "fraud-check")
+    better = {"code": "exports.onExecutePreUserRegistration = async () => {};\n"}
+    request(world, "PATCH", f"actions/actions/{made['id']}", better)
+    ended = world.call("migrate", "cutover", "prepare.journal", "--yes", status=1)
+    assert "not all of it is deployed" in ended.stdout
+    assert looks(world)["on"] == ["fraud-check"]
+    request(world, "POST", f"actions/actions/{made['id']}/deploy")
+    world.call("apply", "prepare.cutover.journal", "--failed", "--yes")
+    assert looks(world) == MOVED
+    assert action(world, "fraud-check")["code"] == better["code"]
+
+
+def request(world: World, method: str, path: str, body: object = None) -> None:
+    """What somebody else asks of t0."""
+    asked = Request(f"{world.tenants['t0']['base_url']}/api/v2/{path}", method=method)
+    asked.add_header("Authorization", "Bearer sandbox")
+    asked.add_header("Content-Type", "application/json")
+    urlopen(asked, json.dumps(body).encode() if body else None).close()
+
+
+def test_a_hook_that_was_changed_since_stays_on(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "plan", *GIVEN)
+    world.sandbox.change("t0", hook(world, "fraud-check")["id"], script=KEYED)
+    world.call("apply", "migrate.journal", "--yes", status=1)
+    (cause,) = causes(world)
+    assert cause.startswith("drifted: script was 3 lines")
+    assert looks(world)["on"] == ["fraud-check"]
+    assert "fraud-check" not in looks(world)["deployed"]
+
+
+def test_what_others_bind_meanwhile_stays_where_it_is(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "plan", *GIVEN)
+    world.sandbox.add_action("t0", name="theirs", triggerId=PRE, bound=0)
+    world.call("apply", "migrate.journal", "--yes")
+    assert looks(world)["pre"] == ["fraud-check", "theirs", "own"]
+    world.sandbox.add_action("t0", name="late", triggerId=PRE, bound=0)
+    world.call("undo", "migrate.journal", "--yes", "--max-deletes", "3")
+    assert looks(world)["pre"] == ["late", "theirs", "own"]
+
+
+def test_read_only_hooks_become_actions_all_the_same(trial: Trial) -> None:
+    world = trial(("t0",), lifecycle="read-only")
+    migrate(world)
+    assert looks(world) == MOVED
+    world.call("undo", "migrate.journal", "--yes", "--max-deletes", "3")
+    assert looks(world) == BEFORE
+
+
+# ---- from files
+
+
+def test_hooks_come_from_files_where_they_are_gone(trial: Trial) -> None:
+    world = trial(("t0", "t1"))
+    world.call("export", *TENANTS, "--to", "out")
+    shutil.rmtree(world.folder / "out" / "t1")
+    for name in world.tenants:
+        world.sandbox._tenants[name]._rules = replace(
+            world.sandbox._tenants[name]._rules, lifecycle="gone"
+        )
+    said = migrate(world, "--from", "out")
+    assert "out has no files of t1: left out" in said
+    assert looks(world) == MOVED | {"on": BEFORE["on"]}
+    assert books(world) == {"applied": 3}
+    world.call("undo", "migrate.journal", "--yes", "--max-deletes", "3")
+    assert looks(world) == BEFORE
+
+
+def test_hooks_of_files_that_are_still_there_go_off(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("export", *TENANTS, "--to", "out")
+    migrate(world, "--from", "out")
+    assert looks(world) == MOVED
+
+
+# ---- a function of one's own
+
+SETTLE: Final = """\
+def renamed(hook, action):
+    return {"name": action["name"] + " v2"}
+def own(hook, action):
+    code = "exports.%s = async () => {};\\n" % hook["name"][:3]
+    return action | {"code": code, "runtime": "node18"}
+def some(hook, action):
+    return None if hook["secrets"] == ["KEY"] else action
+def broken(hook, action):
+    return {"name": hook["nam"]}
+def strange(hook, action):
+    return {"triggerId": "post-login"}
+"""
+
+
+def test_a_function_of_ones_own_says_what_the_actions_are(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.sandbox.change("t0", hook(world, "fraud-check")["id"], script=BLOCKED)
+    world.write("settle.py", SETTLE)
+    migrate(world, "--transform", "settle.py:own")
+    assert looks(world) == MOVED
+    made = action(world, "fraud-check")
+    assert (made["code"], made["runtime"]) == ("exports.fra = async () => {};\n", "node18")
+
+
+def test_a_function_of_ones_own_gives_another_name_or_leaves_a_hook(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.sandbox.add_action("t0", name="fraud-check", triggerId=PRE)
+    world.write("settle.py", SETTLE)
+    migrate(world, "--transform", "settle.py:renamed")
+    assert looks(world)["pre"] == ["fraud-check v2", "own"]
+    world.call("undo", "migrate.journal", "--yes")
+    migrate(world, "--transform", "settle.py:some", "--fresh", status=1)
+    assert looks(world)["on"] == ["fraud-check", "crm-sync"]
+    assert "left as it is by the transform" in causes(world)
+
+
+def test_a_function_of_ones_own_that_fails_is_told_once(trial: Trial) -> None:
+    world = trial()
+    world.write("settle.py", SETTLE)
+    with world.start("migrate", "plan", *GIVEN, "--transform", "settle.py:broken") as process:
+        _, said = process.communicate(timeout=50)
+    assert process.returncode == 0
+    assert said.count("Traceback") == 1
+    assert causes(world) == {"settle.py:9: KeyError: 'nam'": "correct the function, then plan anew"}
+    assert books(world) == {"skipped": 6}
+    world.call("migrate", "plan", *GIVEN, "--transform", "settle.py:strange")
+    (cause,) = causes(world)
+    assert cause.startswith("settle.py:strange gives triggerId: cannot be changed")
+
+
+def test_a_function_that_is_not_there_is_refused_by_its_place(trial: Trial) -> None:
+    world = trial(("t0",))
+    for given in ("x/settle.py:own", "settle.py"):
+        ended = world.call("migrate", "plan", *GIVEN, "--transform", given, status=2)
+        assert ended.stderr.startswith(f"--transform {given}: ")
+
+
+# ---- the page
+
+
+def served_by_command(world: World) -> Iterator[str]:
+    """Where `bulkhooks sandbox` serves what the page is practised on."""
+    words = ("sandbox", "--hooks", "12", "--port", "0", "--json")
+    with world.start(*words, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            line = ""
+            while not line.endswith("}\n}\n"):
+                line += process.stdout.readline()
+            yield json.loads(line)["tenants"]["t0"].removesuffix("/t0")
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_page_can_be_typed_as_it_stands(trial: Trial) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "migrate.md").read_text()
+    way = page[page.index("## The whole way") : page.index("## assess, in full")]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", way, re.MULTILINE | re.DOTALL)
+    world = trial(("t0",))
+    with contextmanager(served_by_command)(world) as url:
+        for kind, text in blocks:
+            if kind in ("yaml", "python"):
+                world.write(text.split()[1], text.replace("http://127.0.0.1:9100", url))
+        shell = f'bulkhooks() {{ {shlex.join(world.program)} "$@"; }}\n'
+        commands = [line for kind, text in blocks if kind == "sh" for line in text.splitlines()]
+        assert len(commands) > 12
+        exports, said = "", ""
+        for line in commands:
+            if line.startswith("export "):
+                exports += f"{line}\n"
+                continue
+            ended = subprocess.run(
+                ["sh", "-c", shell + exports + line],
+                cwd=world.folder,
+                env=world.env,
+                capture_output=True,
+                text=True,
+            )
+            assert ended.returncode == ("convert" in line), f"{line}\n{ended.stdout}{ended.stderr}"
+            said += ended.stdout + ended.stderr
+    for kind, text in blocks:
+        if not kind:
+            assert text in said

@@ -89,7 +89,8 @@ class PretendTenant:
         self._rules = rules
         self._created = 0
         for number in range(hooks):
-            self.add(_generated(number))
+            hook, secrets = _generated(number)
+            self.secrets[self.add(hook)["id"]] = secrets
 
     def serve(self, request: Request, headers: dict[str, str]) -> tuple[int, Any]:
         """Carries out what the request asks for; adds to `headers` of the answer.
@@ -317,22 +318,46 @@ def _made_id(tenant: str, number: int) -> str:
 
 
 _SCRIPT: Final = """module.exports = function (%s) {
-  console.log('%s', context);
-  cb(null, {});
+%s
 };
 """
+_BODY: Final = """  console.log('%s', context);
+  cb(null, {});"""
+#: What some hooks do instead, by name: such as hooks do that people have.
+_BODIES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "fraud-check": """  if (user.email.endsWith('@spam.example')) {
+    return cb(new PreUserRegistrationError('spam', 'Please use another address.'));
+  }
+  cb(null, { user: { app_metadata: { checked: true } } });""",
+        "invite-only": """  context.webtask.storage.get(function (error, data) {
+    cb(error, { user: { app_metadata: { invited: data } } });
+  });""",
+        "add-claims": """  const access_token = { scope: scope };
+  access_token['https://acme.example/plan'] = 'free';
+  cb(null, access_token);""",
+        "sms-gateway": """  const axios = require('axios');
+  const message = { to: recipient, text: text, key: context.webtask.secrets.SMS_KEY };
+  axios.post('https://sms.example/send', message).then(() => cb(null, {}), cb);""",
+    }
+)
+#: Names of the secrets that some hooks have.
+_SECRETS: Final[Mapping[str, str]] = MappingProxyType({"sms-gateway": "SMS_KEY"})
 
 
-def _generated(number: int) -> Hook:
-    """Hook `number` (from 0) of every tenant: the triggers in turn, the first of each enabled."""
+def _generated(number: int) -> tuple[Hook, dict[str, str]]:
+    """Hook `number` (from 0) of every tenant, and its secrets: the triggers in turn, the first of
+    each enabled."""
     turn, place = divmod(number, len(_KINDS))
     trigger, names, arguments = _KINDS[place]
     again, which = divmod(turn, len(names))
-    return {
+    name = names[which]
+    hook = {
         "id": None,
-        "name": names[which] + (f"-{again + 1}" if again else ""),
+        "name": name + (f"-{again + 1}" if again else ""),
         "triggerId": trigger,
         "enabled": turn == 0,
-        "script": _SCRIPT % (arguments, names[which]),
+        "script": _SCRIPT % (arguments, _BODIES.get(name, _BODY.replace("%s", name))),
         "dependencies": {"axios": "1.7.9"} if number % 3 == 1 else {},
     }
+    return hook, {_SECRETS[name]: f"key-of-{name}"} if name in _SECRETS else {}
