@@ -12,6 +12,9 @@ from bulkhooks.convert import Conversion, Mode, convert, syntax_error
 from bulkhooks.convert.signatures import SIGNATURES
 
 
+TRIGGER = "pre-user-registration"
+
+
 def in_hook(body: str, trigger: str = "pre-user-registration") -> str:
     """A hook of the usual parameters; `body` begins on line 2."""
     names = ", ".join(SIGNATURES[trigger].parameters)
@@ -275,6 +278,16 @@ def test_scripts_may_be_deep_and_long(depth: int) -> None:
     found = converted(f"const x = {deep};\n{much}{{}}\n{'+'.join(['user.email'] * depth)};")
     assert found.mode == "rewrite"
     assert found.code.count("event.user.email") == 2 * depth
+
+
+def test_what_goes_deep_does_not_break_it() -> None:
+    way = "if (user.email) { callback(); } else " * 2_000
+    assert convert(in_hook(f"{way}callback();"), "post-user-registration").mode == "rewrite"
+    chain = "user.app_metadata" + ".a" * 3_000
+    assert convert(in_hook(f"if ({chain}) return callback(); callback();"), TRIGGER).mode
+    many = "if (user.email) return callback(null, t);\n" * 1_000
+    body = f"const t = {{ scope }};\n{many.replace('user.email', 'client.id')}callback(null, t);"
+    assert convert(in_hook(body, "credentials-exchange"), "credentials-exchange").mode == "rewrite"
 
 
 def test_line_ends_marks_and_hash_bangs_change_no_line() -> None:

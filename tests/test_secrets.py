@@ -382,6 +382,7 @@ def overheard(search: Search, **more: Any) -> Overheard:
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 TENANTS = ("--tenants", "tenants.json")
+HOOK = Path(__file__).parent / "golden" / "post-user-registration" / "slack" / "hook.js"
 EVERY: tuple[tuple[str, ...], ...] = (
     ("validate", "job.json", *TENANTS),
     ("validate", "job.json", *TENANTS, "--json"),
@@ -403,6 +404,7 @@ EVERY: tuple[tuple[str, ...], ...] = (
     ("schema", "job"),
     ("migrate", "assess", *TENANTS),
     ("migrate", "assess", *TENANTS, "--json", "--html", "assess.html", "--log", "assess.log"),
+    ("migrate", "convert", str(HOOK), "--trigger", "post-user-registration"),
 )
 
 

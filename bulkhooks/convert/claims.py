@@ -50,9 +50,14 @@ class _Answers:
         self._granted = [each for name in names if (each := self._script.binding(name))]
 
     def blockers(self) -> Iterator[tuple[int, str]]:
-        for call, given in self._hook.calls():
+        told: set[int] = set()
+        for call, given in self._hook.calls.values():
             if len(given) > 1 and given[0].type not in ("new_expression", "string"):
-                yield from self._answered(call, given[1])
+                binding = self._script.binding(given[1])
+                answer = id(binding) if binding is not None else given[1].id
+                if answer not in told:
+                    told.add(answer)
+                    yield from self._answered(call, given[1])
         for binding in self._granted:
             for use in binding.used:
                 if self._script.written(use) or self._mutated(use):
@@ -143,7 +148,5 @@ class _Answers:
         if parent is None:
             return False
         if parent.type == "arguments":
-            return any(
-                parent == call.child_by_field_name("arguments") for call, _ in self._hook.calls()
-            )
+            return parent.id in self._hook.calls
         return script.stands_as(use, "object", parent) and script.key(parent) is not None

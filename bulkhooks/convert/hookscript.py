@@ -95,14 +95,18 @@ class HookScript:
             )
         )
 
-    def calls(self) -> Iterator[tuple[Node, list[Node]]]:
-        """Calls of the callback, with what they hand over."""
+    @cached_property
+    def calls(self) -> dict[int, tuple[Node, list[Node]]]:
+        """Calls of the callback and what they hand over, by the ids of their arguments' node."""
+        found = {}
         for use in self.callback.used if self.callback is not None else ():
             call = self.script.parent(use)
             if call is not None and call.type == "call_expression":
                 given = call.child_by_field_name("arguments")
                 if self.script.stands_as(use, "function", call) and given is not None:
-                    yield call, [each for each in given.named_children if each.type != "comment"]
+                    listed = [each for each in given.named_children if each.type != "comment"]
+                    found[given.id] = (call, listed)
+        return found
 
     def blockers(self) -> Iterator[tuple[int, str]]:
         """What no action can do, with its line."""

@@ -6,6 +6,7 @@ its callback, and reads single fields of what it is given. Whatever else there i
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,10 @@ class _Rewriting:
 
     def __init__(self, hook: HookScript, pins: list[tuple[int, int, str]]) -> None:
         self._hook, self._script, self._signature = hook, hook.script, hook.signature
-        self._edits = list(pins)
+        #: What changes where a parameter is read or a package is loaded, in the order of the text.
+        self._edits = pins
+        self._starts: list[int] = []
+        self._lasts: dict[int, Node | None] = {}
         self._needs_setter = False
         self._function = self._plain_function()
         body = self._function.child_by_field_name("body")
@@ -86,18 +90,25 @@ class _Rewriting:
     def code(self) -> str:
         self._check_names()
         callback = self._parameters()
-        self._check_returns(callback)
-        if not self._ends(self._body):
+        statements = self._statements(callback)
+        if not self._ends(set(statements)):
             raise self._not(self._body, "it may end without calling back")
-        for use in callback.used:
-            self._end(use)
-        statement = self._script.parent(self._hook.export)
-        assert statement is not None
+        ended: list[tuple[int, int, str]] = []
+        within: set[int] = set()
+        for use, statement in zip(callback.used, statements.values(), strict=True):
+            ended.append(self._ending(use, statement))
+            within.update(self._inside(statement))
+        whole = self._script.parent(self._hook.export)
+        assert whole is not None
         given = "event, api" if self._signature.api else "event"
         head = f"exports.{self._signature.export} = async ({given}) => "
-        self._edits.append((statement.start_byte, self._body.start_byte, head))
-        self._edits.append((self._body.end_byte, statement.end_byte, ";"))
-        code = edited(self._script.code, self._edits).rstrip("\n") + "\n"
+        edits = [
+            *(edit for place, edit in enumerate(self._edits) if place not in within),
+            *ended,
+            (whole.start_byte, self._body.start_byte, head),
+            (self._body.end_byte, whole.end_byte, ";"),
+        ]
+        code = edited(self._script.code, edits).rstrip("\n") + "\n"
         return code + (_SETTERS[self._hook.trigger] if self._needs_setter else "")
 
     def _not(self, node: Node, what: str) -> NotPlain:
@@ -155,8 +166,11 @@ class _Rewriting:
             if binding is None or len(binding.declared) != 1:
                 raise self._not(pattern, "a parameter is more than a name")
             bindings.append(binding)
+        edits = list(self._edits)
         for binding, name in zip(bindings[:-1], self._signature.parameters, strict=False):
-            self._edits += [self._field(use, name) for use in binding.used]
+            edits += [self._field(use, name) for use in binding.used]
+        self._edits = sorted(edits)
+        self._starts = [start for start, _, _ in self._edits]
         return bindings[-1]
 
     def _field(self, use: Node, name: str) -> tuple[int, int, str]:
@@ -203,12 +217,12 @@ class _Rewriting:
     def _deeper(self, node: Node) -> bool:
         """The same of what is in metadata: `user.app_metadata.tags.includes("a")`."""
         script, parent = self._script, self._script.parent(node)
-        if parent is None or script.written(node):
-            return False
-        if script.stands_as(node, "object", parent):
+        while parent is not None and script.stands_as(node, "object", parent):
             key = script.key(parent)
-            return key in _LEAVE or (key is not None and self._deeper(parent))
-        return self._looked_at(node)
+            if key is None or key in _LEAVE:
+                return key is not None and not script.written(parent)
+            node, parent = parent, script.parent(parent)
+        return not script.written(node) and self._looked_at(node)
 
     def _looked_at(self, node: Node) -> bool:
         """Whether a value is compared, added, asked for, or answered with: never changed."""
@@ -231,18 +245,16 @@ class _Rewriting:
 
     def _is_answered(self, node: Node) -> bool:
         """Whether it is a part of what the callback is called with, of which a copy is made."""
-        for each in self._script.around(node):
-            if each.type == "arguments":
-                return any(
-                    each == call.child_by_field_name("arguments") for call, _ in self._hook.calls()
-                )
-            if each.type not in ("object", "pair"):
-                return False
-        return False
+        around = self._script.around(node)
+        outer = next((each for each in around if each.type not in ("object", "pair")), None)
+        return outer is not None and outer.id in self._hook.calls
 
-    def _check_returns(self, callback: Binding) -> None:
-        """Each call of the callback must be the end of its way, and each way's end such a call."""
-        script, ends = self._script, []
+    def _statements(self, callback: Binding) -> dict[int, Node]:
+        """The statements that call back, by their ids: each the end of its way.
+
+        Nothing but they may return.
+        """
+        script, found = self._script, {}
         for use in callback.used:
             statement = self._statement(use)
             if statement is None:
@@ -254,11 +266,12 @@ class _Rewriting:
                 raise self._not(use, "the callback is called in a function or a `try` of its own")
             if statement.type == "expression_statement" and not self._is_last(statement):
                 raise self._not(use, "it goes on after the callback")
-            ends.append(statement)
+            found[statement.id] = statement
         for node in script.nodes:
-            returns = node.type == "return_statement" and node not in ends
+            returns = node.type == "return_statement" and node.id not in found
             if returns and script.function_of(node) in (None, self._function):
                 raise self._not(node, "it returns without calling back")
+        return found
 
     def _statement(self, use: Node) -> Node | None:
         """The statement that does nothing but call the callback."""
@@ -278,47 +291,51 @@ class _Rewriting:
 
     def _is_last(self, node: Node) -> bool:
         """Whether nothing comes after a statement, up to the end of the hook."""
-        parent = self._script.parent(node)
-        if parent is None or node == self._body:
-            return node == self._body
-        if parent.type == "statement_block":
-            ways = [each for each in parent.named_children if each.type not in _FURNITURE]
-            return ways[-1] == node and self._is_last(parent)
-        return parent.type in ("if_statement", "else_clause") and self._is_last(parent)
-
-    def _ends(self, node: Node) -> bool:
-        """Whether each way through a statement ends it: the returns are known to call back."""
-        match node.type:
-            case "return_statement" | "throw_statement":
-                return True
-            case "expression_statement":
-                return any(self._script.parent(call) == node for call, _ in self._hook.calls())
-            case "statement_block":
-                ways = [each for each in node.named_children if each.type not in _FURNITURE]
-                return bool(ways) and self._ends(ways[-1])
-            case "else_clause":
-                return self._ends(node.named_children[-1])
-            case "if_statement":
-                one, other = (
-                    node.child_by_field_name(name) for name in ("consequence", "alternative")
-                )
-                return (
-                    one is not None and other is not None and self._ends(one) and self._ends(other)
-                )
-            case _:
+        while node != self._body:
+            parent = self._script.parent(node)
+            if parent is None:
                 return False
+            if parent.type == "statement_block":
+                if self._last_of(parent) != node:
+                    return False
+            elif parent.type not in ("if_statement", "else_clause"):
+                return False
+            node = parent
+        return True
 
-    def _end(self, use: Node) -> None:
-        """Puts what a call of the callback did in the place of its statement."""
-        statement = self._statement(use)
+    def _last_of(self, block: Node) -> Node | None:
+        """The last statement of a block that is carried out."""
+        if block.id not in self._lasts:
+            ways = [each for each in block.named_children if each.type not in _FURNITURE]
+            self._lasts[block.id] = ways[-1] if ways else None
+        return self._lasts[block.id]
+
+    def _ends(self, calling: set[int]) -> bool:
+        """Whether each way through the hook ends in a call of the callback, or throws."""
+        work = [self._body]
+        while work:
+            node = work.pop()
+            match node.type:
+                case "return_statement" | "throw_statement":
+                    continue  # that the returns call back is known
+                case "statement_block" if (last := self._last_of(node)) is not None:
+                    work.append(last)
+                case "else_clause":
+                    work.append(node.named_children[-1])
+                case "if_statement" if node.child_by_field_name("alternative") is not None:
+                    work += [each for each in node.named_children[1:] if each.type != "comment"]
+                case _ if node.id not in calling:
+                    return False
+                case _:
+                    continue
+        return True
+
+    def _ending(self, use: Node, statement: Node) -> tuple[int, int, str]:
+        """What comes in the place of a statement that calls back."""
         call = self._script.parent(use)
-        given = next(given for each, given in self._hook.calls() if each == call)
-        assert statement is not None
-        lines = list(self._answer(use, given))
-        inside = [
-            each for each in self._edits if statement.start_byte <= each[0] < statement.end_byte
-        ]
-        self._edits = [each for each in self._edits if each not in inside]
+        arguments = call.child_by_field_name("arguments") if call is not None else None
+        assert arguments is not None
+        lines = list(self._answer(use, self._hook.calls[arguments.id][1]))
         block = self._script.parent(statement)
         in_block = block is not None and block.type == "statement_block"
         last = in_block and self._is_last(statement)
@@ -333,7 +350,7 @@ class _Rewriting:
         if len(lines) > 1 and not in_block:
             text = "{ " + " ".join(lines) + " }"
         start = start - 1 if not (text or before.strip()) else statement.start_byte
-        self._edits.append((start, statement.end_byte, text))
+        return start, statement.end_byte, text
 
     def _answer(self, use: Node, given: list[Node]) -> Iterator[str]:
         """The statements that do what a call of the callback did."""
@@ -470,9 +487,12 @@ class _Rewriting:
     def _text(self, node: Node) -> str:
         """The source of a node with all that is changed in it."""
         start, end = node.start_byte, node.end_byte
-        inside = [
-            (one - start, other - start, text)
-            for one, other, text in self._edits
-            if start <= one and other <= end
-        ]
-        return edited(self._script.code[start:end], inside)
+        inside = [self._edits[place] for place in self._inside(node)]
+        moved = [(one - start, other - start, text) for one, other, text in inside]
+        return edited(self._script.code[start:end], moved)
+
+    def _inside(self, node: Node) -> range:
+        """Which edits are within a node."""
+        return range(
+            bisect_left(self._starts, node.start_byte), bisect_left(self._starts, node.end_byte)
+        )
