@@ -38,6 +38,7 @@ def converted(body: str, dependencies: dict[str, str] | None = None) -> Conversi
     [
         pytest.param("auth0.users.get(1);", 2, "`auth0`", id="auth0"),
         pytest.param("\nconfiguration.KEY;", 3, "`configuration`", id="configuration"),
+        pytest.param("crypto.createHash('md5');", 2, "of browsers", id="crypto"),
         pytest.param("global.cache = {};", 2, "`global.cache`", id="global"),
         pytest.param("globalThis['cache'];", 2, "`globalThis.cache`", id="globalThis"),
         pytest.param("res.end(req.body);", 2, "`req`", id="req"),
@@ -72,7 +73,7 @@ def test_what_no_action_can_do_is_named_with_its_line(body: str, line: int, word
 @pytest.mark.parametrize(
     "body",
     [
-        "const auth0 = require('auth0'); auth0.x;",
+        "const auth0 = require('auth0'), crypto = require('crypto'); auth0.x; crypto.x;",
         "function f(configuration, req) { return configuration.x + req; }",
         "try { f(); } catch (auth0) { auth0.x; } function f() {}",
         "const o = { auth0: 1, res: 2 }; o.auth0; o.configuration;",

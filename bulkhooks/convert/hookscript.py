@@ -35,6 +35,7 @@ GLOBALS = frozenset(_GLOBALS_NAMES.split())
 _REMOVED = {
     "auth0": "the global `auth0` is not there in actions",
     "configuration": "the global `configuration` is not there in actions",
+    "crypto": "the global `crypto` of actions is the one of browsers: load it by require",
     "req": "an action has no request of its own, no `req`",
     "res": "an action has no response of its own, no `res`",
 }
