@@ -102,6 +102,7 @@ def test_what_only_looks_so_is_not(body: str) -> None:
     [
         ("scope.push('x');\ncallback(null, { scope });", 2, "cannot change the scope"),
         ("callback(null, { scope: ['x'] });", 2, "cannot change the scope"),
+        ("const s = scope;\ns.push('x');\ncallback(null, { scope: s });", 3, "cannot change"),
         ("callback(null, { 'https://a/b': 1 });", 2, "takes every scope"),
         ("var t = {};\nt['https://a/b'] = 1;\ncallback(null, t);", 4, "takes every scope"),
         (
@@ -124,6 +125,7 @@ def test_scopes_and_claims_that_an_action_cannot_set(body: str, line: int, words
     "body",
     [
         "callback(null, { scope });",
+        "const granted = scope || [];\ncallback(null, { scope: granted });",
         "callback(null, { scope: scope || [], 'https://a/b': 1 });",
         "var t = {};\nt.scope = scope;\nt['https://a/b'] = scope.length;\ncallback(null, t);",
         "callback(null, build(scope));\nfunction build(scope) { return { scope }; }",

@@ -48,6 +48,11 @@ class _Answers:
         names = [name for pattern in patterns for name in names_of(pattern)]
         #: The scope that was granted, by the names it has in the script.
         self._granted = [each for name in names if (each := self._script.binding(name))]
+        for node in self._script.nodes if self._granted else ():
+            alias = node.child_by_field_name("name") if node.type == "variable_declarator" else None
+            value = node.child_by_field_name("value") if alias is not None else None
+            if alias is not None and alias.type == "identifier" and self._is_granted(value):
+                self._granted += [each for each in [self._script.binding(alias)] if each]
 
     def blockers(self) -> Iterator[tuple[int, str]]:
         told: set[int] = set()
