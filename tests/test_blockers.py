@@ -253,6 +253,8 @@ def test_a_plain_script_that_loses_something_is_wrapped() -> None:
         "switch (user.email) { case 1: callback(); default: callback(); }",
         "for (const c of user.email) callback(); callback();",
         "user.x = 1; callback();",
+        "user.email = 'x'; callback();",
+        "try { return callback(new Error('x')); } catch (e) { f(e); } callback(); function f() {}",
         "console.log(user); callback();",
         "const tags = user.app_metadata.tags; tags.push(1); callback();",
         "(user.app_metadata.tags || []).push(1); callback();",
