@@ -146,7 +146,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     # What is not seen, YAML takes for a line break, or loses: only quotes of this kind escape it.
-    seen = text.replace("\n", "").isprintable()
+    seen = text.strip("\n") != "" and text.replace("\n", "").isprintable()
     style = '"' if not seen else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

@@ -497,6 +497,7 @@ def test_an_edit_of_every_kind_is_written_as_it_was_meant(tmp_path: Path) -> Non
 
 @given(script=st.text(min_size=1), note=st.text(min_size=1))
 @example(script="a\x85b \n", note="\x85")
+@example(script="\n", note="\n\n")
 @settings(deadline=None)
 def test_any_script_comes_back_out_of_yaml_and_json(
     tmp_path_factory: pytest.TempPathFactory, script: str, note: str
