@@ -288,7 +288,10 @@ async def test_what_a_job_of_actions_needs_of_a_token_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
-        (http(403, b'{"errorCode": "insufficient_scope"}'), "grant read:actions to client ABC"),
+        (
+            http(403, b'{"errorCode": "insufficient_scope"}'),
+            "grant read:actions to client ABC, then try again",
+        ),
         (http(404), "no Actions here: look at base_url, and at what the tenant's plan covers"),
     ],
 )
