@@ -7,22 +7,32 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from random import Random
+from typing import Any, Final, TypeAlias, get_args
 from urllib.request import Request, urlopen
 
 import pytest
 
+from bulkhooks.hooks import Trigger
 from bulkhooks.legacy import script_digest
 from bulkhooks.sandbox import Sandbox
 from world import STATES, Make, World
 
+TRIGGERS: Final = get_args(Trigger)
 PRE: Final = "pre-user-registration"
 POST: Final = "post-user-registration"
 PLAIN: Final = "module.exports = function (user, context, cb) {\n  cb(null, { user: user });\n};\n"
+ARGUMENTS: Final = {
+    "credentials-exchange": "client, scope, audience, context, cb",
+    "send-phone-message": "recipient, text, context, cb",
+}
 KEYED: Final = """\
 module.exports = function (user, context, cb) {
   cb(context.webtask.secrets.KEY ? null : new Error('no key'));
@@ -563,3 +573,112 @@ def test_the_page_can_be_typed_as_it_stands(trial: Trial) -> None:
     for kind, text in blocks:
         if not kind:
             assert text in said
+
+
+# ---- many tenants, and a process that dies
+
+
+def filled(box: Sandbox) -> None:
+    """Twelve hooks on every tenant, the first of each trigger enabled, and an action of a
+    person's own."""
+    for tenant in box._tenants:
+        for number in range(12):
+            trigger = TRIGGERS[number % 5]
+            arguments = ARGUMENTS.get(trigger, "user, context, cb")
+            key = "context.webtask.secrets.KEY" if number % 2 else "'none'"
+            made = box.add_hook(
+                tenant,
+                name=f"hook-{number}",
+                triggerId=trigger,
+                enabled=number < 5,
+                script=f"module.exports = function ({arguments}) {{\n  // {number}\n"
+                f"  cb({key} ? null : new Error('no key'));\n}};\n",
+                dependencies={"axios": "1.7.9"} if number % 3 == 1 else {},
+            )
+            if number % 2:
+                box.set_secrets(tenant, made["id"], {"KEY": "old"})
+        box.add_action(tenant, name="own", triggerId=PRE, bound=True)
+
+
+def state_of(box: Sandbox) -> dict[str, Any]:
+    """All that a migration may change, without what depends on when it was made."""
+    return {
+        tenant: {
+            "on": [hook["name"] for hook in box.hooks_of(tenant) if hook["enabled"]],
+            "bound": {trigger: box.bindings_of(tenant, trigger) for trigger in TRIGGERS},
+            "actions": {
+                each["name"]: (
+                    each["code"],
+                    each["dependencies"],
+                    each["all_changes_deployed"],
+                    box.action_secrets_of(tenant, each["id"]),
+                )
+                for each in box.actions_of(tenant)
+            },
+        }
+        for tenant in box._tenants
+    }
+
+
+def bare(box: Sandbox) -> set[tuple[str, str]]:
+    """Triggers of tenants that had at some moment neither their hook on nor its action bound."""
+    hooks = {(tenant, hook["id"]): hook for tenant in box._tenants for hook in box.hooks_of(tenant)}
+    on = dict.fromkeys(product(box._tenants, TRIGGERS), True)
+    bound = dict.fromkeys(on, False)
+    found = set()
+    for seen in box.writes():
+        parts, body = seen.path.removeprefix("/api/v2/").split("/"), seen.body
+        place = (seen.tenant, parts[-2])
+        if parts[0] == "hooks":
+            place = (seen.tenant, hooks[seen.tenant, parts[1]]["triggerId"])
+            on[place] = json.loads(body)["enabled"]
+        elif parts[-1] == "bindings":
+            names = [each["display_name"] for each in json.loads(body)["bindings"]]
+            bound[place] = any(name.startswith("hook-") for name in names)
+        if place in on and not (on[place] or bound[place]):
+            found.add(place)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sixty_tenants_are_migrated_though_the_process_dies_ten_times(make: Make) -> None:
+    def begun(*names: str) -> World:
+        world = make(names, hooks=0, build_time=0.2, deploy_time=0.0)
+        filled(world.sandbox)
+        world.env["KEY"] = "new"
+        world.write("secrets.json", {"secrets": {"KEY": "env:KEY"}})
+        return world
+
+    calm = begun("calm")
+    migrate(calm)
+    wanted = state_of(calm.sandbox)["calm"]
+
+    world = begun(*(f"t{number:02}" for number in range(60)))
+    box, before = world.sandbox, state_of(world.sandbox)
+    world.call("migrate", "plan", *GIVEN, "--fresh")
+    for writes in sorted(Random(6).sample(range(20, 2300), 10)):
+        with world.start("apply", "migrate.journal", "--yes") as process:
+            while process.poll() is None and len(box.writes()) < writes:
+                time.sleep(0.01)
+            process.kill()
+        found = world.books("migrate.journal")
+        assert found["planned"] == 720
+        assert found["failed"] == found["skipped"] == 0
+    with world.start("apply", "migrate.journal", "--yes") as process:
+        out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, out + err
+    assert books(world) == {"applied": 720}
+    assert state_of(box) == dict.fromkeys(box._tenants, wanted)
+    assert bare(box) == set()
+    made = Counter(
+        (seen.tenant, json.loads(seen.body)["name"])
+        for seen in box.writes()
+        if (seen.method, seen.path) == ("POST", "/api/v2/actions/actions")
+    )
+    assert made == dict.fromkeys(product(box._tenants, (f"hook-{n}" for n in range(12))), 1)
+
+    with world.start("undo", "migrate.journal", "--yes", "--max-deletes", "720") as process:
+        out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, out + err
+    assert state_of(box) == before
