@@ -116,7 +116,7 @@ def test_one_tenant_that_cannot_be_read_leaves_the_others_alone(world: World) ->
     assert told["t0"] == {
         "hooks": 6,
         "actions": 0,
-        "secrets": 1,
+        "secrets": 2,
         "changed_by_import": {},
         "remarks": [],
         "left_out": None,

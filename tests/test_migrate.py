@@ -146,6 +146,18 @@ def test_hooks_become_actions_in_their_place_and_undo_puts_all_back(trial: Trial
     assert [looks(world, tenant) for tenant in world.tenants] == [BEFORE, BEFORE]
 
 
+def test_no_value_of_a_secret_is_shown_or_kept(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.env["KEY"] = "5up3r-s3cr3t"
+    said = migrate(world, "-v", "--log", "plan.log")
+    log = ("--log", "undo.log", "-v")
+    ended = world.call("undo", "migrate.journal", "--yes", "--max-deletes", "3", *log)
+    kept = [file.read_bytes() for file in world.folder.rglob("*") if file.is_file()]
+    assert len(kept) > 4
+    assert not any(b"5up3r-s3cr3t" in each for each in kept)
+    assert "5up3r-s3cr3t" not in said + ended.stdout + ended.stderr
+
+
 def test_an_undo_leaves_the_actions_there_unless_it_may_delete_them(trial: Trial) -> None:
     world = trial(("t0",))
     migrate(world)

@@ -405,12 +405,15 @@ EVERY: tuple[tuple[str, ...], ...] = (
     ("migrate", "assess", *TENANTS),
     ("migrate", "assess", *TENANTS, "--json", "--html", "assess.html", "--log", "assess.log"),
     ("migrate", "convert", str(HOOK), "--trigger", "post-user-registration"),
+    ("migrate", "plan", *TENANTS),
 )
 
 
 def logged(words: tuple[str, ...]) -> tuple[str, ...]:
     """The command with a log, if it keeps one."""
-    options = {name for each in COMMANDS[words[0]].params for name in each.opts}
+    command = COMMANDS[words[0]]
+    command = getattr(command, "commands", {}).get(words[1], command)
+    options = {name for each in command.params for name in each.opts}
     return (*words, "--log", f"{words[0]}.log") if "--log" in options else words
 
 

@@ -140,7 +140,7 @@ hooks:
 
 def test_the_file_that_the_page_on_migration_shows_is_right(tmp_path: Path) -> None:
     page = (Path(__file__).parents[1] / "docs" / "migrate.md").read_text()
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    *_, example = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     supplies = loaded(tmp_path, example)
     assert supplies.reference("prod-acme", "audit", "API_KEY") == "env:ACME_API_KEY"
     assert supplies.reference("prod-nord", "audit", "API_KEY") == "env:PROD_API_KEY"
