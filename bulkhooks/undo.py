@@ -34,7 +34,6 @@ def undone(item: Item, *, leave_actions: bool = True) -> Undo | None:
         steps = _unmade(made, own, steps)
         target = steps[0].target
     else:
-        steps = _deployed_last(steps)
         steps += [*_put_back(steps), *_switched_back(steps)]
         if made is not None and not leave_actions:
             steps.append(_deletion(made, own, {}))
@@ -44,16 +43,6 @@ def undone(item: Item, *, leave_actions: bool = True) -> Undo | None:
     ids |= {made.target: _id_after(made)} if made is not None else {}
     steps = [msgspec.structs.replace(s, target=ids.get(s.target, s.target)) for s in steps]
     return Undo(target=target, label=label, steps=tuple(steps), lost=tuple(lost))
-
-
-def _deployed_last(steps: list[Step]) -> list[Step]:
-    """Steps of an action with what deploys it behind what makes it, and what binds it last."""
-
-    def place(step: Step) -> int:
-        bound = step.kind == "bind" and step.want["bound"]
-        return 2 if bound else int(step.kind == "deploy")
-
-    return sorted(steps, key=place)
 
 
 def _switched_back(steps: list[Step]) -> list[Step]:

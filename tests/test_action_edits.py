@@ -186,6 +186,13 @@ def test_a_bound_action_is_unbound_and_then_deleted(tmp_path: Path) -> None:
     assert "b" not in actions_of(core.sandbox)
 
 
+def test_what_is_switched_off_and_changed_is_switched_off_first(tmp_path: Path) -> None:
+    wanted = {"bound": False, "code": CODE}
+    core, ended = carried_out(tmp_path, on_actions("a", set=wanted, deploy=True))
+    assert ended == {"applied": 1}
+    assert asked(core, "PATCH")[0] == f"triggers/{PRE}/bindings"
+
+
 # ---- guards
 
 
@@ -501,6 +508,19 @@ def test_code_that_others_wrote_after_ours_is_not_deployed(tmp_path: Path) -> No
     assert causes(tmp_path / "j")[0].startswith("drifted: code was 1 line")
     assert asked(core, "POST") == []
     assert actions_of(core.sandbox)["a"]["runs"]["code"] == "exports.a = 1;"
+
+
+def test_code_that_others_deployed_after_ours_is_not_taken_for_it(tmp_path: Path) -> None:
+    def deploy_theirs(sandbox: Sandbox) -> None:
+        change(sandbox, "a", code="theirs", takes=0.0)
+        actions = sandbox._tenants["t0"].actions
+        (action,) = [each for each in actions._actions.values() if each.name == "a"]
+        actions._deploy(action, action.draft, core.clock())
+
+    core = Watched(acting(deploy_time=0.0), tmp_path / "j")
+    core.nth, core.meddles = 1, deploy_theirs
+    assert states(run(tmp_path / "j", core, plan=for_t0(DEPLOYS))) == {"skipped": 1}
+    assert causes(tmp_path / "j")[0].startswith("drifted: code was 1 line")
 
 
 def test_an_action_that_others_delete_before_it_is_bound_fails_alone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bulkhooks.items import Move, State
 from bulkhooks.journal import Journal, Unresolved
-from bulkhooks.lanes import SETTLE
+from bulkhooks.lanes import SETTLE, Lanes
 from bulkhooks.sandbox import Sandbox
 from engine import (
     PRE,
@@ -277,6 +277,21 @@ def test_the_way_back_of_a_move_that_others_undo_leaves_the_action_where_it_was(
     core.meddles = lambda sandbox: sandbox.change("t0", "H", enabled=False)
     assert run(tmp_path / "u", core, plan=Undoing(tmp_path / "j"))[State.FAILED] == 1
     assert bound(core.sandbox) == "h a b c"
+
+
+@BOTH
+def test_a_stop_lets_a_move_end_whose_first_of_two_is_switched(
+    tmp_path: Path, overlap: bool
+) -> None:
+    core, running = Watched(acting(), tmp_path / "j"), list[Lanes]()
+
+    async def watch(lanes: Lanes) -> None:
+        running.append(lanes)
+
+    core.nth, core.meddles = 4, lambda sandbox: running[0].stop()
+    wanted = Moving([move(overlap=overlap)])
+    assert run(tmp_path / "j", core, plan=wanted, watch=watch)[State.APPLIED] == 1
+    assert core.runs == ORDER[overlap]
 
 
 # ---- and undone
