@@ -151,6 +151,10 @@ class _Dumper(yaml.SafeDumper):
         """Lists stand deeper than their key."""
         super().increase_indent(flow, False)
 
+    def ignore_aliases(self, data: object) -> bool:
+        """What is there twice is written twice: no name stands for it."""
+        return True
+
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = '"' if not text.isprintable() else "'" if _NUMBER.match(text) else None
@@ -514,6 +518,9 @@ class Tree:
             for name, inner in value.items():
                 self.find_markers(found, key, name)
                 self.find_markers(found, dotted(key, name), inner)
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                self.find_markers(found, f"{key}[{index}]", inner)
         elif isinstance(value, str) and (marker := self.mappings.left(value)):
             found.add(key, _not_replaced(marker))
 

@@ -108,7 +108,8 @@ class TreeBindings:
     """What a tree wants bound to triggers."""
 
     here: Findings
-    orders: Mapping[str, Mapping[str, str]]  #: of each trigger names, with what each is shown as
+    #: Of each trigger names, with what each is to be shown as, "" where that is not said.
+    orders: Mapping[str, Mapping[str, str]]
 
     def complaint(self, trigger: str, what: str) -> Complaint:
         """That `what` is wrong with a trigger's list."""
@@ -262,7 +263,7 @@ def _bound(here: Findings, trigger: str, written: object) -> dict[str, str]:
         key = f"{trigger}[{index}]"
         binding = here.mapping(key, each, _BINDING)
         name = here.text(f"{key}.action_name", binding.get("action_name"))
-        shown = binding.get("display_name") or name
+        shown = binding.get("display_name") or ""
         if name is not None and name in names:
             here.add(key, f"{quoted(name)} is there twice")
         if name is not None:
@@ -306,9 +307,9 @@ class Comparison:
         self.complaints: list[Complaint] = []
         for action in actions:
             self._compare(action)
-        for trigger, wanted in (bindings.orders if bindings else {}).items():
-            assert bindings is not None
-            self._arrange(bindings, trigger, wanted)
+        if bindings and not self.complaints:
+            for trigger, wanted in bindings.orders.items():
+                self._arrange(bindings, trigger, wanted)
 
     @property
     def edits(self) -> list[Fields]:
@@ -370,18 +371,23 @@ class Comparison:
     # ---- what is bound
 
     def _arrange(self, bindings: TreeBindings, trigger: str, wanted: Mapping[str, str]) -> None:
-        renamed = {id: name for name, id in self._ids.items() if id}
-        order = {renamed.get(each.id, each.name): each for each in self._live.orders[trigger]}
+        names = {id: name for name, id in self._ids.items() if id}
+        order = {names.get(each.id, each.name): each for each in self._live.orders[trigger]}
         for name in order:
             if name in self._tree and name not in wanted:
                 self._say(name, {"bound": False})
         left = [name for name in wanted if self._may_be_bound(bindings, trigger, name)]
+        renamed = {f"after {name}" for name, each in order.items() if each.name != name}
         for name, place in places(left, list(order)).items():
-            self._say(name, place)
+            if place["position"] in renamed:
+                what = f"binding {name} to {trigger}: its place is {place['position']}, a new name"
+                self.remarks.append(f"{what}; make another job when this one is applied")
+            else:
+                self._say(name, place)
         self._placed |= dict.fromkeys(left)
         for name in left:
             shown = order[name].display_name if name in order else name
-            if wanted[name] != shown:
+            if wanted[name] not in ("", shown):
                 what = f"binding {name} to {trigger}: no job can say the name that it is shown as"
                 self.remarks.append(f"{what}, {wanted[name]}: see to that by hand")
 
