@@ -31,6 +31,7 @@ class ActionEdits:
         #: What is bound to triggers, in order, as edits will leave it; as far as it was read.
         self.orders: dict[str, list[Binding]] = {}
         self.versions: dict[str, str] = {}  #: of triggers, for new actions
+        self.hooks_gone = False  #: the tenant has none any more, whatever was known of them
 
     def change(self, row: int, edit: Edit, action: str) -> Item:
         """The item of one edit of one action. Raises ItemError."""
@@ -96,7 +97,7 @@ class ActionEdits:
             hint = "say by --secrets FILE where each is found"
             outcome = Outcome(state=State.SKIPPED, cause=cause, hint=hint)
             return Item(edit=row, target=target, label=move.label, outcome=outcome)
-        steps = self._handed_over(row, move, hook)
+        steps = self._rewritten(move, hook) or self._handed_over(row, move, hook)
         if isinstance(steps, Outcome):
             self._claims.forget()
             return Item(edit=row, target=target, label=move.label, outcome=steps)
@@ -106,11 +107,19 @@ class ActionEdits:
 
     def _hook_of(self, move: Move) -> str | None:
         """The live hook that is to be moved; None: there is none any more, or it is not enabled."""
-        if move.hook is None:
+        if move.hook is None or self.hooks_gone:
             return self._claims.names.get(move.label)
         if move.hook not in self._claims.things:
             raise ItemError("no such hook", "it was deleted since it was planned")
         return move.hook
+
+    def _rewritten(self, move: Move, hook: str | None) -> Outcome | None:
+        """The end of an item whose hook runs another script than its action was made of."""
+        now = self._claims.now(hook) if hook else ABSENT
+        if now.get("enabled") is not True or now.get("script", move.script) == move.script:
+            return None
+        cause = "its script is no longer the one that its action is made of"
+        return Outcome(state=State.SKIPPED, cause=cause, hint="plan anew, from the hook as it is")
 
     def _prospect_of(self, move: Move) -> Fields:
         """The action of a hook as it is, or will be."""

@@ -70,8 +70,9 @@ class Listing:
             try:
                 self.add(await list_all(kind))
             except HooksGone:
-                if not (isinstance(edit, Move) and edit.hook is None):
+                if not (isinstance(edit, Move) and (edit.hook is None or edit.until == "cutover")):
                     raise
+                self._actions.hooks_gone = True
             self._listed.add(kind)
 
     def add(self, things: dict[str, Fields]) -> None:
@@ -140,7 +141,11 @@ class Listing:
 
     def _needs(self, edit: AnyEdit) -> Iterator[tuple[str, set[str]]]:
         """The fields of hooks that resolving `edit` takes; SECRET: the names of their secrets."""
-        if isinstance(edit, Move) or (isinstance(edit, Edit) and edit.of == "actions"):
+        if isinstance(edit, Move):
+            if edit.enabled and edit.until != "deploy" and not edit.blocked:
+                yield edit.hook or self._claims.names.get(edit.label, ""), {"script"}
+            return
+        if isinstance(edit, Edit) and edit.of == "actions":
             return
         if isinstance(edit, Undo):
             wants = [step.want for step in edit.steps]

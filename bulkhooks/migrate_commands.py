@@ -407,7 +407,7 @@ def cutover(
     chosen = whole_tenants(known, narrowing)
     with logged(log_file, verbose=verbose) as log, Journal.read(prepared) as done:
         way = prepared_moves(done, chosen, overlap=overlap)
-        _tell_of_the_rest(done)
+        _tell_of_the_rest(done, known)
         run_async(
             plan_moves(
                 *(way, known, new),
@@ -424,14 +424,18 @@ def cutover(
         _carry_out(new, known, log, yes=yes, json=json, verbose=verbose)
 
 
-def _tell_of_the_rest(prepared: Journal) -> None:
-    """Say how much of what was to be prepared was not, and so is not cut over."""
+def _tell_of_the_rest(prepared: Journal, tenants: Collection[str]) -> None:
+    """Say what of a preparation is not cut over: what came to nothing, and whose tenants are not
+    known any more."""
+    from .guards import listed
     from .report import clean, many, summary
 
     books = summary(prepared).books
     if left := books.planned - books.applied - books.unchanged:
         where = f"bulkhooks status {shlex.quote(str(prepared.path))}"
         talk(clean(f"left out, for it was not prepared: {many(left, 'item')}; why: {where}"))
+    if gone := [row.name for row in prepared.tenants() if row.name not in tenants]:
+        talk(clean(f"left out, for the tenants file has no such tenants: {listed(gone)}"))
 
 
 # ---- what the three have in common

@@ -140,6 +140,9 @@ def _next(journal: Journal, books: Books) -> str:
         words = ["plan", journal.meta("file") or "JOB", "--journal", str(journal.path)]
         if done := journal.meta("undoes"):
             words = ["undo", done]
+        if moves := journal.meta("moves"):
+            step = {"migrate": ["plan"], "prepare": ["prepare"]}.get(journal.meta("job"))
+            words = ["migrate", *(step or ["cutover", moves]), "--journal", str(journal.path)]
         tenants = journal.meta("tenants_file")
     elif books.pending or books.uncertain or books.failed:
         words = ["apply", str(journal.path)]

@@ -158,6 +158,7 @@ async def apply_journal(
     with _locked(path), Journal.open(path) as journal:
         if not journal.meta("planned"):
             again = f"`bulkhooks undo {done}`" if (done := journal.meta("undoes")) else "the job"
+            again = "the hooks" if journal.meta("moves") else again
             raise Refused(f"{path}: its plan was not finished; plan {again} again")
         if journal.meta("sandbox"):
             raise Refused(f"{path}: its pretend tenants are gone; run the job again")

@@ -432,6 +432,59 @@ def test_a_hook_that_was_changed_since_stays_on(trial: Trial) -> None:
     assert "fraud-check" not in looks(world)["deployed"]
 
 
+def test_a_hook_that_was_changed_since_it_was_prepared_is_told_by_the_plan(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("export", *TENANTS, "--to", "out")
+    world.call("migrate", "prepare", *GIVEN, "--yes")
+    world.sandbox.change("t0", hook(world, "fraud-check")["id"], script=KEYED)
+    told = {
+        "its script is no longer the one that its action is made of": (
+            "plan anew, from the hook as it is"
+        )
+    }
+    world.call("migrate", "cutover", "prepare.journal")
+    assert causes(world, "prepare.cutover.journal") == told
+    world.call("migrate", "plan", *GIVEN, "--from", "out")
+    assert causes(world) == told
+
+
+def test_what_was_planned_before_a_hook_was_changed_is_not_planned_again(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "plan", *GIVEN)
+    world.sandbox.change("t0", hook(world, "fraud-check")["id"], script=KEYED)
+    world.call("apply", "migrate.journal", "--yes", status=1)
+    world.call("apply", "migrate.journal", "--yes", "--replan", status=1)
+    assert list(causes(world).values()) == ["plan anew, from the hook as it is"]
+    assert looks(world)["on"] == ["fraud-check"]
+
+
+def test_what_was_prepared_is_cut_over_though_hooks_have_come_to_their_end(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "prepare", *GIVEN, "--yes")
+    end(world, "t0")
+    world.call("migrate", "cutover", "prepare.journal", "--yes")
+    assert looks(world) == MOVED | {"on": BEFORE["on"]}
+    world.call("undo", "prepare.cutover.journal", "--yes")
+    assert looks(world) == PREPARED
+
+
+def end(world: World, tenant: str) -> None:
+    """Hooks come to their end on a tenant."""
+    there = world.sandbox._tenants[tenant]
+    there._rules = replace(there._rules, lifecycle="gone")
+
+
+def test_a_tenant_that_the_file_has_no_more_is_told(trial: Trial) -> None:
+    world = trial()
+    world.call("migrate", "prepare", *GIVEN, "--yes")
+    del world.tenants["t1"]
+    world.write_tenants()
+    ended = world.call("migrate", "cutover", "prepare.journal", "--yes")
+    assert "left out, for the tenants file has no such tenants: t1" in ended.stderr
+    assert looks(world) == MOVED
+    assert looks(world, "t1") == PREPARED
+
+
 def test_what_others_bind_meanwhile_stays_where_it_is(trial: Trial) -> None:
     world = trial(("t0",))
     world.call("migrate", "plan", *GIVEN)
@@ -458,10 +511,8 @@ def test_hooks_come_from_files_where_they_are_gone(trial: Trial) -> None:
     world = trial(("t0", "t1"))
     world.call("export", *TENANTS, "--to", "out")
     shutil.rmtree(world.folder / "out" / "t1")
-    for name in world.tenants:
-        world.sandbox._tenants[name]._rules = replace(
-            world.sandbox._tenants[name]._rules, lifecycle="gone"
-        )
+    end(world, "t0")
+    end(world, "t1")
     said = migrate(world, "--from", "out")
     assert "out has no files of t1: left out" in said
     assert looks(world) == MOVED | {"on": BEFORE["on"]}
