@@ -97,7 +97,7 @@ class ActionEdits:
             hint = "say by --secrets FILE where each is found"
             outcome = Outcome(state=State.SKIPPED, cause=cause, hint=hint)
             return Item(edit=row, target=target, label=move.label, outcome=outcome)
-        steps = self._rewritten(move, hook) or self._handed_over(row, move, hook)
+        steps = self._outdated(move, hook) or self._handed_over(row, move, hook)
         if isinstance(steps, Outcome):
             self._claims.forget()
             return Item(edit=row, target=target, label=move.label, outcome=steps)
@@ -113,13 +113,17 @@ class ActionEdits:
             raise ItemError("no such hook", "it was deleted since it was planned")
         return move.hook
 
-    def _rewritten(self, move: Move, hook: str | None) -> Outcome | None:
-        """The end of an item whose hook runs another script than its action was made of."""
+    def _outdated(self, move: Move, hook: str | None) -> Outcome | None:
+        """The end of an item whose hook is on, and not as it was when its action was made of it."""
         now = self._claims.now(hook) if hook else ABSENT
-        if now.get("enabled") is not True or now.get("script", move.script) == move.script:
+        if now.get("enabled") is not True or move.until == "deploy":
             return None
-        cause = "its script is no longer the one that its action is made of"
-        return Outcome(state=State.SKIPPED, cause=cause, hint="plan anew, from the hook as it is")
+        cause, hint = "", "plan anew, from the hook as it is"
+        if not move.enabled:
+            cause = "it is enabled by now, and was not when its action was made of it"
+        elif now.get("script", move.script) != move.script:
+            cause = "its script is no longer the one that its action is made of"
+        return Outcome(state=State.SKIPPED, cause=cause, hint=hint) if cause else None
 
     def _prospect_of(self, move: Move) -> Fields:
         """The action of a hook as it is, or will be."""

@@ -21,6 +21,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from bulkhooks.hooks import Trigger
+from bulkhooks.journal import Journal
 from bulkhooks.legacy import script_digest
 from bulkhooks.sandbox import Sandbox
 from world import STATES, Make, World
@@ -446,6 +447,29 @@ def test_a_hook_that_was_changed_since_it_was_prepared_is_told_by_the_plan(trial
     assert causes(world, "prepare.cutover.journal") == told
     world.call("migrate", "plan", *GIVEN, "--from", "out")
     assert causes(world) == told
+
+
+def test_a_hook_that_was_enabled_since_it_was_prepared_is_told_by_the_plan(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "prepare", *GIVEN, "--yes")
+    world.sandbox.change("t0", hook(world, "fraud-check")["id"], enabled=False)
+    world.sandbox.change("t0", hook(world, "age-gate")["id"], enabled=True)
+    world.call("migrate", "cutover", "prepare.journal")
+    (cause,) = causes(world, "prepare.cutover.journal")
+    assert cause == "it is enabled by now, and was not when its action was made of it"
+
+
+def test_a_plan_that_was_not_finished_is_made_again(trial: Trial) -> None:
+    world = trial(("t0",))
+    world.call("migrate", "plan", *GIVEN)
+    with Journal.open(world.folder / "migrate.journal") as journal:
+        journal.note(planned="")
+    shown = world.call("status", "migrate.journal").stdout
+    assert "next: bulkhooks migrate plan --journal migrate.journal --tenants " in shown
+    ended = world.call("apply", "migrate.journal", "--yes", status=2)
+    assert "its plan was not finished; plan the hooks again" in ended.stderr
+    migrate(world)
+    assert looks(world) == MOVED
 
 
 def test_what_was_planned_before_a_hook_was_changed_is_not_planned_again(trial: Trial) -> None:
