@@ -154,8 +154,7 @@ def _deployment(answer: Fields) -> Fields:
     deployed = bool(version) and version.get("deployed") is not False
     all_changes = answer.get("all_changes_deployed")
     if not isinstance(all_changes, bool):
-        same = _versions(version.get("dependencies")) == _versions(answer.get("dependencies"))
-        all_changes = same and version.get("code") == answer.get("code")
+        all_changes = _alike(answer, version)
     fields = {"deployed": deployed, "all_changes_deployed": deployed and all_changes}
     id, code = version.get("id"), version.get("code")
     if deployed and isinstance(code, str) and isinstance(id, str) and ID.match(id):
@@ -164,6 +163,23 @@ def _deployment(answer: Fields) -> Fields:
         had = msgspec.json.encode([code, packages, version.get("runtime"), secrets])
         fields |= {"version": id, "runs": blake2b(had, digest_size=6).hexdigest()}
     return fields
+
+
+def _alike(draft: Fields, version: Fields) -> bool:
+    """Whether a version has all of a draft, as far as answers tell: none has a secret's value, and
+    some have less of a version than of its draft."""
+    ours, theirs = (
+        {
+            "code": it.get("code"),
+            "dependencies": _versions(it.get("dependencies")),
+            "runtime": it.get("runtime"),
+            "secrets": {str(each.get("name")) for each in _mappings(it.get("secrets"))},
+        }
+        for it in (draft, version)
+    )
+    return all(
+        theirs[key] == ours[key] for key in ("code", "dependencies", *version) if key in ours
+    )
 
 
 def _mappings(value: object) -> list[Fields]:

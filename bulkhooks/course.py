@@ -212,7 +212,8 @@ class _Course:
 
     def _attempt(self, step: Step, client: ManagementClient) -> _Attempt:
         client = client.sending_for(self._item.name)
-        return _Attempt(self._worker, self._item, step, self._made, client)
+        anew = steps.anew(step, self._wrote)
+        return _Attempt(self._worker, self._item, step, self._made, client, anew=anew)
 
     def _fail(self, step: Step) -> None:
         ended = self._journal.step_ended(self._item, step.n, applied=False, at=None, after={})
@@ -286,11 +287,13 @@ class _Attempt:
         step: Step,
         made: dict[str, str],
         client: ManagementClient,
+        *,
+        anew: bool,
     ) -> None:
         self._journal, self._lane, self._wall = worker.journal, worker.lane, worker.wall
         self._hand_over = worker.hand_over
         self._item, self._step = item, step
-        self._made, self._client = made, client
+        self._made, self._client, self._anew = made, client, anew
         self._hook = made.get(step.target, step.target)
         #: When a write went out of which it will never be known whether it was done; what was read
         #: since.
@@ -433,7 +436,7 @@ class _Attempt:
         sent = self._doubt_until is not None
         seen = steps.known(self._step, self._hook, lane.live)
         if seen is not None:
-            verdict = steps.judge(self._step, seen, sent=sent)
+            verdict = self._judged(seen, sent=sent)
             listed_at = lane.listed_at.get(steps.kind_of(self._step.target), 0.0)
             if verdict is not Seen.LACKING and (
                 verdict is Seen.WANTED or listed_at >= believed_from
@@ -441,7 +444,7 @@ class _Attempt:
                 return verdict, seen
         begun = self._seen_at = loop_time()
         seen = await steps.look(self._step, self._hook, self._client.read)
-        verdict = steps.judge(self._step, seen, sent=sent)
+        verdict = self._judged(seen, sent=sent)
         if verdict is not Seen.WANTED and begun < believed_from:
             self._hand_over()
             lane.waits[self._hook] = "to read {n} back", believed_from
@@ -451,8 +454,12 @@ class _Attempt:
                 del lane.waits[self._hook]
             self._seen_at = loop_time()
             seen = await steps.look(self._step, self._hook, self._client.read)
-            verdict = steps.judge(self._step, seen, sent=sent)
+            verdict = self._judged(seen, sent=sent)
         return verdict, seen
+
+    def _judged(self, seen: Fields, *, sent: bool) -> Seen:
+        verdict = steps.judge(self._step, seen, sent=sent)
+        return Seen.BEFORE if verdict is Seen.WANTED and self._anew and not sent else verdict
 
     async def _send(self) -> Outcome:
         """Send the step's write; its mark is durable before it goes out."""

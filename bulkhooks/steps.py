@@ -94,6 +94,13 @@ def unready(step: Step, seen: Fields) -> str:
     return actions.unready(seen) if drafted else ""
 
 
+def anew(step: Step, wrote: Iterable[Step]) -> bool:
+    """Whether a step is to be sent although what it wants is seen: a deployment of what its item
+    `wrote`, for not every tenant shows that a draft has other secrets than what is deployed."""
+    drafted = (each for each in wrote if each.kind != "bind")
+    return step.kind == "deploy" and any(each.target == step.target for each in drafted)
+
+
 def harmless(step: Step) -> bool:
     """Whether what a step leaves is a state that a tenant can be left in: nothing runs that did
     not, and all runs that did."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import orjson
 import pytest
 
@@ -427,6 +429,28 @@ def test_a_deployment_that_takes_its_time_is_waited_for_and_shown(tmp_path: Path
     assert ended == {"applied": 1}
     assert {"for 1 to be built", "for 1 to be deployed"} <= seen
     assert len(asked(core, "POST")) == 1
+
+
+class Terse(Watched):
+    """A tenant that does not tell whether all of a draft is deployed."""
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        reply, more = await super().send(method, url, headers, body)
+        left = re.sub(rb'"all_changes_deployed":(true|false),?', b"", reply.body)
+        return msgspec.structs.replace(reply, body=left), more
+
+
+@pytest.mark.parametrize("name", ["OLD", "K"])
+def test_a_secret_is_deployed_where_a_tenant_does_not_tell_what_is_deployed(
+    tmp_path: Path, name: str
+) -> None:
+    core = Terse(acting(), tmp_path / "j")
+    edit = on_actions("a", set_secrets={name: "env:SECRET_ONE"}, deploy=True)
+    assert states(run(tmp_path / "j", core, plan=for_t0(edit))) == {"applied": 1}
+    assert len(asked(core, "POST", "/deploy")) == 1
+    assert name in actions_of(core.sandbox)["a"]["runs"]["secrets"]
 
 
 def test_a_deployment_that_is_refused_as_too_early_is_asked_for_again(tmp_path: Path) -> None:

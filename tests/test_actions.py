@@ -131,6 +131,21 @@ def test_what_an_answer_leaves_out_is_left_out(answer: Fields, shown: Fields) ->
         ({"deployed_version": CODE, "all_changes_deployed": False} | CODE, True, False),
         ({"deployed_version": {"deployed": True}, "all_changes_deployed": True}, True, True),
         ({"all_changes_deployed": True}, False, False),
+        (
+            {"deployed_version": {"runtime": "node18"} | CODE, "runtime": "node22"} | CODE,
+            True,
+            False,
+        ),
+        (
+            {"deployed_version": {"secrets": []} | CODE, "secrets": [{"name": "K"}]} | CODE,
+            True,
+            False,
+        ),
+        (
+            {"deployed_version": CODE, "runtime": "node22", "secrets": [{"name": "K"}]} | CODE,
+            True,
+            True,
+        ),
     ],
 )
 def test_what_is_deployed_is_told_without_what_an_answer_may_leave_out(
