@@ -66,9 +66,15 @@ DRAFT: Final = ("code", "dependencies", "runtime")
 
 _PAGE: Final = 100
 _MAX_PAGES: Final = 100
+#: Readings of a trigger's list of which one must be whole.
+_READINGS: Final = 3
 LOOK: Final = "look at the tenant's base_url"
 _BETWEEN: Final = "look at what stands between here and the tenant"
 _NAMED: Final = re.compile(r"(before|after) (.+)", re.DOTALL)
+
+
+class _NotWhole(ItemError):
+    """Pages of a list that do not make one list: others may have changed it meanwhile."""
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -230,18 +236,33 @@ async def read_action(action: str, read: Read) -> Fields:
 
 
 async def read_bindings(trigger: str, read: Read) -> list[Binding]:
-    """What is bound to a trigger, in order. Pages until one is empty, or brings nothing new: what
-    is not read here would be unbound by the next write. Raises ItemError, also after 100 pages."""
+    """What is bound to a trigger, in order: what is not read here would be unbound by the next
+    write. A list that others changed between two of its pages is read anew, twice at most. Raises
+    ItemError."""
+    for _ in range(_READINGS - 1):
+        try:
+            return await _bindings_at_once(trigger, read)
+        except _NotWhole:
+            continue
+    return await _bindings_at_once(trigger, read)
+
+
+async def _bindings_at_once(trigger: str, read: Read) -> list[Binding]:
+    """One reading of a trigger's list: pages until one is empty, or brings nothing new. Raises
+    ItemError, also after 100 pages."""
     bindings: list[Binding] = []
     known: set[str] = set()
+    totals: set[int] = set()
     for page in range(_MAX_PAGES):
         answer = await read(list_bindings(trigger, page))
+        if total := _total(answer):  # behind the last page some tell 0
+            totals.add(total)
         shown = {_ident(raw): raw for raw in _page_of(answer, "bindings")}
         new = [raw for ident, raw in shown.items() if ident not in known]
         if not new:
-            if len(bindings) < (_total(answer) or 0):
-                cause = f"the list of bindings is not whole: {len(bindings)} of {_total(answer)}"
-                raise ItemError(cause, _BETWEEN)
+            if len(totals) > 1 or len(bindings) < max(totals, default=0):
+                cause = f"the list of bindings is not whole: {len(bindings)} of {max(totals)}"
+                raise _NotWhole(cause, _BETWEEN)
             return bindings
         known.update(map(_ident, new))
         bindings += map(_binding, new)

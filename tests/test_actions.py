@@ -247,8 +247,9 @@ async def test_all_pages_of_actions_are_read_and_no_more(
         ([bindings("ab")], "ab", 2),
         ([bindings("abb"), bindings("")], "ab", 2),
         ([bindings("")], "", 1),
+        ([bindings("ab", total=2), bindings("", total=0)], "ab", 2),
     ],
-    ids=["whole", "more than the total", "no paging", "twice", "none"],
+    ids=["whole", "more than the total", "no paging", "twice", "none", "no total behind the last"],
 )
 async def test_bindings_are_read_until_there_is_nothing_new(
     pages: list[Any], found: str, reads: int
@@ -256,6 +257,23 @@ async def test_bindings_are_read_until_there_is_nothing_new(
     read, asked = answering(*pages)
     assert "".join(each.name for each in await actions.read_bindings("post-login", read)) == found
     assert len(asked) == reads
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        [bindings("ab", total=2), bindings("", total=3)],
+        [bindings("ab", total=3), bindings("", total=2)],
+        [bindings("a", total=2), bindings("", total=2)],
+    ],
+    ids=["bound meanwhile", "unbound meanwhile", "one left out"],
+)
+async def test_bindings_that_others_change_between_two_pages_are_read_anew(torn: list[Any]) -> None:
+    whole = [bindings("abc", total=3), bindings("", total=3)]
+    read, asked = answering(*torn, *torn, *whole)
+    found = await actions.read_bindings("post-login", read)
+    assert "".join(each.name for each in found) == "abc"
+    assert len(asked) == 6
 
 
 async def test_a_list_that_is_not_whole_is_an_error() -> None:
