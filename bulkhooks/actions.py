@@ -161,7 +161,7 @@ def _deployment(answer: Fields) -> Fields:
     all_changes = answer.get("all_changes_deployed")
     if not isinstance(all_changes, bool):
         all_changes = _alike(answer, version)
-    fields = {"deployed": deployed, "all_changes_deployed": deployed and all_changes}
+    fields: Fields = {"deployed": deployed, "all_changes_deployed": deployed and all_changes}
     id, code = version.get("id"), version.get("code")
     if deployed and isinstance(code, str) and isinstance(id, str) and ID.match(id):
         packages = sorted(_versions(version.get("dependencies")).items())

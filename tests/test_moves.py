@@ -105,9 +105,10 @@ def test_a_cutover_needs_the_action_that_was_prepared(tmp_path: Path) -> None:
 
 
 def test_a_hook_that_is_off_gets_an_action_that_does_not_run(tmp_path: Path) -> None:
-    core, books = moved(tmp_path, move(enabled=False))
-    assert books[State.APPLIED] == 1
-    assert core.runs == ["H"]
+    core = Watched(acting(), tmp_path / "j")
+    core.sandbox.change("t0", "H", enabled=False)
+    assert run(tmp_path / "j", core, plan=Moving([move(enabled=False)]))[State.APPLIED] == 1
+    assert core.runs == [""]
     assert actions_of(core.sandbox)["h"]["runs"]["code"] == CODE
 
 
