@@ -346,3 +346,141 @@ def test_its_import_makes_actions_deploys_and_binds_them(both: Both, tool: Path)
         assert {key: action[key] for key in same} == {key: there[name][key] for key in same}
     assert both.sandbox.action_secrets_of("empty", made["first"]["id"]) == {"KEY": "given"}
     assert both.sandbox.bindings_of("empty", PRE) == ["first", "last"]
+
+
+EVERYTHING = {"AUTH0_INCLUDED_ONLY": ["hooks", "actions", "triggers"]}
+LOGIN = "post-login"
+
+
+def add_odd_actions(sandbox: Sandbox) -> None:
+    """More of tenant `full`: odd names, one without code, and two lists in their order."""
+    add_actions(sandbox)
+    odd = {"Odd/ N\u00e4me: 1e3": LOGIN, "0x10": LOGIN, "con": "send-phone-message"}
+    for name, trigger in odd.items():
+        sandbox.add_action("full", name=name, triggerId=trigger, bound=0)
+    sandbox.add_action("full", name="none", triggerId="custom-phone-provider", code="")
+
+
+def alike(actions: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What of actions goes from one tenant to another, by name; packages by theirs."""
+    same = ("code", "runtime", "supported_triggers", "all_changes_deployed")
+    return {
+        action["name"]: {key: action[key] for key in same}
+        | {"dependencies": sorted(list(each.items()) for each in action["dependencies"])}
+        for action in actions
+    }
+
+
+def test_both_export_the_same_files_of_actions(both: Both, tool: Path) -> None:
+    add_odd_actions(both.sandbox)
+    export = ("export", "--tenants", "tenants.json")
+    both.call(*export, "--to", "ours")
+    both.call(*export, "--to", "ours-yaml", "--yaml")
+    for tenant in ("full", "empty"):
+        words = ("export", "-f", "directory", "-o", f"theirs-{tenant}")
+        both.deploy(tool, tenant, *words, **EVERYTHING)
+        assert files(both.folder / "ours" / tenant) == files(both.folder / f"theirs-{tenant}")
+    both.deploy(tool, "full", "export", "-f", "yaml", "-o", "theirs-yaml", **EVERYTHING)
+    assert files(both.folder / "ours-yaml" / "full") == files(both.folder / "theirs-yaml")
+
+
+@pytest.mark.parametrize("form", ["directory", "yaml"])
+def test_actions_that_it_exports_are_nothing_to_do_there_and_the_same_elsewhere(
+    both: Both, tool: Path, form: str
+) -> None:
+    add_actions(both.sandbox)
+    both.sandbox.add_action("full", name="Odd/ N\u00e4me", triggerId=PRE, bound=1)
+    both.deploy(tool, "full", "export", "-f", form, "-o", "theirs", **ACTIONS)
+    assert both.job("theirs", "--tenant", "full") == []
+
+    (both.folder / "map.json").write_text('{"NONE": "##NONE##"}')
+    assert both.job("theirs", "--tenant", "empty", "--mappings", "map.json")
+    both.run_job("made.json")
+    assert alike(both.sandbox.actions_of("empty")) == alike(both.sandbox.actions_of("full"))
+    order = ["first", "Odd/ N\u00e4me", "last"]
+    assert both.sandbox.bindings_of("empty", PRE) == order
+    both.deploy(tool, "empty", "export", "-f", "directory", "-o", "again", **ACTIONS)
+    bound = json.loads((both.folder / "again" / "triggers" / "triggers.json").read_text())
+    assert [each["action_name"] for each in bound[PRE]] == order
+    assert both.job("again", "--tenant", "empty") == []
+
+
+def test_its_import_of_our_actions_changes_nothing_but_what_it_always_rewrites(
+    both: Both, tool: Path
+) -> None:
+    add_actions(both.sandbox)
+    (first,) = (a["id"] for a in both.sandbox.actions_of("full") if a["name"] == "first")
+    before = both.sandbox.actions_of("full")
+    both.call("export", "--tenants", "tenants.json", "--to", "ours", "--only", "full")
+    both.deploy(tool, "full", "import", "-i", "ours/full", **ACTIONS)
+    after = both.sandbox.actions_of("full")
+    assert alike(after) == alike(before)
+    assert both.sandbox.action_secrets_of("full", first) == {"KEY": "s3cret"}
+    assert both.sandbox.bindings_of("full", PRE) == ["first", "last"]
+    # What is deployed it writes and deploys again, and each list that has something in it.
+    writes = [(seen.method, seen.path.rpartition("/")[2]) for seen in both.sandbox.writes()]
+    assert writes.count(("POST", "deploy")) == 3
+    assert writes.count(("PATCH", "bindings")) == 1
+    assert len(writes) == 3 + 1 + len(before)
+    assert both.job("ours", "--tenant", "full") == []
+
+
+def test_what_migrate_makes_of_hooks_it_exports_as_actions(both: Both, tool: Path) -> None:
+    hooks = {"audit": PRE, "check": "post-user-registration"}
+    sandbox = both.sandbox
+    for name, trigger in hooks.items():
+        made = sandbox.add_hook(
+            "empty",
+            name=name,
+            triggerId=trigger,
+            enabled=True,
+            dependencies={"axios": "1.7.9"},
+            script="module.exports = function (user, context, cb) {\n  cb(null, { user });\n};\n",
+        )
+        sandbox.set_secrets("empty", made["id"], {"KEY": "s3cret"})
+    sandbox.add_action("empty", name="other", triggerId=PRE, bound=True)
+    (both.folder / "secrets.yaml").write_text("secrets: {KEY: env:TOKEN}\n")
+    (both.folder / "job.json").write_text(
+        json.dumps(
+            {
+                "edits": [
+                    {
+                        "tenant": "empty",
+                        "create": {
+                            "name": "late",
+                            "triggerId": PRE,
+                            "code": SCRIPT,
+                            "bound": True,
+                            "position": "last",
+                        },
+                        "deploy": True,
+                    }
+                ]
+            }
+        )
+    )
+    where = ("--tenants", "tenants.json")
+    more = ("--only", "empty", "--secrets", "secrets.yaml", "--yes")
+    both.call("migrate", "prepare", *where, *more)
+    both.call("migrate", "cutover", "prepare.journal", *where, "--yes")
+    both.run_job("job.json")
+    (both.folder / "map.json").write_text('{"NONE": "##NONE##"}')
+    assert not any(hook["enabled"] for hook in sandbox.hooks_of("empty"))
+
+    both.deploy(tool, "empty", "export", "-f", "directory", "-o", "theirs", **EVERYTHING)
+    folder = both.folder / "theirs"
+    bound = json.loads((folder / "triggers" / "triggers.json").read_text())
+    assert {trigger: [each["action_name"] for each in bound[trigger]] for trigger in bound} == {
+        PRE: ["audit", "other", "late"],
+        "post-user-registration": ["check"],
+    }
+    live = {action["name"]: action for action in sandbox.actions_of("empty")}
+    assert live.keys() == {"audit", "check", "other", "late"}
+    for name, action in live.items():
+        written = json.loads((folder / "actions" / f"{name}.json").read_text())
+        assert (folder / written["code"]).read_bytes().decode() == action["code"]
+        assert written["deployed"] is True
+        assert written["dependencies"] == action["dependencies"]
+        names = [] if name in ("other", "late") else [{"name": "KEY"}]
+        assert written["secrets"] == names
+    assert both.job("theirs", "--tenant", "empty", "--mappings", "map.json") == []
