@@ -110,12 +110,13 @@ class _Course:
         """Take every step that was not taken yet. Raises TenantError, Stopped: the item is left as
         it is, to be gone on with."""
         item, failed = self._item, -1
+        begun = any(step.state != "pending" for step in item.steps)
         if not self._lane.trusts_plan:
             try:
                 await self._lane.list_for(item)
             except NoActions as error:
-                return self._not_had(error)
-        begun = any(step.state != "pending" for step in item.steps)
+                if not begun:  # else it has a way back, maybe
+                    return _not_had(error)
         ended = None if begun else self._held_back() or await self._drifted()
         if ended is None:
             ended, failed = await self._forward()
@@ -140,18 +141,11 @@ class _Course:
             return Outcome(state=State.FAILED, cause=told.cause, hint=told.hint)
         if refused := self._lane.no_actions:
             for scope in refused.keys() & steps.scopes(mine):
-                return self._not_had(refused[scope])
+                return _not_had(refused[scope])
         if self._item.rank and not self._lane.not_cleared.isdisjoint(self._item.keys):
             cause = "what had to go before it did not end well"
             return Outcome(state=State.FAILED, cause=cause, hint="apply --failed takes up both")
         return None
-
-    def _not_had(self, error: NoActions) -> Outcome:
-        """The end of an item whose actions are not to be had. One that was begun is gone on with
-        when they are."""
-        begun = any(step.state != "pending" for step in self._item.steps)
-        state = State.UNCERTAIN if begun else State.FAILED
-        return Outcome(state=state, cause=error.cause, hint=error.hint)
 
     async def _drifted(self) -> Outcome | None:
         """The end of an item of several steps of which one has drifted: none is to be begun."""
@@ -579,6 +573,10 @@ class _Attempt:
             self._item, self._step.n, applied=applied, at=self._sent_at, after=after
         )
         self._journal.post(*writes)
+
+
+def _not_had(error: NoActions) -> Outcome:
+    return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
 
 
 def _in_doubt(cause: str) -> Outcome:

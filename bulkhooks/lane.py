@@ -124,9 +124,10 @@ class Lane:
         journal.post(journal.counted(self.row.id, *sent, learned))
 
     async def list_for(self, item: Item) -> None:
-        """Have what the steps of an item are for listed, if that was not done yet. Raises
-        NoActions, TenantError, Stopped."""
-        for kind in {steps.kind_of(step.target) for step in item.steps} - self.listed_at.keys():
+        """Have what the steps of an item are for listed, if that was not done yet, hooks first.
+        Raises NoActions, TenantError, Stopped."""
+        kinds = {steps.kind_of(step.target) for step in item.steps} - self.listed_at.keys()
+        for kind in sorted(kinds, reverse=True):
             async with self._listing:
                 if kind not in self.listed_at:
                     began = loop_time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhooks.items import Move, State
+from bulkhooks.items import Move, Reply, State
 from bulkhooks.journal import Journal, Unresolved
 from bulkhooks.lanes import SETTLE, Lanes
 from bulkhooks.sandbox import Sandbox
@@ -187,6 +187,36 @@ def test_killed_at_any_request_a_move_ends_as_an_undisturbed_one(overlap: bool) 
 )
 def test_killed_at_every_request_a_move_ends_as_an_undisturbed_one(more: Any) -> None:
     assert crash_everywhere(move(**more)) > 10
+
+
+class NoActionsGiven(Watched):
+    """A tenant whose token may not see actions any more."""
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        if "/actions/" in url:
+            return Reply(status=403, body=b'{"errorCode": "insufficient_scope"}'), {}
+        return await super().send(method, url, headers, body)
+
+
+def test_a_hook_that_went_off_goes_on_where_its_action_is_not_to_be_had_after_a_kill(
+    tmp_path: Path,
+) -> None:
+    """Neither ran, and nobody would have known until actions are given again."""
+    at = 15
+    while True:
+        core = Watched(acting(), tmp_path / f"{at}", at=at, after=True)
+        assert killed(tmp_path / f"{at}", core, plan=Moving([move(overlap=False)]))
+        if core.runs[-1] == "":
+            break
+        at += 1
+    rest = NoActionsGiven(core.sandbox, tmp_path / "rest", clock=core.clock)
+    assert run(tmp_path / f"{at}-copy", rest)[State.FAILED] == 1
+    assert on(core.sandbox) == "H"
+    given = Watched(core.sandbox, tmp_path / "given", clock=core.clock)
+    assert run(tmp_path / f"{at}-copy", given, failed=True)[State.APPLIED] == 1
+    assert given.runs[-1] == "h"
 
 
 # ---- refused, and meddled with
