@@ -145,11 +145,14 @@ class ActionEdits:
             return steps
         thing = self._thing(name)
         now = {"triggerId": move.create["triggerId"]} | _NEW | self._claims.now(thing)
+        off = self._switched_off(row, move, hook)
+        if move.hook and not (off or now["bound"]):
+            cause = "its hook was disabled since it was looked at, so its action is not to run"
+            return Outcome(state=State.SKIPPED, cause=cause, hint="enable it, then plan anew")
         first = {"bound": True, "position": "first"}  # the hook ran before all actions
         on = self._placed(row, thing, now | {"deployed": True}, first)
         if isinstance(on, Outcome):
             return on
-        off = self._switched_off(row, move, hook)
         switched = [*on, *off] if move.overlap else [*off, *on]
         return [*steps, *switched, *ways_back(switched)]
 

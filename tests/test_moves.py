@@ -104,6 +104,15 @@ def test_a_cutover_needs_the_action_that_was_prepared(tmp_path: Path) -> None:
     assert core.sandbox.writes() == []
 
 
+def test_a_hook_that_somebody_disabled_since_gets_no_action_that_runs(tmp_path: Path) -> None:
+    core = Watched(acting(), tmp_path / "j")
+    run(tmp_path / "0", core, plan=Moving([move(until="deploy")]))
+    core.sandbox.change("t0", "H", enabled=False)
+    assert run(tmp_path / "1", core, plan=Moving([move(until="cutover")]))[State.SKIPPED] == 1
+    assert causes(tmp_path / "1")[0].startswith("its hook was disabled since it was looked at")
+    assert (bound(core.sandbox), on(core.sandbox)) == ("a b c", "")
+
+
 def test_a_hook_that_is_off_gets_an_action_that_does_not_run(tmp_path: Path) -> None:
     core = Watched(acting(), tmp_path / "j")
     core.sandbox.change("t0", "H", enabled=False)
