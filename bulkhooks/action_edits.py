@@ -267,7 +267,7 @@ class ActionEdits:
         if outcome := self._barred(row, action, now, want):
             return outcome
         order = self.orders.get(trigger, [])
-        self._claims.note(row, action, {"bound": want["bound"]})
+        self._claims.note(row, action, want)
         if actions.in_place(order, action, want):
             return []
         after = actions.arranged(order, Binding(action, label, label, {}), want, trigger)
@@ -283,8 +283,8 @@ class ActionEdits:
         if want["bound"] and not now.get("deployed"):
             hint = "say `deploy: true` beside it"
             return Outcome(state=State.FAILED, cause="it was never deployed", hint=hint)
-        position, trigger, bound = want.get("position"), now["triggerId"], {"bound": want["bound"]}
-        if clash := self._claims.conflict(row, action, bound, self._called(action)):
+        position, trigger = want.get("position"), now["triggerId"]
+        if clash := self._claims.conflict(row, action, want, self._called(action)):
             return clash
         if position not in ("first", "last"):
             return None

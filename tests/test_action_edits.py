@@ -253,6 +253,7 @@ def change(sandbox: Sandbox, name: str, **fields: Any) -> None:
             f"which action of {PRE} is first",
         ),
         ([{"bound": True}, {"bound": False}], "bound of a"),
+        ([{"position": "after b"}, {"bound": True, "position": "first"}], "position of a"),
         ([{"code": "1"}, {"code": "2"}], "code of a"),
         ([{"name": "y"}, {"name": "z"}], "name of a"),
     ],
@@ -261,7 +262,7 @@ def test_edits_that_want_different_things_contradict_each_other(
     tmp_path: Path, edits: list[Any], what: str
 ) -> None:
     core = Watched(acting(), tmp_path / "j")
-    names = "ab" if "position" in edits[0] else "aa"
+    names = "ab" if edits[0] == edits[1] else "aa"
     job = for_t0(*(on_actions(n, set=each) for n, each in zip(names, edits, strict=True)))
     found: list[str] = []
 
