@@ -180,18 +180,17 @@ class ActionEdits:
     def _made(self, row: int, edit: Edit, wanted: Fields) -> list[Step] | Outcome:
         """The steps that make an action, or what is left to do of one that is there."""
         thing = self._thing(name := str(wanted["name"]))
-        now = self._claims.now(thing)
+        now, place = self._claims.now(thing), {k: wanted[k] for k in _PLACE if k in wanted}
         fields = {"dependencies": {}} | {k: v for k, v in wanted.items() if k not in _PLACE}
         if not thing.startswith("new:") or now != ABSENT:
             if any(now.get(key) != value for key, value in fields.items()):
                 cause = "another action of that name is there already"
                 hint = "rename or delete that one, or change it by `action` and `set`"
                 return Outcome(state=State.FAILED, cause=cause, hint=hint)
-            there = {key for key in now if key.startswith(SECRET)}
-            secrets = {k: v for k, v in edit.set_secrets.items() if SECRET + k not in there}
-            edit = msgspec.structs.replace(edit, set_secrets=secrets)
-            place = {key: wanted[key] for key in _PLACE if key in wanted}
-            return self._toward(row, edit, thing, place)
+            if clash := self._claims.conflict(row, thing, fields, self._called(thing)):
+                return clash
+            self._claims.note(row, thing, fields)
+            return self._completed(row, edit, thing, now, place)
         if sum(1 for id in self._claims.after() if PREFIX in id) >= MAX_ACTIONS:
             hint = "delete some that are not used"
             raise ItemError(f"the tenant has {MAX_ACTIONS} actions, which is the most", hint)
@@ -204,9 +203,20 @@ class ActionEdits:
         self._claims.note(row, thing, fields)
         self._claims.suppose(thing, _NEW)
         made = Step(kind="create", target=thing, before=ABSENT, want=fields | {"version": version})
-        place = {key: wanted[key] for key in _PLACE if key in wanted}
         rest = self._toward(row, edit, thing, place)
         return rest if isinstance(rest, Outcome) else [made, *rest]
+
+    def _completed(
+        self, row: int, edit: Edit, thing: str, now: Fields, place: Fields
+    ) -> list[Step] | Outcome:
+        """What is left to do of an action that is there, or that another edit makes."""
+        lacking = {k: v for k, v in edit.set_secrets.items() if SECRET + k not in now}
+        edit = msgspec.structs.replace(edit, set_secrets=lacking)
+        steps = self._toward(row, edit, thing, place)
+        if steps and thing.startswith("new:") and not isinstance(steps, Outcome):
+            hint = "write what else it needs beside that edit's `create`"
+            return Outcome(state=State.FAILED, cause="another edit makes it", hint=hint)
+        return steps
 
     def _toward(self, row: int, edit: Edit, action: str, wanted: Fields) -> list[Step] | Outcome:
         """The steps from an action as it is to what an edit wants of it; an end if it contradicts

@@ -294,6 +294,22 @@ def test_what_cannot_be_is_told_and_nothing_is_sent(
     assert core.sandbox.writes() == []
 
 
+def test_what_an_edit_makes_that_is_there_already_no_other_makes_otherwise(tmp_path: Path) -> None:
+    core, _ = carried_out(tmp_path, {"create": NEW})
+    edits = [{"create": NEW}, on_actions("new one", set={"code": "other"})]
+    assert states(run(tmp_path / "1", core, plan=for_t0(*edits))) == {"unchanged": 1, "failed": 1}
+    assert causes(tmp_path / "1") == ["contradicts another edit: code of new one"]
+
+
+def test_an_action_that_one_edit_makes_gets_its_place_from_no_other(tmp_path: Path) -> None:
+    edits: list[Any] = [{"create": NEW, "deploy": True}]
+    edits.append({"create": NEW | {"bound": True}, "deploy": True})
+    core, ended = carried_out(tmp_path, *edits)
+    assert ended == {"applied": 1, "failed": 1}
+    assert causes(tmp_path / "j") == ["another edit makes it"]
+    assert bound(core.sandbox) == "a b c"
+
+
 def test_what_an_edit_that_cannot_be_would_have_left_is_not_counted_on(tmp_path: Path) -> None:
     core, ended = carried_out(
         tmp_path,
