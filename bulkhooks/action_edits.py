@@ -77,11 +77,14 @@ class ActionEdits:
         outcome = guard(edit, now) or self._claims.conflict(row, action, ABSENT, label)
         if outcome:
             return Item(edit=row, target=action, label=label, outcome=outcome)
+        order = self.orders.get(str(now["triggerId"]), [])
         steps = self._placed(row, action, now, {"bound": False})
         assert not isinstance(steps, Outcome)
         self._claims.note(row, action, ABSENT)
         self._claims.moved(action, PREFIX + label, "")
-        return self._item(row, action, label, [*steps, gone])
+        among = [["", ""] if each.id == action else [each.id, each.name] for each in order]
+        back = [_turned_back(step, {"among": among}) for step in steps]
+        return self._item(row, action, label, [*steps, gone, *back])
 
     def move(self, row: int, move: Move) -> Item:
         """The item that moves a hook to an action, as far as `move` says. Raises ItemError."""
@@ -345,9 +348,10 @@ def ways_back(switched: Sequence[Step]) -> list[Step]:
     return [_turned_back(step) for step in reversed(moved)]
 
 
-def _turned_back(step: Step) -> Step:
+def _turned_back(step: Step, place: Fields | None = None) -> Step:
     key = "bound" if step.kind == "bind" else "enabled"
     before, want = step.before | {key: step.want[key]}, step.want | {key: not step.want[key]}
+    want |= place or {}
     if key == "enabled":  # of the rest nothing was changed
         before, want = {key: step.want[key]}, {key: not step.want[key]}
     return msgspec.structs.replace(step, before=before, want=want, back=True)

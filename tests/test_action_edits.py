@@ -24,6 +24,7 @@ from engine import (
     Answered,
     Clock,
     Core,
+    Undoing,
     Watched,
     acting,
     actions_of,
@@ -193,6 +194,20 @@ def test_what_is_switched_off_and_changed_is_switched_off_first(tmp_path: Path) 
     core, ended = carried_out(tmp_path, on_actions("a", set=wanted, deploy=True))
     assert ended == {"applied": 1}
     assert asked(core, "PATCH")[0] == f"triggers/{PRE}/bindings"
+
+
+def test_an_action_that_cannot_be_deleted_is_bound_again_where_it_was(tmp_path: Path) -> None:
+    core = Watched(acting(), tmp_path / "j")
+    core.nth, core.times = 2, 1
+    assert states(run(tmp_path / "j", core, plan=for_t0(on_actions("b", delete=True)))) == {
+        "failed": 1
+    }
+    assert causes(tmp_path / "j") == ["400 no; what was on before is on again"]
+    assert bound(core.sandbox) == "a b c"
+    assert states(run(tmp_path / "j", core, failed=True)) == {"applied": 1}
+    assert bound(core.sandbox) == "a c"
+    assert states(run(tmp_path / "u", core, plan=Undoing(tmp_path / "j")))["applied"] == 1
+    assert bound(core.sandbox) == "a b c"
 
 
 # ---- guards
