@@ -362,7 +362,8 @@ class _Attempt:
         if verdict is Seen.BEFORE:
             if sent:
                 self._undone(seen)
-            self._seen, self._kept = seen, self._kept or steps.kept(self._step, seen)
+            # What a write may have left is not what was there before it.
+            self._seen, self._kept = seen, (sent and self._kept) or steps.kept(self._step, seen)
             return None
         if verdict is Seen.LACKING:
             cause = "the tenant's answer does not show the hook's fields"

@@ -595,13 +595,14 @@ class Throttled(Watched):
     binds another action."""
 
     later = 1
+    order = "abcd"
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
         if method == "PATCH" and self.later:
             self.later -= 1
-            binds("a", "b", "c", "d")(self.sandbox)
+            binds(*self.order)(self.sandbox)
             return Reply(status=429, body=b"{}"), {"retry-after": "30"}
         return await super().send(method, url, headers, body)
 
@@ -611,6 +612,14 @@ def test_a_list_is_read_again_when_its_write_had_to_wait_for_its_turn(tmp_path: 
     job = for_t0(on_actions("b", set={"bound": False}))
     assert states(run(tmp_path / "j", core, plan=job)) == {"applied": 1}
     assert bound(core.sandbox) == "a c d"
+
+
+def test_an_undo_gives_a_place_back_as_it_was_right_before_the_write(tmp_path: Path) -> None:
+    core = Throttled(acting(), tmp_path / "j")
+    core.order = "bac"
+    run(tmp_path / "j", core, plan=for_t0(on_actions("b", set={"bound": False})))
+    run(tmp_path / "u", core, plan=Undoing(tmp_path / "j"))
+    assert bound(core.sandbox) == "b a c"
 
 
 def test_a_list_whose_write_never_gets_its_turn_in_time_is_given_up(tmp_path: Path) -> None:
