@@ -104,7 +104,10 @@ def stage_undo(journal: Journal, done: Journal, *, guards: Guards, now: datetime
     )
     digest = journal.stage(edits, dict(base_urls.values()))
     if not journal.tenants():
-        raise Refused(f"{done.path}: nothing was written, so there is nothing to undo")
+        made = sum(1 for item in done.written() if undone(item, leave_actions=False))
+        what = f"{made} actions were made and nothing else; --max-deletes {made} deletes them"
+        why = what if made else "nothing was written, so there is nothing to undo"
+        raise Refused(f"{done.path}: {why}")
     kept = {key: done.meta(key) for key in ("note", "limits", "narrowing", "tenants_file")}
     journal.note(
         job=f"undo of {done.meta('job')}",

@@ -223,6 +223,8 @@ def test_prepared_actions_run_nowhere_until_they_are_cut_over(trial: Trial) -> N
     assert [looks(world, tenant) for tenant in world.tenants] == [MOVED, MOVED]
     assert books(world, "prepare.cutover.journal") == {"applied": 4, "unchanged": 2}
     world.call("undo", "prepare.cutover.journal", "--yes")
+    ended = world.call("undo", "prepare.journal", "--yes", status=2)
+    assert "6 actions were made and nothing else; --max-deletes 6 deletes them" in ended.stderr
     assert [looks(world, tenant) for tenant in world.tenants] == [PREPARED, PREPARED]
     world.call("undo", "prepare.journal", "--yes", "--max-deletes", "6")
     assert [looks(world, tenant) for tenant in world.tenants] == [BEFORE, BEFORE]
