@@ -495,6 +495,15 @@ def test_markers_are_replaced_in_a_tenant_yaml(tmp_path: Path, sandbox: Sandbox)
     ]
 
 
+def test_a_marker_may_stand_for_all_actions(tmp_path: Path, sandbox: Sandbox) -> None:
+    said(tmp_path)
+    action = json.loads((tmp_path / "actions" / "neu.json").read_text())
+    (tmp_path / "actions" / "neu.json").unlink()
+    (tmp_path / "tenant.yaml").write_text("actions: @@ACTIONS@@\n")
+    (edit,) = compared(tmp_path, sandbox, mappings=Mappings(values={"ACTIONS": [action]})).edits
+    assert edit["create"]["name"] == "neu"
+
+
 def test_a_marker_in_code_that_nothing_replaces_is_an_error(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
