@@ -238,7 +238,8 @@ async def undo_journal(
         _may_be_undone(done, by=new)
         staging = partial(plan.stage_undo, done=done, guards=guards or Guards())
         staged = _stage(new, staging, None)
-        _put_plan(staged, new, fresh=False, sandbox=False)
+        renamed = "renamed it leaves room for another way back"
+        _put_plan(staged, new, fresh=False, sandbox=False, anew=renamed)
         with _planned(new) as journal:
             rows = journal.tenants()
             orders = _Orders(folder=new.parent, watch=watch, log=log, settle=settle)
@@ -278,16 +279,18 @@ def _stage(path: Path, staging: Callable[..., None], tenants_file: Path | None) 
     return new
 
 
-def _put_plan(new: Path, path: Path, *, fresh: bool, sandbox: bool) -> None:
-    """Put a new journal in its place. Raises Refused when the one that is there must be kept."""
+def _put_plan(
+    new: Path, path: Path, *, fresh: bool, sandbox: bool, anew: str = "--fresh puts it aside"
+) -> None:
+    """Put a new journal in its place. Raises Refused when the one that is there must be kept;
+    `anew` says how there can be another all the same."""
     try:
         if path.exists() and not sandbox:
             with Journal.open(path) as journal:
                 untouched, made = journal.untouched(), journal.meta("made")
             if not (untouched or fresh):
                 raise Refused(
-                    f"{path} holds work of {made}; `bulkhooks apply` goes on with it, "
-                    "--fresh puts it aside"
+                    f"{path} holds work of {made}; `bulkhooks apply` goes on with it, {anew}"
                 )
             if not untouched:
                 _put_aside(path)

@@ -166,6 +166,18 @@ def test_an_undo_leaves_the_actions_there_unless_it_may_delete_them(trial: Trial
     assert looks(world) == PREPARED
 
 
+def test_actions_that_an_undo_left_are_deleted_by_another_when_it_is_renamed(trial: Trial) -> None:
+    world = trial(("t0",))
+    migrate(world)
+    world.call("undo", "migrate.journal", "--yes")
+    undo = ("undo", "migrate.journal", "--yes", "--max-deletes", "3")
+    ended = world.call(*undo, status=2)
+    assert "goes on with it, renamed it leaves room for another way back" in ended.stderr
+    (world.folder / "migrate.undo.journal").rename(world.folder / "aside.journal")
+    world.call(*undo)
+    assert looks(world) == BEFORE
+
+
 def test_an_undo_deletes_no_more_than_it_may(trial: Trial) -> None:
     world = trial(("t0",))
     migrate(world)
