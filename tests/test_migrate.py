@@ -182,7 +182,7 @@ def test_an_undo_deletes_no_more_than_it_may(trial: Trial) -> None:
     world = trial(("t0",))
     migrate(world)
     ended = world.call("undo", "migrate.journal", "--yes", "--max-deletes", "2", status=2)
-    assert "3 hooks would be deleted; --max-deletes is 2" in ended.stderr
+    assert "3 actions would be deleted; --max-deletes is 2" in ended.stderr
     assert looks(world) == MOVED
 
 
