@@ -117,12 +117,16 @@ class ActionEdits:
         return move.hook
 
     def _outdated(self, move: Move, hook: str | None) -> Outcome | None:
-        """The end of an item whose hook is on, and not as it was when its action was made of it."""
+        """The end of an item whose hook is not as it was when its action was made of it."""
         now = self._claims.now(hook) if hook else ABSENT
-        if now.get("enabled") is not True or move.until == "deploy":
+        if now == ABSENT or move.until == "deploy":
             return None
         cause, hint = "", "plan anew, from the hook as it is"
-        if not move.enabled:
+        if now.get("enabled") is not True:
+            there = self._prospect_of(move)
+            if move.enabled and move.hook and not there.get("bound"):  # a file's may be off by now
+                cause = "it is disabled by now, and was not when its action was made of it"
+        elif not move.enabled:
             cause = "it is enabled by now, and was not when its action was made of it"
         elif now.get("script", move.script) != move.script:
             cause = "its script is no longer the one that its action is made of"
@@ -148,14 +152,11 @@ class ActionEdits:
             return steps
         thing = self._thing(name)
         now = {"triggerId": move.create["triggerId"]} | _NEW | self._claims.now(thing)
-        off = self._switched_off(row, move, hook)
-        if move.hook and not (off or now["bound"]):
-            cause = "its hook was disabled since it was looked at, so its action is not to run"
-            return Outcome(state=State.SKIPPED, cause=cause, hint="enable it, then plan anew")
         first = {"bound": True, "position": "first"}  # the hook ran before all actions
         on = self._placed(row, thing, now | {"deployed": True}, first)
         if isinstance(on, Outcome):
             return on
+        off = self._switched_off(row, move, hook)
         switched = [*on, *off] if move.overlap else [*off, *on]
         return [*steps, *switched, *ways_back(switched)]
 

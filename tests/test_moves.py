@@ -109,7 +109,7 @@ def test_a_hook_that_somebody_disabled_since_gets_no_action_that_runs(tmp_path: 
     run(tmp_path / "0", core, plan=Moving([move(until="deploy")]))
     core.sandbox.change("t0", "H", enabled=False)
     assert run(tmp_path / "1", core, plan=Moving([move(until="cutover")]))[State.SKIPPED] == 1
-    assert causes(tmp_path / "1")[0].startswith("its hook was disabled since it was looked at")
+    assert causes(tmp_path / "1")[0].startswith("it is disabled by now")
     assert (bound(core.sandbox), on(core.sandbox)) == ("a b c", "")
 
 
