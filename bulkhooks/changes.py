@@ -179,12 +179,16 @@ def _action_deed(item: Item) -> _Deed:
     for step in steps:
         if step.kind not in ("deploy", "bind"):
             continue
-        does = "deploy" if step.kind == "deploy" else _binding(step)
-        if deeds:
-            then.append(does if does == "deploy" else f"{does} it")
-            thens.append(does if does == "deploy" else f"{does} them")
+        again = step.kind == "deploy" and "version" in step.want
+        does = "deploy what ran before" if again else "deploy"
+        if not deeds:
+            deeds.append(_Deed(does if step.kind == "deploy" else _binding(step), " of" * again))
+        elif step.kind == "deploy":
+            then.append(does)
+            thens.append(does)
         else:
-            deeds.append(_Deed(does))
+            then.append(f"{_binding(step)} it")
+            thens.append(f"{_binding(step)} them")
     aside = " (draft only, not deployed)" if drafted and "deploy" not in kinds else ""
     return deeds[0]._replace(then=_and(then) + aside, thens=_and(thens) + aside)
 
@@ -229,7 +233,8 @@ def _of_steps(item: Item, steps: Sequence[Step], *, moved: bool) -> list[Field]:
         elif step.kind == "bind":
             found += [] if moved else [_placed(step, whole=step.target in made | gone)]
         elif step.kind == "deploy":
-            found.append(Field(key="deployed", name="deployed", after=True, says="its draft"))
+            says = "the version that ran before" if "version" in step.want else "its draft"
+            found.append(Field(key="deployed", name="deployed", after=True, says=says))
         elif not (moved and step.want.keys() == {"enabled"}):
             of = f" of {called.get(step.target, 'another hook')}" if several else ""
             found += [_changed(step, key, of) for key in step.want]

@@ -288,7 +288,7 @@ def _losses(journal: Journal) -> Iterator[Loss]:
         name, noun = key.removeprefix(SECRET), of.removesuffix("s")
         what = clean(_LOST[kind].format(name=name, noun=noun))
         yield Loss(what=what, of=of, count=count, tenants=tenants)
-    for label, of, count, tenants in tally.labels(journal, "deploy", there=True):
+    for label, of, count, tenants in tally.labels(journal, "deploy", drafts=True):
         what = clean(f"the deployment of action {label}, where it is its first")
         yield Loss(what=what, of=of, count=count, tenants=tenants)
 

@@ -73,7 +73,7 @@ _FIELDS: Final = f"""SELECT s.kind, f.key, {_OF}, count(*), count(DISTINCT i.ten
 _LABELS: Final = f"""SELECT i.label, {_OF}, count(*), count(DISTINCT i.tenant)
     FROM steps s JOIN items i ON i.id = s.item
     WHERE s.kind = ? AND s.state <> 'applied' AND i.state = 'pending'
-    AND NOT (? AND s.target LIKE 'new:%')
+    AND NOT (? AND (s.target LIKE 'new:%' OR s.want LIKE '%"version":%'))
     GROUP BY i.label, of ORDER BY count(*) DESC, i.label, of"""
 #: Of how many pending items a hook and its action both run for a moment, and of how many neither.
 _MOVES: Final = """SELECT sum(both), sum(NOT both) FROM
@@ -185,11 +185,11 @@ def fields(
 
 
 def labels(
-    journal: Journal, kind: str, *, there: bool = False
+    journal: Journal, kind: str, *, drafts: bool = False
 ) -> Iterator[tuple[str, str, int, int]]:
-    """What pending steps of a kind are for, or those for what is `there` already: label, `hooks` or
-    `actions`, how many steps, on how many tenants."""
-    yield from journal.each(_LABELS, (kind, there))
+    """What pending steps of a kind are for: label, `hooks` or `actions`, how many steps, on how
+    many tenants. With `drafts` those alone that are for a draft which is there already."""
+    yield from journal.each(_LABELS, (kind, drafts))
 
 
 def causes(journal: Journal) -> list[Cause]:

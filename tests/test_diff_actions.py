@@ -272,6 +272,16 @@ def test_hooks_that_become_actions_read_as(
     assert group(shown) == told.splitlines()
 
 
+def test_the_way_back_deploys_what_ran_before(planned: Planned) -> None:
+    done = planned(edit("built", set={"code": "1\n"}, deploy=True), apply=True)
+    undone = planned(Undoing(done))
+    title, *fields = group(text(undone))
+    assert title.startswith("change code of action built and deploy what ran before on 2 tenants")
+    assert fields[0] == "    code: 1 line added, 1 removed"
+    assert "- deployed: the version that ran before" in markdown(undone)
+    assert "cannot be undone:" not in text(undone)
+
+
 def test_equal_scripts_that_become_equal_actions_are_one_change(planned: Planned) -> None:
     moves = move("gone", tenants=["t0"]) + move("other", tenants=["t1"])
     assert group(text(planned(moves)))[0] == (
@@ -303,10 +313,9 @@ def test_what_was_prepared_is_cut_over_and_what_was_moved_goes_back(planned: Pla
     ]
     undone = planned(Undoing(done), apply=True)
     shown = text(planned(Undoing(undone)))
-    assert shown[1].startswith(NEITHER)
+    assert shown[1].startswith(BOTH)
     assert group(shown)[1] == (
-        "    way: its hook is disabled, then it is bound where it was in "
-        f"{PRE}: neither runs for a moment"
+        f"    way: bound where it was in {PRE}, then its hook is disabled: both run for a moment"
     )
 
 
