@@ -740,6 +740,18 @@ Supplied: TypeAlias = Annotated[
 ]
 
 
+SuppliedTenant: TypeAlias = Annotated[
+    str,
+    _text(
+        r"^[^/]+(/[a-zA-Z0-9 \-*?\[\]!]+)?$",
+        "",
+        "A tenant, or a tenant/hook: names, or globs with *, ? or [...]",
+        None,
+        "prod-*/fraud-check",
+    ),
+]
+
+
 class SecretsFile(_File):
     """Where the values of hooks' secrets are found: Auth0 shows none. The nearest word counts."""
 
@@ -748,11 +760,11 @@ class SecretsFile(_File):
     )
     tenants: (
         Annotated[
-            dict[TenantGlob, Supplied],
+            dict[SuppliedTenant, Supplied],
             Meta(
                 min_length=1,
-                description="By tenant, a name or a glob, before `secrets`: a name counts before "
-                "globs, of these the first that matches and has the secret",
+                description="By tenant, before `secrets`, and by tenant/hook, before all others: a "
+                "name counts before globs, of these the first that matches and has the secret",
             ),
         ]
         | UnsetType
@@ -760,7 +772,7 @@ class SecretsFile(_File):
     hooks: (
         Annotated[
             dict[HookName, Supplied],
-            Meta(min_length=1, description="By the hook's name, before all others"),
+            Meta(min_length=1, description="By the hook's name, before its tenant"),
         ]
         | UnsetType
     ) = UNSET

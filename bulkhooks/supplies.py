@@ -22,6 +22,7 @@ from .tenants import Tenant
 _MAX_FILE: Final = 4_000_000
 _FILE: Final = Shape(schema.SecretsFile)
 _hook_name = matcher(schema.HookName)
+_hook_glob = matcher(schema.HookGlob)
 _secret_name = matcher(schema.SecretName)
 
 #: References by the names of secrets.
@@ -32,12 +33,13 @@ _References: TypeAlias = Mapping[str, Reference]
 class Supplies:
     """References to the values of secrets.
 
-    The nearest word on a secret counts: under `hooks` by the hook's name, under `tenants` by the
-    tenant's name, there by the first glob that matches it, under `secrets`.
+    The nearest word on a secret counts: under `tenants` by TENANT/HOOK, under `hooks` by the hook's
+    name, under `tenants` by the tenant's name, under `secrets`. Under `tenants` names go before
+    globs, and of these the first that matches.
     """
 
     secrets: _References
-    tenants: Mapping[str, _References]  #: by name or glob, in the order of the file
+    tenants: Mapping[str, _References]  #: of TENANT or TENANT/HOOK, in the order of the file
     hooks: Mapping[str, _References]
 
     @classmethod
@@ -56,8 +58,12 @@ class Supplies:
             hooks=given.each("hooks", raw),
         )
         for name in supplies.tenants:
-            if not any(fnmatchcase(known, name) for known in tenants):
-                found.unknown(dotted("tenants", name), "tenant", name, tenants)
+            tenant, slash, hook = name.partition("/")
+            if not any(fnmatchcase(known, tenant) for known in tenants):
+                found.unknown(dotted("tenants", name), "tenant", tenant, tenants)
+            if slash and not _hook_glob(hook):
+                what = f"{shown(hook)} matches no hook name: {rule(schema.HookGlob)}"
+                found.add(dotted("tenants", name), what)
         for name in supplies.hooks:
             if not _hook_name(name):
                 what = f"{shown(name)} is no hook name: {rule(schema.HookName)}"
@@ -89,10 +95,17 @@ class Supplies:
 
     def _near(self, tenant: str, hook: str) -> Iterator[_References]:
         """What speaks of a hook's secrets, the nearest first."""
+        yield from self._of(f"{tenant}/{hook}")
         yield self.hooks.get(hook, {})
-        yield self.tenants.get(tenant, {})
-        yield from (each for glob, each in self.tenants.items() if fnmatchcase(tenant, glob))
+        yield from self._of(tenant)
         yield self.secrets
+
+    def _of(self, name: str) -> Iterator[_References]:
+        """What is under `tenants` for a name, of a tenant or of a tenant and its hook."""
+        yield self.tenants.get(name, {})
+        for glob, each in self.tenants.items():
+            if ("/" in glob) is ("/" in name) and fnmatchcase(name, glob):
+                yield each
 
 
 #: Nothing is supplied.

@@ -26,6 +26,9 @@ tenants:
   "prod-*": {API_KEY: env:GLOB, SMTP: env:FIRST}
   "*-acme": {SMTP: env:SECOND, MORE: env:MORE}
   prod-acme: {API_KEY: env:NAMED}
+  "prod-*/invite": {API_KEY: env:EACH}
+  prod-acme/invite: {API_KEY: env:ONE}
+  prod-acme/fraud-*: {API_KEY: env:FRAUDS}
 hooks:
   fraud-check: {API_KEY: file:keys/fraud}
 """
@@ -47,6 +50,11 @@ def loaded(folder: Path, text: str) -> Supplies:
         ("prod-acme", "audit", "LAST", "env:LAST"),
         ("prod-acme", "audit", "OTHER", None),
         ("dev", "audit", "SMTP", None),
+        ("prod-acme", "invite", "API_KEY", "env:ONE"),
+        ("prod-nord", "invite", "API_KEY", "env:EACH"),
+        ("prod-acme", "fraud-check", "API_KEY", "env:FRAUDS"),
+        ("prod-acme", "invite", "SMTP", "env:FIRST"),
+        ("dev", "invite", "API_KEY", "env:ALL"),
     ],
 )
 def test_the_nearest_word_on_a_secret_counts(
@@ -57,7 +65,7 @@ def test_the_nearest_word_on_a_secret_counts(
 
 def test_a_hooks_own_word_goes_before_all_and_its_paths_start_at_the_file(tmp_path: Path) -> None:
     supplies = loaded(tmp_path, WHOLE)
-    for tenant in NAMES:
+    for tenant in ("prod-nord", "dev"):
         found = supplies.reference(tenant, "fraud-check", "API_KEY")
         assert found == f"file:{tmp_path}/keys/fraud"
     assert supplies.reference("dev", "fraud-check", "LAST") == "env:LAST"
@@ -87,6 +95,7 @@ def test_a_value_is_lacking_until_what_the_reference_leads_to_is_there(
 GOOD: list[Any] = [
     {"secrets": {"A": "env:A"}},
     {"tenants": {"prod-*": {"A": "env:A"}}, "hooks": {"a b": {"a.b": "file:a b"}}},
+    {"tenants": {"prod-*/a b": {"A": "env:A"}, "dev/*": {"A": "env:A"}}},
 ]
 BAD: list[Any] = [
     *({}, [], "m4rker", 5, None, {"secret": {"A": "env:A"}}),
@@ -95,6 +104,7 @@ BAD: list[Any] = [
     *({"secrets": {"A": value}} for value in ("cmd:m4rker", "env:m4 rker", "_VALUE_NOT_SHOWN_")),
     *({"secrets": {"A B": "env:A"}}, {"secrets": {"": "env:A"}}),
     *({"tenants": {"dev": "m4rker"}}, {"tenants": {"dev": {"A": "m4rker"}}}, {"tenants": {}}),
+    *({"tenants": {name: {"A": "env:A"}}} for name in ("dev/", "/a", "dev/a_b", "dev/a/b")),
     *({"hooks": {"-": {"A": "env:A"}}}, {"hooks": {"a": {}}}, {"hooks": "m4rker"}),
 ]
 
@@ -122,6 +132,7 @@ secret: {A: env:A}
 tenants:
   prod-acne: {A: env:A}
   "stage-*": {A: env:A}
+  dev/a_b: {A: env:A}
 hooks:
   fraud-check:
     A: m4rker
@@ -130,11 +141,13 @@ hooks:
     with pytest.raises(BadInput) as caught:
         loaded(tmp_path, text)
     file, known = tmp_path / "secrets.yaml", "`prod-acme`, `prod-nord`, `dev`"
+    rule = "letters, digits, spaces and hyphens, a letter or digit first and last"
     assert str(caught.value).splitlines() == [
         f"{file}:1: secret: unknown key `secret`; did you mean `secrets`?",
         f"{file}:3: tenants.prod-acne: unknown tenant `prod-acne`; did you mean `prod-acme`?",
         f"{file}:4: tenants.stage-*: unknown tenant `stage-*`; known are {known}",
-        f"{file}:8: hooks.fraud-check.A: is given twice",
+        f"{file}:5: tenants.dev/a_b: `a_b` matches no hook name: {rule}",
+        f"{file}:9: hooks.fraud-check.A: is given twice",
     ]
 
 
