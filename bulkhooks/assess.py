@@ -9,31 +9,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import Any, Final, TypeAlias
-from urllib.parse import quote
+from typing import Any, TypeAlias
 
 import msgspec
 
-from .actions import over_limits
+from . import actions
+from .actions import MAX_ACTIONS, MAX_BOUND, over_limits
 from .auth0 import Log, ManagementClient, WatchTenants, without_journal
 from .convert import Conversion, convert
 from .deploy import Mappings
-from .errors import Gone, ItemError, TenantError
+from .errors import ItemError, TenantError
 from .guards import Narrowing
-from .items import Call, Fields
 from .legacy import SourceHook, Sources, read_hooks, script_digest
 from .supplies import NONE, Supplies
 from .tenants import Tenant
-
-#: What actions may have (https://auth0.com/docs/customize/actions/limitations): bytes of code,
-#: packages and secrets of one, actions of a tenant, and those bound to a trigger.
-MAX_CODE, MAX_DEPENDENCIES, MAX_SECRETS, MAX_ACTIONS, MAX_BOUND = 100_000, 10, 30, 100, 20
-
-#: Things a page of a list, and pages that are read at most.
-_PAGE: Final = 100
-_MAX_PAGES: Final = 20
 
 #: A script and its trigger: hooks that share both are converted together.
 _Key: TypeAlias = tuple[str, str]
@@ -365,61 +355,23 @@ async def _actions_there(
 ) -> _There | TenantError:
     """What actions a tenant has that has these hooks; or why that cannot be read."""
     try:
-        shown = await _pages(client, "/actions/actions", "actions")
-        actions = {
-            str(each.get("name")): _Action(
-                tuple(_triggers(each)), script_digest(str(each.get("code")))
+        listed = await actions.list_whole(client.read)
+        there = {
+            str(fields.get("name")): _Action(
+                tuple(actions.triggers_of(shown)), script_digest(fields.get("code", ""))
             )
-            for each in shown
+            for fields, shown in listed.values()
         }
-        possible = Counter(trigger for each in actions.values() for trigger in each.triggers)
+        possible = Counter(trigger for each in there.values() for trigger in each.triggers)
         possible.update(hook.triggerId for hook in found if hook.enabled)
         # What is bound is among the actions: mostly their number tells that there is room.
         near = {hook.triggerId for hook in found if possible[hook.triggerId] > MAX_BOUND}
-        bound = {trigger: await _bound(client, trigger) for trigger in sorted(near)}
-    except Gone as error:
-        return _unread(error.cause, "look at the tenant's base_url")
+        lists = {t: await actions.read_bindings(t, client.read) for t in sorted(near)}
     except (TenantError, ItemError) as error:
         told = without_journal(error)
-        return _unread(told.cause, told.hint)
-    return _There(actions=actions, bound=bound)
-
-
-def _unread(cause: str, hint: str) -> TenantError:
-    return TenantError(f"its actions cannot be read: {cause}", hint)
-
-
-async def _bound(client: ManagementClient, trigger: str) -> tuple[str, ...]:
-    """The names of the actions that are bound to a trigger."""
-    shown = await _pages(
-        client, f"/actions/triggers/{quote(trigger, safe='')}/bindings", "bindings"
-    )
-    actions = (each.get("action") for each in shown)
-    return tuple(str(each.get("name")) if isinstance(each, dict) else "?" for each in actions)
-
-
-async def _pages(client: ManagementClient, path: str, key: str) -> list[Fields]:
-    """What a list of actions or bindings has on all its pages."""
-    every: list[Fields] = []
-    for page in count():
-        path_of_page = f"{path}?page={page}&per_page={_PAGE}"
-        answer = await client.read(Call(method="GET", path=path_of_page, scope="read:actions"))
-        shown = answer.get(key) if isinstance(answer, dict) else None
-        if not isinstance(shown, list) or not all(isinstance(each, dict) for each in shown):
-            raise ItemError(f"the answer is not a list of {key}", "look at the tenant's base_url")
-        every += shown
-        if not shown or len(every) == answer.get("total"):
-            return every
-        if page == _MAX_PAGES:
-            raise ItemError(f"the list of {key} has no end", "look at the tenant's base_url")
-    raise AssertionError("the last page ends")
-
-
-def _triggers(action: Fields) -> Iterator[str]:
-    shown = action.get("supported_triggers")
-    for each in shown if isinstance(shown, list) else ():
-        if isinstance(each, dict):
-            yield str(each.get("id"))
+        return TenantError(f"its actions cannot be read: {told.cause}", told.hint)
+    bound = {trigger: tuple(each.name for each in order) for trigger, order in lists.items()}
+    return _There(actions=there, bound=bound)
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:
