@@ -13,6 +13,13 @@ from bulkhooks.sandbox import Sandbox
 from world import NAMES, Make, World, served
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts the program takes its time: it has a mark to be left out by."""
+    for item in items:
+        if "make" in getattr(item, "fixturenames", ()):
+            item.add_marker("program")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
