@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from . import hooks
+from . import actions, hooks
 from .references import pattern_of
 from .source import Findings, dotted
 
@@ -133,30 +133,14 @@ ActionName: TypeAlias = Annotated[
 ActionGlob: TypeAlias = Annotated[
     str, _text(f"^{_SEEN}+$", "one line", "A glob over actions' names", None, "fraud-*")
 ]
-ActionTrigger: TypeAlias = Annotated[
-    Literal[
-        "post-login",
-        "credentials-exchange",
-        "pre-user-registration",
-        "post-user-registration",
-        "post-change-password",
-        "send-phone-message",
-        "custom-phone-provider",
-        "custom-email-provider",
-        "password-reset-post-challenge",
-        "custom-token-exchange",
-        "event-stream",
-        "password-hash-migration",
-        "login-post-identifier",
-        "signup-post-identifier",
-    ],
-    Meta(description="What makes an action run"),
-]
+ActionTrigger: TypeAlias = Annotated[actions.Trigger, Meta(description="What makes an action run")]
 Deployed: TypeAlias = Annotated[bool, Meta(description="Whether a version of it is deployed")]
 Bound: TypeAlias = Annotated[
     bool, Meta(description="Whether it is among the actions that its trigger runs")
 ]
-Code: TypeAlias = Annotated[str, _text("", "", "The action's code, 100,000 bytes at most", 100_000)]
+Code: TypeAlias = Annotated[
+    str, _text("", "", "The action's code, 100,000 bytes at most", actions.MAX_CODE)
+]
 CodeFile: TypeAlias = Annotated[
     str,
     _text("", "", "The action's code in a file beside the job", None, "actions/check-email.js"),
@@ -164,7 +148,7 @@ CodeFile: TypeAlias = Annotated[
 ActionDependencies: TypeAlias = Annotated[
     dict[Package, Version],
     Meta(
-        max_length=10,
+        max_length=actions.MAX_DEPENDENCIES,
         description="npm packages and versions: the whole map, for the API replaces it",
     ),
 ]
@@ -211,7 +195,7 @@ ActionSecrets: TypeAlias = Annotated[
     dict[SecretName, SecretReference],
     Meta(
         min_length=1,
-        max_length=30,
+        max_length=actions.MAX_SECRETS,
         description="Secrets to set, whether they are new or not",
     ),
 ]
