@@ -64,9 +64,9 @@ class Narrowing:
         left = tuple(name for name in edit.tenants if self._takes(tenants[name]))
         narrowed = Narrowed(
             only_triggers=_of_kind("trigger", self.only),
-            only_hooks=_of_kind(kind, self.only),
+            only_names=_of_kind(kind, self.only),
             skip_triggers=_of_kind("trigger", self.skip),
-            skip_hooks=_of_kind(kind, self.skip),
+            skip_names=_of_kind(kind, self.skip),
         )
         within = None if narrowed == Narrowed() else narrowed
         return msgspec.structs.replace(edit, tenants=left, narrowed=within) if left else None

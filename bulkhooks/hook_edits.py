@@ -19,7 +19,7 @@ from .items import (
     Step,
 )
 from .matching import kept, met
-from .prospect import Claims, guard, guarded, name_key, secret_steps
+from .prospect import Prospect, guard, guarded, name_key, secret_steps
 
 #: What a hook is created with; enabling it is a step of its own.
 CREATED: Final = ("name", "triggerId", "script", "dependencies")
@@ -30,13 +30,13 @@ OFF: Final[Fields] = {"enabled": False}
 class HookEdits:
     """Edits of one tenant's hooks, in the job's order."""
 
-    def __init__(self, claims: Claims) -> None:
-        self._claims = claims
+    def __init__(self, prospect: Prospect) -> None:
+        self._prospect = prospect
 
     def change(self, row: int, edit: Edit, hook: str) -> Item:
         wanted = edit.set | {SECRET + name: value for name, value in edit.set_secrets.items()}
         wanted |= dict.fromkeys((SECRET + name for name in edit.remove_secrets), False)
-        now = self._claims.now(hook, wanted)
+        now = self._prospect.now(hook, wanted)
         if now == ABSENT:
             return self._clashes(row, hook)
         if missing := (wanted.keys() | edit.expect.keys()) - now.keys():
@@ -47,14 +47,14 @@ class HookEdits:
         label = str(now.get("name", hook))
         if outcome := guard(edit, now):
             return Item(edit=row, target=hook, label=label, outcome=outcome)
-        noted = self._claims.noted
+        noted = self._prospect.noted
         if clash := self._claim(row, hook, wanted, label):
             return Item(edit=row, target=hook, label=label, outcome=clash)
         want = {key: value for key, value in edit.set.items() if now.get(key) != value}
-        keys = [hook, *self._claims.moved(hook, now.get("name"), want.get("name"))]
+        keys = [hook, *self._prospect.moved(hook, now.get("name"), want.get("name"))]
         if "enabled" in want:
             keys.append(f"enabled:{now.get('triggerId')}")
-        others = rivals(hook, self._claims.after()) if want.get("enabled") is True else []
+        others = rivals(hook, self._prospect.after()) if want.get("enabled") is True else []
         steps = [*secret_steps(hook, edit, now, MAX_SECRETS)]
         if want:
             update = Step(
@@ -65,13 +65,13 @@ class HookEdits:
             return Item(edit=row, target=hook, label=label, outcome=UNCHANGED)
         steps[0] = guarded(steps[0], edit.expect)
         if outcome := self._spared(edit.narrowed, others):
-            self._claims.forget(noted)
+            self._prospect.forget(noted)
             return Item(edit=row, target=hook, label=label, outcome=outcome)
         steps = self._switched(row, steps, others, keys)
         return Item(edit=row, target=hook, label=label, keys=tuple(keys), steps=tuple(steps))
 
     def delete(self, row: int, edit: Edit, hook: str) -> Item:
-        now = self._claims.now(hook)
+        now = self._prospect.now(hook)
         if now == ABSENT:
             return Item(edit=row, target=hook, label=hook, outcome=UNCHANGED)
         label = str(now.get("name", hook))
@@ -79,7 +79,7 @@ class HookEdits:
             return Item(edit=row, target=hook, label=label, outcome=outcome)
         if clash := self._claim(row, hook, ABSENT, label):
             return Item(edit=row, target=hook, label=label, outcome=clash)
-        keys = [hook, *self._claims.moved(hook, now.get("name"), "")]
+        keys = [hook, *self._prospect.moved(hook, now.get("name"), "")]
         if now.get("enabled") is True:
             keys.append(f"enabled:{now.get('triggerId')}")
         step = Step(kind="delete", target=hook, before=whole(now), want=ABSENT)
@@ -91,15 +91,15 @@ class HookEdits:
         if not kept(edit.narrowed, want):
             return []
         secrets = {SECRET + secret: value for secret, value in edit.set_secrets.items()}
-        there = self._claims.names.get(name, thing)
+        there = self._prospect.names.get(name, thing)
         if outcome := self._there_already(row, edit, there, name):
             return [Item(edit=row, target=there, label=name, outcome=outcome)]
-        known = thing in self._claims.left
+        known = thing in self._prospect.left
         if outcome := self._claim(row, thing, want | secrets, name):
             return [Item(edit=row, target=thing, label=name, outcome=outcome)]
         if known:
             return [Item(edit=row, target=thing, label=name, outcome=UNCHANGED)]
-        self._claims.put(self._claims.names, name, thing)
+        self._prospect.put(self._prospect.names, name, thing)
         trigger, enabled = want["triggerId"], want.pop("enabled")
         keys = [thing.replace(" ", "+"), name_key(name), f"enabled:{trigger}"]
         steps = [Step(kind="create", target=thing, before=ABSENT, want=want)]
@@ -109,9 +109,9 @@ class HookEdits:
         # The first hook of a trigger comes out enabled, whatever is asked for.
         before, after = {"enabled": not enabled}, {"enabled": enabled}
         steps.append(Step(kind="update", target=thing, before=before, want=after))
-        others = rivals(thing, self._claims.after()) if enabled else []
+        others = rivals(thing, self._prospect.after()) if enabled else []
         if spared := self._spared(edit.narrowed, others):
-            self._claims.forget()
+            self._prospect.forget()
             return [Item(edit=row, target=thing, label=name, outcome=spared)]
         steps = self._switched(row, steps, others, keys)
         return [Item(edit=row, target=thing, label=name, keys=tuple(keys), steps=tuple(steps))]
@@ -120,12 +120,12 @@ class HookEdits:
         """What becomes of a hook to be created where `there` has its name."""
         if there.startswith("new:"):
             return None
-        if "name" in self._claims.by.get(there, {}):
-            return self._claims.against(
-                row, self._claims.by[there]["name"], f"which hook is {name}"
+        if "name" in self._prospect.by.get(there, {}):
+            return self._prospect.against(
+                row, self._prospect.by[there]["name"], f"which hook is {name}"
             )
         secrets = [SECRET + secret for secret in edit.set_secrets]
-        now = self._claims.now(there, secrets)
+        now = self._prospect.now(there, secrets)
         same = all(now.get(key) == value for key, value in edit.create.items())
         if same and all(now.get(secret) for secret in secrets):
             return self._claim(row, there, edit.create, name) or UNCHANGED
@@ -134,8 +134,8 @@ class HookEdits:
 
     def _spared(self, narrowed: Narrowed | None, others: list[str]) -> Outcome | None:
         """The end of an item that would switch off what the call leaves out by name."""
-        skipped = narrowed.skip_hooks if narrowed else ()
-        names = [str(self._claims.now(other).get("name")) for other in others]
+        skipped = narrowed.skip_names if narrowed else ()
+        names = [str(self._prospect.now(other).get("name")) for other in others]
         left_out = [name for name in names if met(skipped, [name])]
         if not left_out:
             return None
@@ -151,11 +151,11 @@ class HookEdits:
             return steps
         keys += others
         # Its name is there to be shown: the id alone tells a person nothing.
-        named = {other: {"name": self._claims.now(other).get("name")} for other in others}
+        named = {other: {"name": self._prospect.now(other).get("name")} for other in others}
         for other in others:
-            self._claims.put(self._claims.left, other, self._claims.left.get(other, {}) | OFF)
-            self._claims.put(
-                self._claims.by, other, self._claims.by.get(other, {}) | {"enabled": row}
+            self._prospect.put(self._prospect.left, other, self._prospect.left.get(other, {}) | OFF)
+            self._prospect.put(
+                self._prospect.by, other, self._prospect.by.get(other, {}) | {"enabled": row}
             )
         return [
             *steps[:-1],
@@ -173,30 +173,30 @@ class HookEdits:
     def _claim(self, row: int, thing: str, want: Fields, label: str) -> Outcome | None:
         """Note what an edit wants; what is to be said of it if that cannot be, or if another edit
         contradicts it."""
-        claims = self._claims
-        label = str(claims.things.get(thing, {}).get("name", label))
-        if clash := claims.conflict(row, thing, want, label):
+        prospect = self._prospect
+        label = str(prospect.things.get(thing, {}).get("name", label))
+        if clash := prospect.conflict(row, thing, want, label):
             return clash
         name = want.get("name")
-        if name is not None and claims.names.get(name, thing) != thing:
-            other = claims.names[name]
-            if "name" in claims.by.get(other, {}):
-                return claims.against(row, claims.by[other]["name"], f"which hook is {name}")
+        if name is not None and prospect.names.get(name, thing) != thing:
+            other = prospect.names[name]
+            if "name" in prospect.by.get(other, {}):
+                return prospect.against(row, prospect.by[other]["name"], f"which hook is {name}")
             cause, hint = "another hook has that name", "choose another, or rename that one before"
             return Outcome(state=State.FAILED, cause=cause, hint=hint)
         if want.get("enabled") is True:
-            left = claims.things.get(thing, {}) | claims.left.get(thing, {}) | want
+            left = prospect.things.get(thing, {}) | prospect.left.get(thing, {}) | want
             trigger = left.get("triggerId")
             what = f"which hook of {trigger} is enabled; only one may be"
-            if clash := claims.only(row, f"enabled:{trigger}", thing, what):
+            if clash := prospect.only(row, f"enabled:{trigger}", thing, what):
                 return clash
-        claims.note(row, thing, want)
+        prospect.note(row, thing, want)
         return None
 
     def _clashes(self, row: int, hook: str) -> Item:
-        label = str(self._claims.things[hook].get("name", hook))
-        outcome = self._claims.against(
-            row, self._claims.by[hook]["id"], f"whether {label} is there"
+        label = str(self._prospect.things[hook].get("name", hook))
+        outcome = self._prospect.against(
+            row, self._prospect.by[hook]["id"], f"whether {label} is there"
         )
         return Item(edit=row, target=hook, label=label, outcome=outcome)
 

@@ -90,13 +90,13 @@ class Match(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
 
 class Narrowed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The hooks that one call of a job is for, by `--only` and `--skip`; names are globs. In an
-    edit of actions, the names of actions stand where those of hooks do."""
+    """The hooks, or the actions, that one call of a job is for, by `--only` and `--skip`; names are
+    globs."""
 
     only_triggers: tuple[str, ...] = ()
-    only_hooks: tuple[str, ...] = ()
+    only_names: tuple[str, ...] = ()
     skip_triggers: tuple[str, ...] = ()
-    skip_hooks: tuple[str, ...] = ()
+    skip_names: tuple[str, ...] = ()
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):

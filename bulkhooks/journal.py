@@ -261,7 +261,7 @@ class Journal(Store):
     Everything raises JournalError when the file is damaged or cannot be read or written.
     """
 
-    FORMAT = 5
+    FORMAT = 6
     SCHEMA = _SCHEMA
     OFTEN = (_MOVE_STEP, _END_ITEM)
     WHOLE = _CHECKED

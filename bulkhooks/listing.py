@@ -35,7 +35,7 @@ from .items import (
     Undo,
 )
 from .matching import fits, kept, met
-from .prospect import Claims, Contradiction
+from .prospect import Contradiction, Prospect
 from .steps import drift, judge, kind_of, of_action
 from .transform import Transforms
 
@@ -54,8 +54,8 @@ class Listing:
         transforms: Transforms | None = None,
     ) -> None:
         self._tenant, self._transforms = tenant, transforms
-        self._claims = Claims({})
-        self._hooks, self._actions = HookEdits(self._claims), ActionEdits(self._claims)
+        self._prospect = Prospect({})
+        self._hooks, self._actions = HookEdits(self._prospect), ActionEdits(self._prospect)
         self._listed: set[str] = set()
         self._late: set[str] = set()
         self._met: set[str] | None = None
@@ -77,18 +77,18 @@ class Listing:
 
     def add(self, things: dict[str, Fields]) -> None:
         """Take in all hooks, or all actions, as their list shows them, by their ids."""
-        claims = self._claims
+        prospect = self._prospect
         for id, fields in things.items():
             prefix = actions.PREFIX if of_action(id) else ""
-            claims.names.setdefault(f"{prefix}{fields.get('name')}", id)
+            prospect.names.setdefault(f"{prefix}{fields.get('name')}", id)
             if fields.pop("secrets", False):
-                claims.named.add(id)
-        claims.things |= things
+                prospect.named.add(id)
+        prospect.things |= things
 
     @property
     def contradictions(self) -> list[Contradiction]:
         """What edits want differently, so far."""
-        return self._claims.contradictions
+        return self._prospect.contradictions
 
     def must_wait(self, edit: AnyEdit) -> bool:
         """Whether `edit` is to be resolved, and carried out, after all that need not wait: it
@@ -103,7 +103,7 @@ class Listing:
             wants = [step.want for step in edit.steps if not step.back]
         else:
             hooks, wants = self._matching(edit), [edit.set, edit.create]
-        names = self._claims.names
+        names = self._prospect.names
         late = any(want.get("enabled") is True for want in wants)
         # What a function of a person's own enables is known too late.
         late = late or (isinstance(edit, Edit) and edit.of == "hooks" and bool(edit.transform))
@@ -117,23 +117,23 @@ class Listing:
 
     async def read_for(self, edit: AnyEdit, read: Read) -> None:
         """Read what the lists do not show and resolving `edit` takes. Raises what `read` does."""
-        claims = self._claims
+        prospect = self._prospect
         for hook, needed in self._needs(edit):
-            fields = claims.things.get(hook)
+            fields = prospect.things.get(hook)
             if fields is None:
                 continue
             if not fields.keys() >= needed - {SECRET}:
                 seen = await read_hook(hook, read)
                 fields |= {"dependencies": {}} | seen
-            if SECRET in needed and hook not in claims.named:
+            if SECRET in needed and hook not in prospect.named:
                 fields |= secrets_in(await read(get_secrets(hook)))
-                claims.named.add(hook)
+                prospect.named.add(hook)
         for trigger in self._triggers(edit):
             if trigger not in self._actions.orders:
                 order = await actions.read_bindings(trigger, read)
                 self._actions.orders[trigger] = order
                 bound = {each.id for each in order}
-                for id, fields in claims.things.items():
+                for id, fields in prospect.things.items():
                     if of_action(id) and fields.get("triggerId") == trigger:
                         fields["bound"] = id in bound
         if _makes_actions(edit) and not self._actions.versions:
@@ -143,7 +143,7 @@ class Listing:
         """The fields of hooks that resolving `edit` takes; SECRET: the names of their secrets."""
         if isinstance(edit, Move):
             if edit.enabled and edit.until != "deploy" and not edit.blocked:
-                yield edit.hook or self._claims.names.get(edit.label, ""), {"script"}
+                yield edit.hook or self._prospect.names.get(edit.label, ""), {"script"}
             return
         if isinstance(edit, Edit) and edit.of == "actions":
             return
@@ -160,12 +160,12 @@ class Listing:
                 needed |= {"script", "dependencies"}
             if edit.set_secrets or edit.remove_secrets or edit.transform:
                 needed |= {SECRET}
-            there = self._claims.names.get(edit.create.get("name", ""))
+            there = self._prospect.names.get(edit.create.get("name", ""))
             matching = ([there] if there else []) if edit.create else self._matching(edit)
             yield from ((hook, set(needed)) for hook in matching)
         transformed = isinstance(edit, Edit) and edit.transform
         if transformed or any(want.get("enabled") is True for want in wants):  # what else is on
-            hooks_there = [id for id in self._claims.things if not of_action(id)]
+            hooks_there = [id for id in self._prospect.things if not of_action(id)]
             yield from ((hook, {"triggerId", "enabled"}) for hook in hooks_there)
 
     def _triggers(self, edit: AnyEdit) -> set[str]:
@@ -183,7 +183,7 @@ class Listing:
             return set()
         if edit.create:
             return {str(edit.create["triggerId"])}
-        there = (self._claims.things[id] for id in self._matching(edit, unbound=True))
+        there = (self._prospect.things[id] for id in self._matching(edit, unbound=True))
         return {str(fields["triggerId"]) for fields in there if "triggerId" in fields}
 
     # ---- one edit
@@ -202,14 +202,14 @@ class Listing:
 
         Raises ItemError when `hook:` is not there, or is not one; then nothing is noted of it.
         """
-        claims = self._claims
-        claims.begin()
+        prospect = self._prospect
+        prospect.begin()
         try:
             items = []
             for noted, item in self._resolved(row, edit, only):
                 items.append(self._possible(item, noted, forbids))
         except ItemError:
-            claims.forget()
+            prospect.forget()
             raise
         return [msgspec.structs.replace(item, rank=1) for item in items] if late else items
 
@@ -226,7 +226,7 @@ class Listing:
             yield from ((0, item) for item in edits.create(row, edit))
             return
         for thing in self._chosen(edit, only):
-            noted = self._claims.noted
+            noted = self._prospect.noted
             try:
                 mine = self._transformed(edit, thing)
             except ItemError as error:
@@ -240,13 +240,13 @@ class Listing:
             return edit
         if self._transforms is None:
             raise ItemError("no functions are called here", "plan the job again")
-        fields = self._claims.now(thing)
+        fields = self._prospect.now(thing)
         wanted = self._transforms.apply(edit.transform, fields, of=edit.of, tenant=self._tenant)
         return msgspec.structs.replace(edit, set=wanted)
 
     def _failed(self, row: int, thing: str, error: ItemError) -> Item:
         outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-        label = str(self._claims.things[thing].get("name", thing))
+        label = str(self._prospect.things[thing].get("name", thing))
         return Item(edit=row, target=thing, label=label, outcome=outcome)
 
     def _possible(self, item: Item, noted: int, forbids: Forbids) -> Item:
@@ -255,19 +255,19 @@ class Listing:
         error = forbids(item)
         if error is None:
             return item
-        self._claims.forget(noted)
+        self._prospect.forget(noted)
         outcome = Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
         return Item(edit=item.edit, target=item.target, label=item.label, outcome=outcome)
 
     def let_go(self) -> None:
         """Keep no scripts that were read: where another edit needs one, it is read again."""
-        for fields in self._claims.things.values():
+        for fields in self._prospect.things.values():
             fields.pop("script", None)
 
     def _chosen(self, edit: Edit, only: str | None) -> list[str]:
         """The things that an edit is for."""
         if only is not None:
-            if only not in self._claims.things:
+            if only not in self._prospect.things:
                 raise ItemError(f"no such {_noun(edit)}", "it was deleted since it was planned")
             return [only]
         matching = self._matching(edit)
@@ -280,9 +280,9 @@ class Listing:
         if matching:
             return ItemError(f"several {noun}s have that name", f"name the {noun} by its id")
         hint = "correct the job, or take the edit out of it"
-        if prefix + str(edit.match.id) in self._claims.names:
+        if prefix + str(edit.match.id) in self._prospect.names:
             hint = f"that is a name, not an id: write {noun}: {{name: {edit.match.id}}}"
-        elif self._claims.names.get(prefix + (edit.match.name or ""), "").startswith("new:"):
+        elif self._prospect.names.get(prefix + (edit.match.name or ""), "").startswith("new:"):
             hint = "this job creates it: write what else it needs beside `create`"
         return ItemError(f"no such {noun}", hint)
 
@@ -291,7 +291,7 @@ class Listing:
         match, prefix = edit.match, actions.PREFIX if edit.of == "actions" else ""
         if edit.create:
             return []
-        found = self._claims.things
+        found = self._prospect.things
         if match.id is not None:
             id = prefix + match.id
             found = {id: found[id]} if id in found else {}
@@ -309,22 +309,22 @@ class Listing:
         """The names and globs that narrow an edit and that things have, here or in the edit."""
         if not isinstance(edit, Edit) or edit.narrowed is None:
             return set()
-        globs = (*edit.narrowed.only_hooks, *edit.narrowed.skip_hooks)
+        globs = (*edit.narrowed.only_names, *edit.narrowed.skip_names)
         if self._met is None:  # a journal's edits are all narrowed in one way
-            self._met = met(globs, (each.rpartition("/")[2] for each in self._claims.names))
+            self._met = met(globs, (each.rpartition("/")[2] for each in self._prospect.names))
         return self._met | met(globs, [str(edit.create.get("name", ""))])
 
     def label(self, edit: AnyEdit) -> str:
         """What a person calls the thing of an edit that could not be resolved."""
         id = (edit.match.id or "") if isinstance(edit, Edit) else ""
         prefix = actions.PREFIX if isinstance(edit, Edit) and edit.of == "actions" else ""
-        return str(self._claims.things.get(prefix + id, {}).get("name", edit.label))
+        return str(self._prospect.things.get(prefix + id, {}).get("name", edit.label))
 
     # ---- the way back
 
     def _undo(self, row: int, undo: Undo, *, again: bool) -> list[Item]:
-        claims = self._claims
-        now = claims.now(undo.target)
+        prospect = self._prospect
+        now = prospect.now(undo.target)
         label = undo.label if now == ABSENT else str(now.get("name"))
         items = []
         for lost in () if again else undo.lost:
@@ -343,7 +343,7 @@ class Listing:
                     cause=f"drifted since it was written: {drifted}",
                     hint="look at it; what others wrote is left as it is",
                 )
-                claims.forget()
+                prospect.forget()
                 item = Item(edit=row, target=undo.target, label=label, outcome=outcome)
                 return [*items, item]
             if kept is None:
@@ -364,8 +364,8 @@ class Listing:
 
     def _noted(self, row: int, step: Step) -> list[str]:
         """Note what a step of the way back leaves; its keys."""
-        claims, id = self._claims, step.target
-        now, action = claims.now(id), of_action(id)
+        prospect, id = self._prospect, step.target
+        now, action = prospect.now(id), of_action(id)
         keys = keys_of(step) if action else [key_of(id)]
         if now != ABSENT and not action:
             keys.append(f"enabled:{now.get('triggerId')}")
@@ -373,8 +373,8 @@ class Listing:
             return keys
         prefix = actions.PREFIX if action else ""
         gone = "" if step.kind == "delete" else step.want.get("name")
-        keys += claims.moved(id, f"{prefix}{now.get('name')}", gone and prefix + gone)
-        claims.put(claims.left, id, claims.left.get(id, {}) | step.want)
+        keys += prospect.moved(id, f"{prefix}{now.get('name')}", gone and prefix + gone)
+        prospect.put(prospect.left, id, prospect.left.get(id, {}) | step.want)
         if step.kind == "bind":
             self._actions.rearranged(id, step)
         return keys
@@ -388,8 +388,8 @@ class Listing:
         if made:
             on = step.want.get("enabled") is True
             step = self._actions.versioned(step)
-            return rivalled(step.target, self._claims.after()) if on else "", step
-        now = self._claims.now(id, step.want)
+            return rivalled(step.target, self._prospect.after()) if on else "", step
+        now = self._prospect.now(id, step.want)
         if step.kind == "bind":
             now = now | {"order": self._actions.orders.get(str(step.before["triggerId"]), [])}
         verdict = judge(step, now, sent=False)
@@ -399,7 +399,7 @@ class Listing:
         if verdict is not Seen.BEFORE:
             return drift(step, now), None
         if step.want.get("enabled") is True:
-            others = rivalled(id, self._claims.after())
+            others = rivalled(id, self._prospect.after())
             if others:
                 return others, None
         return "", self._as_now(step, id, now)
@@ -419,7 +419,7 @@ class Listing:
     def _id_of(self, step: Step) -> str:
         """The id of the thing that a step of the way back is for, as far as it is known."""
         if step.target.startswith("new:"):
-            return self._claims.names.get(step.target.removeprefix("new:"), step.target)
+            return self._prospect.names.get(step.target.removeprefix("new:"), step.target)
         return step.target
 
 

@@ -27,9 +27,9 @@ def kept(narrowed: Narrowed | None, fields: Fields) -> bool:
         return True
     name, trigger = str(fields.get("name", "")), fields.get("triggerId")
     return (
-        (not narrowed.only_hooks or bool(met(narrowed.only_hooks, [name])))
+        (not narrowed.only_names or bool(met(narrowed.only_names, [name])))
         and (not narrowed.only_triggers or trigger in narrowed.only_triggers)
-        and not met(narrowed.skip_hooks, [name])
+        and not met(narrowed.skip_names, [name])
         and trigger not in narrowed.skip_triggers
     )
 

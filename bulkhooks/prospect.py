@@ -25,7 +25,7 @@ class Contradiction:
     what: str
 
 
-class Claims:
+class Prospect:
     """One tenant's things as they were read, and as edits will leave them."""
 
     def __init__(self, things: dict[str, Fields]) -> None:

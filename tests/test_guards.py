@@ -192,20 +192,20 @@ def test_only_and_skip_narrow_a_job(
 @pytest.mark.parametrize(
     ("only", "skip", "hooks", "actions"),
     [
-        (("hook:a*",), (), Narrowed(only_hooks=("a*",)), None),
-        (("action:b",), (), None, Narrowed(only_hooks=("b",))),
+        (("hook:a*",), (), Narrowed(only_names=("a*",)), None),
+        (("action:b",), (), None, Narrowed(only_names=("b",))),
         (
             ("hook:a", "action:b: c", f"trigger:{PRE}"),
             (),
-            Narrowed(only_hooks=("a",), only_triggers=(PRE,)),
-            Narrowed(only_hooks=("b: c",), only_triggers=(PRE,)),
+            Narrowed(only_names=("a",), only_triggers=(PRE,)),
+            Narrowed(only_names=("b: c",), only_triggers=(PRE,)),
         ),
-        ((), ("action:b",), Narrowed(), Narrowed(skip_hooks=("b",))),
+        ((), ("action:b",), Narrowed(), Narrowed(skip_names=("b",))),
         (
             ("action:b",),
             ("hook:a", "trigger:post-login"),
             None,
-            Narrowed(only_hooks=("b",), skip_triggers=("post-login",)),
+            Narrowed(only_names=("b",), skip_triggers=("post-login",)),
         ),
     ],
 )

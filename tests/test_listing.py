@@ -225,7 +225,7 @@ def test_what_skip_leaves_out_is_not_switched_off_for_another(create: bool) -> N
     if create:
         wanted = {"one": True, "create": NEW | {"enabled": True}}
     read = listing(hook("A", "a", enabled=True), hook("B", "b"))
-    (item,) = items(read, edit(narrowed=Narrowed(skip_hooks=("a",)), **wanted))
+    (item,) = items(read, edit(narrowed=Narrowed(skip_names=("a",)), **wanted))
     assert item.outcome.state is State.SKIPPED
     assert item.outcome.cause == "a of its trigger is enabled, and --skip leaves that as it is"
     assert item.steps == ()
@@ -233,7 +233,7 @@ def test_what_skip_leaves_out_is_not_switched_off_for_another(create: bool) -> N
 
 def test_what_an_edit_that_is_skipped_wanted_besides_is_not_noted() -> None:
     read = listing(hook("A", "a", enabled=True), hook("B", "b"), hook("C", "c"))
-    skip = Narrowed(skip_hooks=("a",))
+    skip = Narrowed(skip_names=("a",))
     swap = edit(match={"id": "B"}, set={"enabled": True, "name": "x"}, narrowed=skip)
     skipped, renamed = items(
         read, swap, edit(match={"id": "C"}, set={"name": "x", "enabled": True})
