@@ -551,7 +551,8 @@ class _Attempt:
     def _applied(self, seen: Fields) -> None:
         self._step_ended(seen, applied=True)
         live, hook = self._lane.live, self._hook
-        seen = {key: value for key, value in seen.items() if key != "order"}
+        if "order" in seen:
+            seen = {key: value for key, value in seen.items() if key != "order"}
         if self._sent_at is not None:
             self._lane.breaker.held()
         if seen == ABSENT:

@@ -11,14 +11,18 @@ from .items import Fields, Match, Narrowed
 def fits(match: Match, id: str, fields: Fields, *, exact: bool) -> bool:
     """Whether a thing is what a selector is for; its name is a glob unless `exact`."""
     name = str(fields.get("name", ""))
-    if match.id not in (None, id.rpartition("/")[2]):
+    if match.id is not None and match.id != id.rpartition("/")[2]:
         return False
     if match.name is not None and not (
         name == match.name if exact else fnmatchcase(name, match.name)
     ):
         return False
-    told = {key: getattr(match, key) for key in ("triggerId", "enabled", "deployed", "bound")}
-    return all(value is None or fields.get(key) == value for key, value in told.items())
+    return (
+        (match.triggerId is None or fields.get("triggerId") == match.triggerId)
+        and (match.enabled is None or fields.get("enabled") == match.enabled)
+        and (match.deployed is None or fields.get("deployed") == match.deployed)
+        and (match.bound is None or fields.get("bound") == match.bound)
+    )
 
 
 def kept(narrowed: Narrowed | None, fields: Fields) -> bool:
