@@ -170,8 +170,8 @@ def test_both_export_the_same_files(both: Both, tool: Path) -> None:
     export = ("export", "--tenants", "tenants.json")
     both.call(*export, "--to", "ours")
     both.call(*export, "--to", "ours-yaml", "--yaml")
-    both.deploy(tool, "full", "export", "-f", "directory", "-o", "theirs")
-    both.deploy(tool, "full", "export", "-f", "yaml", "-o", "theirs-yaml")
+    both.deploy(tool, "full", "export", "-f", "directory", "-o", "theirs", **EVERYTHING)
+    both.deploy(tool, "full", "export", "-f", "yaml", "-o", "theirs-yaml", **EVERYTHING)
     assert files(both.folder / "ours" / "full") == files(both.folder / "theirs")
     assert files(both.folder / "ours-yaml" / "full") == files(both.folder / "theirs-yaml")
 
