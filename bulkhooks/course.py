@@ -105,10 +105,19 @@ class _Course:
         self._made: dict[str, str] = {}
         self._wrote: list[Step] = []
         self._unlike: Step | None = None  #: which was done, and was read back otherwise
+        self._switches = len(item.steps) > 1 and steps.switches(item.steps)
+        self._in_switch = False  #: nothing else of the lane goes on
 
     async def outcome(self) -> Outcome:
         """Take every step that was not taken yet. Raises TenantError, Stopped: the item is left as
         it is, to be gone on with."""
+        try:
+            return await self._ended()
+        finally:
+            if self._in_switch:
+                self._lane.switch.leave()
+
+    async def _ended(self) -> Outcome:
         item, failed = self._item, -1
         begun = any(step.state != "pending" for step in item.steps)
         if not self._lane.trusts_plan:
@@ -175,6 +184,7 @@ class _Course:
         """How the steps ended, and the number of the one that failed; -1: it was the read-back."""
         ended = UNCHANGED
         for step in (step for step in self._item.steps if not step.back):
+            await self._in_turn(step)
             outcome = await self._take(step)
             if outcome.state not in _OK:
                 return outcome, step.n
@@ -184,6 +194,17 @@ class _Course:
             if step.after and "id" in step.after:
                 self._made[step.target] = str(step.after["id"])
         return await self._read_back() or ended, -1
+
+    async def _in_turn(self, step: Step) -> None:
+        """Wait while another item of the lane switches; where this one begins to, others wait."""
+        switch = self._lane.switch
+        if self._in_switch:
+            return
+        if self._switches and not steps.harmless(step):
+            await switch.enter(self._item.id)
+            self._in_switch = True
+        elif switch.held:
+            await switch.over()
 
     async def _take(self, step: Step) -> Outcome:
         if step.state == "failed":  # of an earlier process, which was on its way back
@@ -393,6 +414,13 @@ class _Attempt:
             await self._client.sleep(actions.LOOK_EVERY)
         finally:
             del self._lane.waits[self._hook]
+        if self._lane.switch.held:
+            await self._lane.switch.over()
+
+    def _let_others(self) -> None:
+        """This waits for long, and others need not."""
+        self._hand_over()
+        self._lane.switch.rest(self._item.id)
 
     def _undone(self, seen: Fields) -> None:
         """A step that was sent is seen to be undone, or may be sent again as if it were."""
@@ -441,7 +469,7 @@ class _Attempt:
         seen = await steps.look(self._step, self._hook, self._client.read)
         verdict = self._judged(seen, sent=sent)
         if verdict is not Seen.WANTED and begun < believed_from:
-            self._hand_over()
+            self._let_others()
             lane.waits[self._hook] = "to read {n} back", believed_from
             try:
                 await self._client.sleep(max(0.0, believed_from - loop_time()))
@@ -537,7 +565,7 @@ class _Attempt:
         self._doubt_until = loop_time() + self._lane.settle
         if self._stuck is not None:
             self._stuck.cancel()
-        self._stuck = get_running_loop().call_later(_STUCK, self._hand_over)
+        self._stuck = get_running_loop().call_later(_STUCK, self._let_others)
 
     def _unmark(self) -> None:
         """Take the last mark back; an earlier one of which nobody knows stays."""

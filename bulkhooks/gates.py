@@ -65,6 +65,43 @@ class Stop:
             self._waits.discard(end)
 
 
+class Switch:
+    """Has what switches one thing off and another on, item by item, go before all else of its lane:
+    every other request between the two writes would make that moment longer."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._over = asyncio.Event()
+        self._over.set()
+        self._holder: object = None
+
+    @property
+    def held(self) -> bool:
+        """Whether others have to wait."""
+        return not self._over.is_set()
+
+    async def enter(self, item: object) -> None:
+        """Wait for the turn of `item`, to be given back by `leave`."""
+        await self._turn.acquire()
+        self._holder = item
+        self._over.clear()
+
+    def leave(self) -> None:
+        """Let the others go on."""
+        self._holder = None
+        self._over.set()
+        self._turn.release()
+
+    async def over(self) -> None:
+        """Wait until nobody is in between."""
+        await self._over.wait()
+
+    def rest(self, item: object) -> None:
+        """Where `item` has come in between and waits for long itself, the others go on."""
+        if self._holder == item:
+            self._over.set()
+
+
 class Gate:
     """Places for requests in flight: first come, first served."""
 

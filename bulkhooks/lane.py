@@ -12,7 +12,7 @@ from . import actions, hooks, steps
 from .answers import MOVE
 from .auth0 import CONCURRENCY, Log, ManagementClient, loop_time
 from .errors import Ended, ItemError, NoActions, TenantError
-from .gates import Breaker, Stop
+from .gates import Breaker, Stop, Switch
 from .items import Fields, Item
 from .journal import Journal, TenantRow
 from .network import Carrier
@@ -59,6 +59,7 @@ class Lane:
             tenant, self.limiter, network, self.stop, self.concurrency, log=log
         )
         self.breaker = Breaker(aside)
+        self.switch = Switch()
         self.read_at = row.read_at  #: Unix seconds
         self.trouble: TenantError | None = None
         self.planned = self.done = 0

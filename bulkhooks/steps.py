@@ -107,6 +107,12 @@ def harmless(step: Step) -> bool:
     return of_action(step.target) and step.kind != "bind"
 
 
+def switches(steps: Iterable[Step]) -> bool:
+    """Whether some steps switch one thing off and another on."""
+    keys = ("enabled", "bound")
+    return sum(any(key in each.want for key in keys) for each in steps if not each.back) > 1
+
+
 def seen_in(step: Step, id: str, answer: object) -> Fields:
     """The fields that the answer to a step's write shows; none if it does not show them."""
     thing_in = actions.action_in if of_action(step.target) else hooks.hook_in

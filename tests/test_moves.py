@@ -17,8 +17,10 @@ from bulkhooks.items import Move, Reply, State
 from bulkhooks.journal import Journal, Unresolved
 from bulkhooks.lanes import SETTLE, Lanes
 from bulkhooks.sandbox import Sandbox
+from bulkhooks.sandbox.buckets import BUCKETS
 from engine import (
     PRE,
+    TRIGGERS,
     Moving,
     Undoing,
     Watched,
@@ -402,3 +404,26 @@ def test_a_move_killed_at_every_request_is_undone_killed_at_every_request(
                 moved_and_undone(
                     *(Path(name), move(overlap=overlap), at, again), after=after, max_deletes=1
                 )
+
+
+@BOTH
+def test_on_a_small_bucket_nothing_else_is_sent_in_the_middle_of_a_switch(
+    tmp_path: Path, overlap: bool
+) -> None:
+    """What is between the two writes makes the moment longer in which both run, or neither."""
+    sandbox = acting(bucket=BUCKETS["free"], build_time=0.1, deploy_time=0.1)
+    triggers = [trigger for trigger in TRIGGERS if trigger != PRE]
+    moves = [move(overlap=overlap)]
+    for trigger in triggers:
+        id = f"H-{trigger}"
+        sandbox.add_hook("t0", id=id, name=id, triggerId=trigger, enabled=True, script="h")
+        create = {"name": id, "triggerId": trigger, "code": CODE, "dependencies": {}}
+        moves.append(move(hook=id, label=id, create=create, overlap=overlap))
+    core = Watched(sandbox, tmp_path / "j")
+    assert run(tmp_path / "j", core, plan=Moving(moves))[State.APPLIED] == len(moves)
+    asked = [(seen.method, seen.path) for seen in sandbox.log if seen.tenant == "t0"]
+    for trigger, id in [(PRE, "H"), *((trigger, f"H-{trigger}") for trigger in triggers)]:
+        lists = f"/api/v2/actions/triggers/{trigger}/bindings"
+        hook = f"/api/v2/hooks/{id}"
+        between = sorted([asked.index(("PATCH", lists)), asked.index(("PATCH", hook))])
+        assert {path for _, path in asked[slice(*between)]} <= {lists, hook}
