@@ -574,9 +574,9 @@ class _Attempt:
             self._journal.post(sent)
         elif self._sent_at is not None:
             self._journal.post(self._journal.unsent(self._item, self._step.n))
-        self._sent_at, self._doubt_until = self._earlier, None
-        if self._earlier is not None:  # it may have been done then, and is long to be seen
-            self._doubt_until = 0.0
+        self._sent_at = self._earlier
+        # What went out earlier may have been done, and is long to be seen.
+        self._doubt_until = None if self._earlier is None else 0.0
 
     def _applied(self, seen: Fields) -> None:
         self._step_ended(seen, applied=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -442,7 +442,7 @@ def _tell_of_the_rest(prepared: Journal, tenants: Collection[str]) -> None:
 
 
 def _way(
-    until: str,
+    until: Literal["deploy", "off"],
     overlap: bool,
     mode: Mode | None,
     allow: list[str] | None,
@@ -451,7 +451,7 @@ def _way(
     from .migration import Way
 
     return Way(
-        until="deploy" if until == "deploy" else "off",
+        until=until,
         overlap=overlap,
         mode=mode.value if mode else None,
         allowed=frozenset(allow or ()),

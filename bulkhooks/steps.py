@@ -90,8 +90,7 @@ def kept(step: Step, seen: Fields) -> Fields:
 def unready(step: Step, seen: Fields) -> str:
     """What a step must wait for before it is sent; "" if nothing. Raises ItemError when that
     cannot come."""
-    drafted = step.kind == "deploy" and "version" not in step.want
-    return actions.unready(seen) if drafted else ""
+    return actions.unready(seen) if _drafted(step) else ""
 
 
 def anew(step: Step, wrote: Iterable[Step]) -> bool:
@@ -146,8 +145,7 @@ def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
         again = sent and len({seen[key] for key in step.want}) == 1
         return Seen.BEFORE if again or holds(step.before, seen) else Seen.OTHER
     as_before = holds(step.before, seen)
-    drafted = step.kind == "deploy" and "version" not in step.want
-    if shows(step, seen) and (as_before or not drafted):
+    if shows(step, seen) and (as_before or not _drafted(step)):
         return Seen.WANTED
     moved = sent and step.kind == "bind" and seen.get("bound") is step.want["bound"]
     if as_before or moved:
@@ -155,6 +153,11 @@ def judge(step: Step, seen: Fields, *, sent: bool) -> Seen:
     absent = seen == ABSENT
     lacking = not absent and not seen.keys() >= step.before.keys() | _seen_of(step)
     return Seen.LACKING if lacking and step.kind != "bind" else Seen.OTHER
+
+
+def _drafted(step: Step) -> bool:
+    """Whether a step deploys a draft, rather than nothing or a version of before."""
+    return step.kind == "deploy" and "version" not in step.want
 
 
 def _seen_of(step: Step) -> set[str]:
