@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .guards import Guards, Narrowing
     from .jobfile import Job, load_job
     from .pacing import Limits
-    from .report import Books, Summary
-    from .run import apply_journal, plan_job, read_books, run_job, undo_journal
+    from .report import Books, Summary, read_books
+    from .run import apply_journal, plan_job, run_job, undo_journal
     from .tenants import Tenant, load_tenants
 
 __all__ = [
@@ -50,8 +50,8 @@ _HOME = {
     "guards": ("Guards", "Narrowing"),
     "jobfile": ("Job", "load_job"),
     "pacing": ("Limits",),
-    "report": ("Books", "Summary"),
-    "run": ("apply_journal", "plan_job", "read_books", "run_job", "undo_journal"),
+    "report": ("Books", "Summary", "read_books"),
+    "run": ("apply_journal", "plan_job", "run_job", "undo_journal"),
     "tenants": ("Tenant", "load_tenants"),
 }
 

@@ -354,7 +354,7 @@ def run(
 @app.command()
 def status(journal: JournalArgument, json: JsonOption = False) -> None:
     """The books of a journal, and what to type next."""
-    from .run import read_books
+    from .report import read_books
 
     show_books(read_books(journal), json=json)
 

@@ -89,6 +89,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+def read_books(path: Path) -> Summary:
+    """The books of the journal at `path`. Raises Refused, JournalError."""
+    with Journal.read(path) as journal:
+        journal.check_index("items")  # that is what the books are counted from
+        return summary(journal)
+
+
 def summary(journal: Journal) -> Summary:
     """The books of a journal. Raises JournalError when they do not balance."""
     counted = journal.books()

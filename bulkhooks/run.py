@@ -254,13 +254,6 @@ async def undo_journal(
             return summary(journal)
 
 
-def read_books(path: Path) -> Summary:
-    """The books of the journal at `path`. Raises Refused, JournalError."""
-    with Journal.read(path) as journal:
-        journal.check_index("items")  # that is what the books are counted from
-        return summary(journal)
-
-
 # ---- the way
 
 
