@@ -130,7 +130,7 @@ def test_a_job_of_many_kinds_killed_at_any_request_ends_as_an_undisturbed_one(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 10**6), at=st.integers(1, 100), after=st.booleans())
 def test_many_jobs_of_many_kinds_killed_at_any_request(seed: int, at: int, after: bool) -> None:
     crash_once(seed, at, after)
@@ -234,7 +234,7 @@ def test_apply_and_undo_leave_everything_as_it_was(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     at=st.integers(0, 120),

@@ -397,15 +397,19 @@ def test_a_move_killed_anywhere_is_undone(
         )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "share",
+    [pytest.param(3, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.hunt)],
+    ids=["a third", "all"],
+)
 @pytest.mark.parametrize("after", [False, True])
 @BOTH
 def test_a_move_killed_at_every_request_is_undone_killed_at_every_request(
-    overlap: bool, after: bool
+    overlap: bool, after: bool, share: int
 ) -> None:
     for at in range(29):
-        for again in range(at % 3, 17, 3):  # of all of them a third, which took a minute
+        for again in range(at % share, 17, share):
             with tempfile.TemporaryDirectory() as name:
                 moved_and_undone(
                     *(Path(name), move(overlap=overlap), at, again), after=after, max_deletes=1
