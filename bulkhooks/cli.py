@@ -127,6 +127,12 @@ MaxPerTenantOption = Annotated[
 MaxDeletesOption = Annotated[
     int, typer.Option(min=0, metavar="N", help="Refuse to delete more hooks and actions than this.")
 ]
+NoWaitOption = Annotated[
+    bool, typer.Option("--no-wait", help="Do not wait for the window: exit status 3 outside it.")
+]
+ContinueOption = Annotated[
+    bool, typer.Option("--continue", help="Go on after a halt that somebody has looked at.")
+]
 LogOption = Annotated[
     Path | None,
     typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
@@ -258,15 +264,20 @@ def apply(
     replan: Annotated[
         bool, typer.Option("--replan", help="Plan what drifted again, from how it is now.")
     ] = False,
+    no_wait: NoWaitOption = False,
+    go_on: ContinueOption = False,
     yes: YesOption = False,
     json: JsonOption = False,
     log_file: LogOption = None,
     verbose: VerboseOption = False,
 ) -> None:
     """Carry out what is pending in a journal. Run again, it goes on where it was."""
+    from .night import Ways
+
     desk = Desk(tenants_of(journal, tenants), yes=yes, verbose=verbose)
     with logged(log_file, verbose=verbose) as log:
-        status = desk.apply(journal, log, failed=failed, replan=replan, json=json)
+        ways = Ways(wait=not no_wait, go_on=go_on)
+        status = desk.apply(journal, log, failed=failed, replan=replan, ways=ways, json=json)
     raise typer.Exit(status)
 
 
@@ -313,6 +324,8 @@ def run(
     yes: YesOption = False,
     fresh: FreshOption = False,
     sandbox: SandboxOption = False,
+    no_wait: NoWaitOption = False,
+    go_on: ContinueOption = False,
     only: OnlyOption = None,
     skip: SkipOption = None,
     max_changes: MaxChangesOption = None,
@@ -323,6 +336,7 @@ def run(
     verbose: VerboseOption = False,
 ) -> None:
     """Plan, ask, apply. With a journal of the same job there already, go on with that."""
+    from .night import Ways
     from .run import run_job
 
     guards, narrowing = _limited(only, skip, max_changes, max_per_tenant, max_deletes)
@@ -340,6 +354,7 @@ def run(
                 sandbox=sandbox,
                 narrowing=narrowing,
                 guards=guards,
+                ways=Ways(wait=not no_wait, go_on=go_on),
                 watch=desk.watch,
                 confirm=desk.confirm,
                 tell=talk,

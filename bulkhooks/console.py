@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .jobfile import Job
     from .journal import Journal
     from .lanes import Lanes
+    from .night import Ways
     from .report import Summary
     from .tenants import Tenant
 
@@ -213,15 +214,18 @@ class Desk:
         *,
         failed: bool = False,
         replan: bool = False,
+        ways: Ways | None = None,
         json: bool,
     ) -> int:
         """Apply a journal and show its books; the exit status that they call for."""
+        from .night import AS_CALLED
         from .run import apply_journal
 
         applying = apply_journal(
             *(journal, self.tenants),
             failed=failed,
             replan=replan,
+            ways=ways or AS_CALLED,
             watch=self.watch,
             confirm=self.confirm,
             tell=talk,

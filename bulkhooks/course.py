@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from asyncio import Event, TaskGroup, TimerHandle, get_running_loop
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +18,7 @@ from .errors import Ended, Gone, ItemError, NoActions, Stopped, TenantError, Uns
 from .items import ABSENT, APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
 from .journal import Journal
 from .lane import Lane
+from .permit import Wall
 
 #: Items that a lane holds at once; the journal is the queue.
 _PAGE: Final = 64
@@ -32,9 +32,6 @@ _A_WORKER, _STUCK = 3, 1.0
 _STALE: Final = 10.0
 #: Items after which a lane's requests are written down: a killed apply loses no more of them.
 _COUNT_EVERY: Final = 100
-
-#: The wall clock, in Unix seconds.
-Wall: TypeAlias = Callable[[], float]
 
 _REPLAN: Final = "look at it, then `apply --replan`"
 _BREAKS: Final = "its writes break; see whether the tenant works, then apply --failed"
@@ -70,8 +67,13 @@ class _Worker:
             if item is None:
                 return
             try:
+                if not await lane.permit.begin(lane.stop, lane.takes(item)):
+                    return
+                began = loop_time()
                 outcome = await _Course(self, item).outcome()
                 self.journal.post(self.journal.ended(item, outcome))
+                lane.took(item, loop_time() - began)
+                lane.permit.ended(lane.tenant.name, outcome)
                 lane.done += 1
                 if lane.done % _COUNT_EVERY == 0:
                     lane.count(self.journal)
@@ -557,6 +559,8 @@ class _Attempt:
         return seen
 
     async def _mark(self) -> None:
+        if self._client.stop is self._lane.stop:  # what is half done ends or goes back
+            self._lane.permit.send()
         if steps.reread(self._step) and loop_time() - self._seen_at > _STALE:
             raise _Stale
         self._sent_at = self._wall()

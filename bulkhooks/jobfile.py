@@ -15,6 +15,7 @@ from .edits import EditCheck
 from .errors import Complaint
 from .items import Edit
 from .pacing import Limits
+from .schedule import AT_ONCE, Schedule
 from .schema import Shape, matcher, rule
 from .source import (
     Findings,
@@ -54,6 +55,7 @@ class Job:
     name: str  #: makes a file name; the journal is named by it
     note: str | None
     limits: Limits
+    schedule: Schedule
     #: A guard: every tenant that an edit reaches must have one of these; none given: no guard.
     only_tags: tuple[str, ...]
     path: Path | None  #: None: built in code
@@ -97,6 +99,7 @@ class Job:
         *,
         note: str | None = None,
         limits: Limits | None = None,
+        schedule: Schedule = AT_ONCE,
         only_tags: Iterable[str] = (),
         folder: Path | None = None,
     ) -> Job:
@@ -119,6 +122,7 @@ class Job:
             name=name,
             note=note,
             limits=limits or Limits(),
+            schedule=schedule,
             only_tags=tuple(only_tags),
             path=None,
             folder=folder or Path.cwd(),
@@ -172,6 +176,7 @@ def _document_job(path: Path) -> Job:
         name=name or path.stem,
         note=note,
         limits=limits_in(found, "", raw),
+        schedule=AT_ONCE,
         only_tags=only_tags,
         path=path,
         folder=path.parent,
@@ -192,6 +197,7 @@ def _list_job(path: Path, rows: _Rows) -> Job:
         name=path.stem,
         note=None,
         limits=Limits(),
+        schedule=AT_ONCE,
         only_tags=(),
         path=path,
         folder=path.parent,

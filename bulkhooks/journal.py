@@ -16,7 +16,7 @@ from hashlib import blake2b
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -51,6 +51,13 @@ CREATE TABLE items (
     label TEXT NOT NULL, keys TEXT NOT NULL, rank INTEGER NOT NULL, change INTEGER NOT NULL,
     steps INTEGER NOT NULL, planned_sum INTEGER NOT NULL,
     state TEXT NOT NULL, cause TEXT NOT NULL, hint TEXT NOT NULL, state_sum INTEGER NOT NULL);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL,
+    sum INTEGER NOT NULL);
+CREATE TABLE timeline (
+    tenant INTEGER, at REAL, seconds REAL NOT NULL, requests INTEGER NOT NULL,
+    throttled INTEGER NOT NULL, waited REAL NOT NULL, remaining INTEGER, bucket INTEGER,
+    sum INTEGER NOT NULL, PRIMARY KEY (tenant, at)) WITHOUT ROWID;
 CREATE INDEX items_by_state ON items (tenant, state, rank);
 CREATE TABLE steps (
     item INTEGER, n INTEGER, kind TEXT NOT NULL, target TEXT NOT NULL, back INTEGER NOT NULL,
@@ -79,6 +86,13 @@ _COUNTED: Final = f"""UPDATE tenants SET
     requests = requests + :requests, throttled = throttled + :throttled, pace = :pace,
     state_sum = rowsum(id, items, read_at, requests + :requests, throttled + :throttled, :pace)
     WHERE id = :tenant AND {_TENANT_WHOLE}"""
+_EVENT_WHOLE: Final = "sum IS rowsum(at, kind, what)"
+_ADD_EVENT: Final = """INSERT INTO events (at, kind, what, sum)
+    VALUES (:at, :kind, :what, rowsum(:at, :kind, :what))"""
+_SAMPLE: Final = "tenant, at, seconds, requests, throttled, waited, remaining, bucket"
+_SAMPLE_WHOLE: Final = f"sum IS rowsum({_SAMPLE})"
+_ADD_SAMPLE: Final = f"""INSERT OR REPLACE INTO timeline VALUES
+    (:{_SAMPLE.replace(", ", ", :")}, rowsum(:{_SAMPLE.replace(", ", ", :")}))"""
 _EDIT_WHOLE: Final = "sum IS rowsum(id, name, given, line, must_match, tenants, body)"
 _ADD_EDIT: Final = """INSERT INTO edits VALUES
     (:id, :name, :given, :line, :must_match, :tenants, :body,
@@ -124,6 +138,8 @@ _CHECKED: Final = {
         _WHOLE,
     ),
     "steps": ("'item ' || item || ' step ' || n", _STEP_WHOLE),
+    "events": ("'event ' || id", _EVENT_WHOLE),
+    "timeline": ("'the timeline of tenant ' || tenant", _SAMPLE_WHOLE),
 }
 #: Only whole rows are moved on.
 _TELL_PLACEHOLDERS: Final = f"{_MOVE_ITEMS} AND target IS NULL AND {_WHOLE}"
@@ -255,13 +271,34 @@ class TenantRow:
     pace: Fields | None = None
 
 
+class Event(NamedTuple):
+    """Something that happened to a job as a whole; `at` is in Unix seconds."""
+
+    at: float
+    kind: str
+    what: Fields
+
+
+class Sample(NamedTuple):
+    """What one tenant's lane did in a few seconds."""
+
+    tenant: int  #: the tenant's row
+    at: float  #: when they began, in Unix seconds
+    seconds: float
+    requests: int
+    throttled: int  #: answers with status 429
+    waited: float  #: seconds that requests waited for their turn
+    remaining: int | None  #: requests left in the bucket at their end
+    bucket: int | None  #: the bucket's size
+
+
 class Journal(Store):
     """One open journal, by `create` and `open` for whoever works on it, and by `read` beside them.
 
     Everything raises JournalError when the file is damaged or cannot be read or written.
     """
 
-    FORMAT = 6
+    FORMAT = 7
     SCHEMA = _SCHEMA
     OFTEN = (_MOVE_STEP, _END_ITEM)
     WHOLE = _CHECKED
@@ -605,6 +642,33 @@ class Journal(Store):
         learned = orjson.dumps(pace).decode()
         new = {"requests": requests, "throttled": throttled, "pace": learned}
         return (_COUNTED, new | {"tenant": tenant})
+
+    # ---- what went on, for the report
+
+    def event(self, kind: str, at: float, **what: object) -> Write:
+        """The write that keeps that something happened, at `at` Unix seconds."""
+        told = orjson.dumps(what).decode()
+        return (_ADD_EVENT, {"at": at, "kind": kind, "what": told})
+
+    def events(self) -> Iterator[Event]:
+        """All that happened, in its order."""
+        for number, at, kind, what, whole in self.each(
+            f"SELECT id, at, kind, what, {_EVENT_WHOLE} FROM events ORDER BY id"
+        ):
+            if not whole:
+                raise self.damaged(f"event {number}")
+            yield Event(at, kind, orjson.loads(what))
+
+    def sampled(self, sample: Sample) -> Write:
+        """The write that keeps a sample of the timeline."""
+        return (_ADD_SAMPLE, sample._asdict())
+
+    def timeline(self) -> Iterator[Sample]:
+        """All samples, by tenant and time."""
+        for *row, whole in self.each(f"SELECT {_SAMPLE}, {_SAMPLE_WHOLE} FROM timeline"):
+            if not whole:
+                raise self.damaged(f"the timeline of tenant {row[0]}")
+            yield Sample(*row)
 
     # ---- the books
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from asyncio import Lock
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .items import Fields, Item
 from .journal import Journal, TenantRow
 from .network import Carrier
 from .pacing import Limiter, Limits, Pace
+from .permit import Permit
 from .references import secret_value
 from .tenants import Tenant
 from .tokens import Grant
@@ -35,6 +37,10 @@ class LaneView:
     doing: str
     pace: Pace
     waiting: tuple[str, float] | None  #: for what, and seconds from now until when
+    reserve: int | None = None  #: requests of its bucket that are left to others
+    in_flight: int = 0  #: requests
+    switching: bool = False  #: one thing is off, and another that takes its place not yet on
+    trouble: str = ""  #: why it was given up
 
 
 class Lane:
@@ -50,8 +56,10 @@ class Lane:
         aside: float,
         value_of: ValueOf = secret_value,
         log: Log | None = None,
+        permit: Permit | None = None,
     ) -> None:
         self.row, self.tenant, self.settle, self.value_of = row, tenant, settle, value_of
+        self.permit = permit or Permit(time.time)
         self.stop = Stop()
         self.limiter = Limiter(limits)
         self.concurrency = limits.concurrency or CONCURRENCY
@@ -80,18 +88,25 @@ class Lane:
         #: Things that are waited for: why (`{n}`: how many), and until when on the loop's clock.
         self.waits: dict[str, tuple[str, float]] = {}
         self._counted = (0, 0)
+        #: Seconds that items took, those with a deployment apart.
+        self._longest: dict[bool, float] = {}
 
     def view(self, now: float) -> LaneView:
         """A snapshot; `now` is the loop's time."""
         waiting = self.breaker.waiting or self.limiter.waiting or self.client.waiting
         if self.waits and not waiting:
             waiting = self._longest_wait()
+        pace = self.limiter.statistics()
         return LaneView(
             tenant=self.tenant.name,
             planned=self.planned,
             done=self.done,
             doing=self.doing,
-            pace=self.limiter.statistics(),
+            pace=pace,
+            reserve=pace.limit and self.limiter.reserved(pace.limit),
+            in_flight=self.limiter.in_flight,
+            switching=self.switch.held,
+            trouble=str(self.trouble or ""),
             waiting=(waiting[0], max(0.0, waiting[1] - now)) if waiting else None,
         )
 
@@ -101,8 +116,19 @@ class Lane:
 
     def give_up(self, trouble: TenantError) -> None:
         """End the lane: what is in flight goes on, and what is half done ends or goes back."""
-        self.trouble = self.trouble or trouble
+        if self.trouble is None:
+            self.trouble = trouble
+            self.permit.given_up(self.tenant.name)
         self.stop.ask()
+
+    def takes(self, item: Item) -> float:
+        """About how many seconds an item takes from its beginning to its read-back, as far as was
+        measured."""
+        return self._longest.get(_deploys(item), 0.0)
+
+    def took(self, item: Item, seconds: float) -> None:
+        """Learn how long an item took."""
+        self._longest[_deploys(item)] = max(self.takes(item), seconds)
 
     def forbids(self, item: Item, grant: Grant) -> ItemError | None:
         """Why the steps of an item cannot be carried out here, as far as that is known before."""
@@ -150,6 +176,10 @@ class Lane:
         except ItemError as error:
             hint = error.hint or "see whether the tenant answers, then apply --failed"
             raise TenantError(error.cause, hint) from error
+
+
+def _deploys(item: Item) -> bool:
+    return any(step.kind == "deploy" for step in item.steps)
 
 
 def read_only(refused: str) -> Ended:

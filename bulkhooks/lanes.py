@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from asyncio import TaskGroup
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import Final, TypeAlias
@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import anyio
 
 from .auth0 import CONCURRENCY, Log, loop_time
-from .course import Wall, carry_out
+from .course import carry_out
 from .errors import ItemError, NoActions, Stopped, TenantError
 from .gates import Gate, Stop
 from .items import AnyEdit, Item, Outcome, State, edit_of
@@ -25,6 +25,7 @@ from .lane import Lane, LaneView, ValueOf
 from .listing import Listing
 from .network import Carrier, Network
 from .pacing import Limits
+from .permit import Permit, Wall
 from .prospect import Contradiction
 from .references import secret_value
 from .tenants import Tenant
@@ -50,9 +51,15 @@ class Lanes:
     """All lanes of one journal. Made by `opened`."""
 
     def __init__(
-        self, journal: Journal, lanes: list[Lane], wall: Wall, transforms: Transforms | None
+        self,
+        journal: Journal,
+        lanes: list[Lane],
+        wall: Wall,
+        transforms: Transforms | None,
+        permit: Permit,
     ) -> None:
-        self._journal, self._lanes, self._wall = journal, lanes, wall
+        self._journal, self._lanes, self._wall, self.permit = journal, lanes, wall, permit
+        permit.stop = self._end
         self._transforms = transforms
         self._scope = anyio.CancelScope()
         self._stop = Stop()
@@ -87,11 +94,12 @@ class Lanes:
         allowed = [(row, tenants[row.name].allowed(limits)) for row in rows]
         wanted = sum(each.concurrency or CONCURRENCY for _, each in allowed)
         async with connect(wanted) as network, journal.writing():
+            permit = Permit(wall)
             lanes = [
-                Lane(row, tenants[row.name], each, network, settle, aside, value_of, log)
+                Lane(row, tenants[row.name], each, network, settle, aside, value_of, log, permit)
                 for row, each in allowed
             ]
-            yield cls(journal, lanes, wall, transforms)
+            yield cls(journal, lanes, wall, transforms, permit)
 
     def views(self) -> list[LaneView]:
         """What each lane is at now."""
@@ -110,6 +118,9 @@ class Lanes:
     def stop(self) -> None:
         """Send nothing new; what is in flight ends and is recorded."""
         self._stop.ask()
+        self._end()
+
+    def _end(self) -> None:
         for lane in self._lanes:
             lane.stop.ask()
 
@@ -209,14 +220,16 @@ class Lanes:
             self._journal.post(*self._journal.reopen(lane.row.id, failed=failed, replan=replan))
         await self._journal.commit()
 
-    async def apply(self, *, read_first: bool = True) -> None:
-        """Carry out what is pending. Unless the plan was made just now, every tenant is to be read
-        before anything is sent to it.
+    async def apply(self, *, read_first: bool = True, only: Collection[str] | None = None) -> None:
+        """Carry out what is pending, on all tenants or on those named. Unless the plan was made
+        just now, every tenant is to be read before anything is sent to it.
         """
         counts = self._journal.counts()
         with self._scope:
             async with TaskGroup() as tasks:
                 for lane in self._lanes:
+                    if only is not None and lane.tenant.name not in only:
+                        continue
                     mine = counts[lane.row.id]
                     lane.planned = mine[State.PENDING] + mine[State.UNCERTAIN]
                     if lane.planned:

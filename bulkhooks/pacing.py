@@ -525,6 +525,15 @@ class Limiter:
         """
         return self._waiting
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that were sent and have no answer yet."""
+        return self._in_flight
+
+    def reserved(self, limit: int) -> int:
+        """How many requests of a bucket of this size are left to others."""
+        return reserved(limit, self._reserve)
+
     def statistics(self) -> Pace:
         """What was learned and done so far."""
         last, clock = self._last, self._clock

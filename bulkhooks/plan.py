@@ -20,6 +20,7 @@ from .jobfile import Job
 from .journal import Journal, StagedEdit
 from .pacing import Limits, reserved
 from .prospect import Contradiction
+from .schedule import AT_ONCE, Schedule
 from .tenants import Tenant
 from .undo import undone
 
@@ -79,6 +80,7 @@ def stage(
         file=str(job.path.absolute()) if job.path else "",
         digest=whole.hexdigest(),
         limits=orjson.dumps(job.limits).decode(),
+        schedule=msgspec.json.encode(job.schedule).decode(),
         guards=orjson.dumps(guards).decode(),
         narrowing=orjson.dumps(narrowing).decode(),
         sandbox="yes" if sandbox else "",
@@ -128,6 +130,7 @@ def stage_moves(
     prepared: Journal | None = None,
     narrowing: Narrowing | None = None,
     guards: Guards | None = None,
+    schedule: Schedule = AT_ONCE,
     now: datetime,
 ) -> None:
     """Write hooks on their way to actions, with their tenants, into a new journal called `name`;
@@ -160,8 +163,17 @@ def stage_moves(
         narrowing=orjson.dumps(narrowing).decode(),
         digest=digest,
         limits=orjson.dumps(Limits()).decode(),
+        schedule=msgspec.json.encode(schedule).decode(),
         made=now.isoformat(timespec="seconds"),
     )
+
+
+def schedule(journal: Journal) -> Schedule:
+    """When a journal is to be carried out, in what waves, and what ends that early."""
+    try:
+        return msgspec.json.decode(journal.meta("schedule") or b"{}", type=Schedule)
+    except msgspec.DecodeError as error:
+        raise journal.damaged("its schedule") from error
 
 
 def limits(journal: Journal) -> Limits:

@@ -37,6 +37,7 @@ from .jobfile import Job
 from .journal import Journal, TenantRow
 from .lanes import ASIDE, SETTLE, Lanes
 from .locks import held, held_beside
+from .night import AS_CALLED, Ways, carry_out
 from .pacing import Limits
 from .references import secret_value
 from .report import Summary, summary
@@ -63,6 +64,7 @@ class _Orders:
     tell: Tell | None = None
     failed: bool = False
     replan: bool = False
+    ways: Ways = AS_CALLED
     guards: Guards | None = None
     watch: Watch | None = None
     confirm: Confirm | None = None
@@ -139,6 +141,7 @@ async def apply_journal(
     *,
     failed: bool = False,
     replan: bool = False,
+    ways: Ways = AS_CALLED,
     watch: Watch | None = None,
     confirm: Confirm | None = None,
     tell: Tell | None = None,
@@ -167,6 +170,7 @@ async def apply_journal(
             tell=tell,
             failed=failed,
             replan=replan,
+            ways=ways,
             watch=watch,
             confirm=confirm,
             log=log,
@@ -187,6 +191,7 @@ async def run_job(
     sandbox: bool = False,
     narrowing: Narrowing | None = None,
     guards: Guards | None = None,
+    ways: Ways = AS_CALLED,
     watch: Watch | None = None,
     confirm: Confirm | None = None,
     tell: Tell | None = None,
@@ -207,6 +212,7 @@ async def run_job(
                 folder=job.folder,
                 tell=tell,
                 guards=guards,
+                ways=ways,
                 watch=watch,
                 confirm=confirm,
                 log=log,
@@ -421,7 +427,7 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
             with lanes.unless_stopped():
                 if orders.confirm and not await orders.confirm(journal):
                     raise Refused("not confirmed; nothing was sent")
-            await lanes.apply(read_first=saved)
+            await carry_out(journal, lanes, plan.schedule(journal), orders.ways, read_first=saved)
 
 
 def _with_work(journal: Journal, orders: _Orders) -> list[TenantRow]:

@@ -13,9 +13,9 @@ PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
     ("errors", "items", "convert", "sandbox"),
-    ("hooks", "actions", "matching", "pacing", "gates", "locks"),
+    ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule"),
     ("secrecy", "source", "store"),
-    ("references", "steps", "prospect"),
+    ("references", "steps", "prospect", "permit"),
     ("schema", "hook_edits", "action_edits"),
     ("fields",),
     ("transform",),
@@ -27,6 +27,7 @@ LAYERS = (
     ("deploy_hooks", "deploy_actions"),
     ("plan", "report", "course", "jobwriter", "legacy", "supplies"),
     ("lanes", "migration", "changes"),
+    ("night",),
     ("progress", "run", "diff", "transfer", "check", "assess"),
     ("verdict",),
     ("console",),

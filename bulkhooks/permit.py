@@ -1,0 +1,96 @@
+"""What all lanes of a journal heed before they begin anything, and where it is told what goes on.
+
+A lane asks before each item and before each write; how items end is heard here, and may halt it
+all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from .errors import Stopped
+from .gates import Stop
+from .items import Outcome, State
+from .schedule import Span
+
+#: The wall clock, in Unix seconds.
+Wall = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """What a night is at, for whoever looks on."""
+
+    doing: str = ""  #: "" while lanes are at work; else what is waited for
+    until: float | None = None  #: until when, in Unix seconds; None: that is not known
+    span: Span | None = None  #: the window's
+    wave: int = 0  #: from 1; 0: there are none
+    waves: int = 0
+    tenants: int = 0  #: of the wave
+    frozen: bool = False  #: what the job has changed is to be put back
+    putting_back: bool = False
+
+
+class Permit:
+    """Whether work may go on now: inside its window, not paused, not halted."""
+
+    def __init__(self, wall: Wall) -> None:
+        self._wall = wall
+        self.closes_at = math.inf  #: the end of the window, in Unix seconds
+        self.phase = Phase()
+        self.halted = ""  #: why, once something has halted it all
+        self.causes: Counter[tuple[State, str]] = Counter()  #: of what did not end well
+        #: Is told how each item ends, and that a tenant is given up (None); answers why that is
+        #: to halt it all, or "".
+        self.judge: Callable[[str, State | None], str] = lambda tenant, state: ""
+        #: Is called when it all is halted.
+        self.stop: Callable[[], None] = lambda: None
+        self._go = anyio.Event()
+        self._go.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether a person has said so."""
+        return not self._go.is_set()
+
+    def pause(self) -> None:
+        """Begin no item from here on; what is begun ends."""
+        if not self.paused:
+            self._go = anyio.Event()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._go.set()
+
+    async def begin(self, stop: Stop, seconds: float) -> bool:
+        """Wait while paused; then whether an item that takes about so long may be begun, which it
+        may not where it would not be done by the window's end. Raises Stopped."""
+        if self.paused:
+            with stop.ends():
+                await self._go.wait()
+        return self._wall() + seconds <= self.closes_at
+
+    def send(self) -> None:
+        """Raises Stopped when the window is over: no write goes out any more."""
+        if self._wall() >= self.closes_at:
+            raise Stopped("the window is over; the next one goes on")
+
+    def ended(self, tenant: str, outcome: Outcome) -> None:
+        """Hear how an item ended."""
+        if outcome.state in (State.FAILED, State.SKIPPED, State.UNCERTAIN):
+            self.causes[outcome.state, outcome.cause] += 1
+        self._halt(self.judge(tenant, outcome.state))
+
+    def given_up(self, tenant: str) -> None:
+        """Hear that a tenant was given up."""
+        self._halt(self.judge(tenant, None))
+
+    def _halt(self, why: str) -> None:
+        if why and not self.halted:
+            self.halted = why
+            self.stop()
