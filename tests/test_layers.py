@@ -14,7 +14,7 @@ PACKAGE = Path(bulkhooks.__file__).parent
 LAYERS = (
     ("errors", "items", "convert", "sandbox"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule"),
-    ("secrecy", "source", "store"),
+    ("secrecy", "source", "store", "windows"),
     ("references", "steps", "prospect", "permit"),
     ("schema", "hook_edits", "action_edits"),
     ("fields",),
