@@ -70,6 +70,18 @@ SATURDAYS = cron("0 1 * * 6", 2 * HOUR)
             [span("2026-10-24 00:00", "2026-10-24 02:00")],
             id="the one that is open comes first",
         ),
+        pytest.param(
+            cron("0 1 * * 6", 12 * HOUR),
+            "2026-10-31 12:59",
+            [span("2026-10-31 01:00", "2026-10-31 13:00")],
+            id="a long one that is open comes first",
+        ),
+        pytest.param(
+            cron("30 1 * * 0", 0.25 * HOUR),
+            "2026-03-29 01:40",
+            [span("2026-03-29 01:30", "2026-03-29 01:45")],
+            id="so does one that was moved forward",
+        ),
         # 29 March 2026: from 01:00 to 02:00; 25 October: from 02:00 back to 01:00.
         pytest.param(
             cron("30 1 * * *"),
