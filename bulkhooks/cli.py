@@ -62,6 +62,7 @@ class Written(StrEnum):
     JOB = "job"
     TENANTS = "tenants"
     SECRETS = "secrets"
+    SCHEDULE = "schedule"
 
 
 class SecondEnable(StrEnum):
@@ -560,11 +561,11 @@ def sandbox(
 @app.command()
 def schema(
     file: Annotated[
-        Written, typer.Argument(metavar="job|tenants|secrets", help="The kind of file.")
+        Written, typer.Argument(metavar="job|tenants|secrets|schedule", help="The kind of file.")
     ],
 ) -> None:
-    """The JSON Schema of job, tenants or secrets files, by which editors complete and check."""
-    from .schema import JobFile, SecretsFile, TenantsFile, json_schema
+    """The JSON Schema of the files that people write, by which editors complete and check."""
+    from .schema import JobFile, ScheduleFile, SecretsFile, TenantsFile, json_schema
 
     match file:
         case Written.JOB:
@@ -573,6 +574,8 @@ def schema(
             print_json(json_schema(TenantsFile))
         case Written.SECRETS:
             print_json(json_schema(SecretsFile))
+        case Written.SCHEDULE:
+            print_json(json_schema(ScheduleFile))
 
 
 def _limited(

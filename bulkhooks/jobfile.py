@@ -16,6 +16,7 @@ from .errors import Complaint
 from .items import Edit
 from .pacing import Limits
 from .schedule import AT_ONCE, Schedule
+from .schedulefile import check_put_back, check_tags, check_window, schedule_in
 from .schema import Shape, matcher, rule
 from .source import (
     Findings,
@@ -78,11 +79,14 @@ class Job:
         """
         found = Findings(self.name if self.path is None else str(self.path), self._lines)
         found.take(*self._header)
+        check_tags(found, self.schedule, {tag for each in tenants.values() for tag in each.tags})
         check = EditCheck(found, tenants, self.folder, self.only_tags)
         empty = True
         for line, key, raw in self._rows(found):
             empty = False
             found.line, found.prefix = line, key
+            if self.schedule.freeze:
+                check_put_back(found, raw)
             edit = check.edit(raw, line)
             if edit is not None:
                 yield edit
@@ -110,6 +114,10 @@ class Job:
         """
         header = Findings(name)
         _check_job_name(header, "name", name)
+        if schedule.window is not None:
+            check_window(header, "window", schedule.window)
+        if schedule.freeze and schedule.window is None:
+            header.add("during", "needs `window` beside it")
         lines = []
         for header.line, edit in enumerate(edits, 1):
             try:
@@ -176,7 +184,7 @@ def _document_job(path: Path) -> Job:
         name=name or path.stem,
         note=note,
         limits=limits_in(found, "", raw),
-        schedule=AT_ONCE,
+        schedule=schedule_in(found, raw, path.parent),
         only_tags=only_tags,
         path=path,
         folder=path.parent,

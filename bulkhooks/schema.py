@@ -236,6 +236,121 @@ Concurrency: TypeAlias = Annotated[
     ),
 ]
 
+Duration: TypeAlias = Annotated[
+    str,
+    _text(
+        r"^(?=.*[1-9])([0-9]{1,3}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$",
+        "like 90s, 10m, 2h, 1h30m or 1d",
+        "How long it lasts, in true time",
+        None,
+        "2h",
+        "1h30m",
+    ),
+]
+Zone: TypeAlias = Annotated[
+    str,
+    _text(
+        "", "", "Whose local times these are: a name of the IANA database", None, "Europe/London"
+    ),
+]
+LocalTime: TypeAlias = Annotated[
+    str,
+    _text(
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?$",
+        "like 2026-11-28T01:00",
+        "A local time",
+        None,
+        "2026-11-28T01:00",
+    ),
+]
+_DAY: Final = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_DAYS: Final = f"{_DAY}(-{_DAY})?"
+Every: TypeAlias = Annotated[
+    str,
+    _text(
+        f"^(day|{_DAYS}(,{_DAYS})*) ([01][0-9]|2[0-3]):[0-5][0-9]$",
+        "days and a time like `Sat 01:00`, `Mon-Fri 01:00`, `Mon,Thu 22:30` or `day 01:00`",
+        "When it opens",
+        None,
+        "Sat 01:00",
+        "day 22:30",
+    ),
+]
+Cron: TypeAlias = Annotated[
+    str,
+    _text(
+        r"^[^ ]+( +[^ ]+){4}$",
+        "five fields: minute, hour, day of the month, month, day of the week",
+        "When it opens, as a line of cron",
+        None,
+        "0 1 * * 6",
+    ),
+]
+During: TypeAlias = Annotated[
+    Literal["window"],
+    Meta(
+        description="A freeze: what the job sets is put back by the window's end. For edits with "
+        "`set` or `transform` alone",
+        extra={"rule": "`window`"},
+    ),
+]
+WaveCount: TypeAlias = Annotated[int, Meta(ge=1)]
+WaveShare: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(?=[0-9.]*[1-9])(100|[0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%$")
+]
+WaveTags: TypeAlias = Annotated[
+    list[Tag],
+    Meta(
+        min_length=1,
+        description="Tenants that have one of these tags, and are in no wave ahead",
+        examples=[["canary"]],
+    ),
+]
+WaveSize: TypeAlias = Annotated[
+    WaveCount | WaveShare,
+    Meta(
+        description="So many tenants of all, or such a share, with those of the waves ahead",
+        examples=[1, "5%"],
+        extra={"rule": 'a number of tenants, 1 or more, or a share of them like "5%"'},
+    ),
+]
+Soak: TypeAlias = Annotated[
+    Duration, Meta(description="How long to wait when it is done: like 90s, 10m, 2h or 1h30m")
+]
+Probe: TypeAlias = Annotated[
+    str,
+    _text(
+        "",
+        "",
+        "Says whether it went well: `read-back`, or a command that is given the wave's tenants as "
+        "JSON, and whose exit status is 0 for good, 1 for bad, 2 to ask",
+        None,
+        "read-back",
+        "./smoke.sh",
+    ),
+]
+FailureCount: TypeAlias = Annotated[int, Meta(ge=1)]
+FailureShare: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^(?=[0-9.]*[1-9])(100|[0-9]{1,2}(?:\.[0-9]{1,6})?)\s*% of wave$"),
+]
+Failures: TypeAlias = Annotated[
+    FailureCount | FailureShare,
+    Meta(
+        description="So many items that failed, or such a share of the wave's items",
+        examples=[3, "5% of wave"],
+        extra={"rule": 'a whole number, 1 or more, or a share like "5% of wave"'},
+    ),
+]
+
+
+def _count(about: str) -> Meta:
+    return Meta(ge=1, description=about, extra={"rule": "a whole number, 1 or more"})
+
+
+InARow: TypeAlias = Annotated[int, _count("So many items that failed one after the other")]
+FailedTenants: TypeAlias = Annotated[int, _count("So many tenants on which something failed")]
+
 Domain: TypeAlias = Annotated[
     str,
     _text(
@@ -645,6 +760,54 @@ _EDIT: Final = {
 }
 
 
+class WindowEntry(_File):
+    """When writes may be sent: once, from `start` to `end`, or `every` so often `for` a time."""
+
+    timezone: Zone
+    start: LocalTime | UnsetType = UNSET
+    end: LocalTime | UnsetType = UNSET
+    every: Every | UnsetType = UNSET
+    cron: Cron | UnsetType = UNSET
+    for_: Duration | UnsetType = msgspec.field(default=UNSET, name="for")
+
+
+class WaveEntry(_File):
+    """A wave with what is waited for, and looked at, before the next one."""
+
+    tenants: WaveSize | UnsetType = UNSET
+    tags: WaveTags | UnsetType = UNSET
+    soak: Soak | UnsetType = UNSET
+    probe: Probe | UnsetType = UNSET
+
+
+Waves: TypeAlias = Annotated[
+    list[WaveCount | WaveShare | WaveTags | WaveEntry],
+    Meta(
+        min_length=1,
+        description="Tenants that must go well before others start: a number of them, a share, "
+        "a list of tags, or {tenants: 5%, soak: 10m, probe: read-back}",
+        examples=[[1, "5%", "100%"]],
+    ),
+]
+
+
+class HaltEntry(_File):
+    """What ends a job before its end; what is in flight ends, the rest is pending."""
+
+    failures: Failures | UnsetType = UNSET
+    in_a_row: InARow | UnsetType = UNSET
+    tenants: FailedTenants | UnsetType = UNSET
+
+
+class ScheduleFile(_File, kw_only=True):
+    """When a job is carried out, in what waves, and what ends it early."""
+
+    window: WindowEntry | UnsetType = UNSET
+    during: During | UnsetType = UNSET
+    waves: Waves | UnsetType = UNSET
+    halt: HaltEntry | UnsetType = UNSET
+
+
 class JobFile(_File, kw_only=True):
     """A job of bulkhooks: edits of Auth0 hooks and actions across tenants."""
 
@@ -669,6 +832,10 @@ class JobFile(_File, kw_only=True):
         | UnsetType
     ) = UNSET
     limits: LimitsEntry | UnsetType = UNSET
+    window: WindowEntry | UnsetType = UNSET
+    during: During | UnsetType = UNSET
+    waves: Waves | UnsetType = UNSET
+    halt: HaltEntry | UnsetType = UNSET
 
 
 class TimeoutsEntry(_File):
@@ -777,12 +944,25 @@ class Rules(Struct, frozen=True, kw_only=True):
     wants: Mapping[str, str] = {}
     #: Keys, and another that must not be false beside them.
     spares: Mapping[str, str] = {}
+    #: Keys, and another that must be beside them.
+    beside: Mapping[str, str] = {}
 
 
 _SCRIPT: Final = {"script": ("script_file",)}
 _CODE: Final = {"code": ("code_file",)}
 _KEY: Final = ("private_key", "algorithm", "kid")
+#: What no edit of a freeze may have: nobody could put it back as it was.
+NOT_FROZEN: Final = ("create", "delete", "deploy", "set_secrets", "remove_secrets")
+_FREEZE: Final = Rules(beside={"during": "window"})
 _RULES: Final[Mapping[type[Struct], Rules]] = {
+    WindowEntry: Rules(
+        needs=(("start", "every", "cron"),),
+        apart={"start": ("every", "cron", "for"), "end": ("every", "cron"), "every": ("cron",)},
+        beside={"start": "end", "end": "start", "every": "for", "cron": "for"},
+    ),
+    WaveEntry: Rules(needs=(("tenants", "tags"),), apart={"tenants": ("tags",)}),
+    ScheduleFile: _FREEZE,
+    JobFile: _FREEZE,
     OneHook: Rules(needs=(("id", "name"),)),
     SetHook: Rules(apart=_SCRIPT),
     NewHook: Rules(needs=(("script", "script_file"),), apart=_SCRIPT),
@@ -853,6 +1033,7 @@ class Shape:
         self._apart = [(name, frozenset(others)) for name, others in rules.apart.items()]
         self._wants = rules.wants.items()
         self._spares = rules.spares.items()
+        self._beside = rules.beside.items()
 
     def of(self, found: Findings, key: str, value: object) -> dict[str, object]:
         """The known keys of the mapping that `value` is; what is wrong with them is complained of.
@@ -871,13 +1052,20 @@ class Shape:
             if name in raw and not others.isdisjoint(raw):
                 wrong = [each for each in raw if each in others]
                 found.add(dotted(key, name), f"does not go with {_shown(wrong)}")
+        self._check_others(found, key, raw)
+        return raw
+
+    def _check_others(self, found: Findings, key: str, raw: Mapping[str, object]) -> None:
+        """Complain of what is not beside a key as it must be."""
         for name, other in self._wants:
             if _given(raw, name) and raw.get(other) is not True:
                 found.add(dotted(key, name), f"needs `{other}: true` beside it")
         for name, other in self._spares:
             if name in raw and raw.get(other) is False:
                 found.add(dotted(key, name), f"does not go with `{other}: false`")
-        return raw
+        for name, other in self._beside:
+            if name in raw and other not in raw:
+                found.add(dotted(key, name), f"needs `{other}` beside it")
 
 
 def _given(raw: Mapping[str, object], path: str) -> bool:
@@ -963,6 +1151,10 @@ def json_schema(model: type[Struct]) -> dict[str, Any]:
             part["minProperties"] = 1
         if together := list(_together(_RULES.get(models[name], Rules()))):
             part["allOf"] = together
+        if models[name] is JobFile:
+            barred = {"items": {"properties": dict.fromkeys(NOT_FROZEN, False)}}
+            frozen = _if_then({"required": ["during"]}, {"properties": {"edits": barred}})
+            part["allOf"].append(frozen)
     return {"$schema": _DIALECT, **top, "$defs": parts}
 
 
@@ -979,6 +1171,8 @@ def _together(rules: Rules) -> Iterator[dict[str, Any]]:
     for name, other in rules.spares.items():
         kept = {"properties": {other: {"not": {"const": False}}}}
         yield _if_then({"required": [name]}, kept)
+    for name, other in rules.beside.items():
+        yield _if_then({"required": [name]}, {"required": [other]})
 
 
 def _if_then(condition: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ LAYERS = (
     ("secrecy", "source", "store", "windows"),
     ("references", "steps", "prospect", "permit"),
     ("schema", "hook_edits", "action_edits"),
-    ("fields",),
+    ("fields", "schedulefile"),
     ("transform",),
     ("tenants", "journal", "listing", "undo"),
     ("answers",),

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from bulkhooks.cli import app
 from bulkhooks.errors import BadInput
 from bulkhooks.jobfile import load_job
-from bulkhooks.schema import JobFile, SecretsFile, TenantsFile, json_schema
+from bulkhooks.schedulefile import load_schedule
+from bulkhooks.schema import JobFile, ScheduleFile, SecretsFile, TenantsFile, json_schema
 from bulkhooks.tenants import Tenant, load_tenants
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,7 @@ SCHEMAS = {
     "job": json_schema(JobFile),
     "tenants": json_schema(TenantsFile),
     "secrets": json_schema(SecretsFile),
+    "schedule": json_schema(ScheduleFile),
 }
 CHECKS = {name: Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
 SAMPLES = sorted((ROOT / "jobs").glob("*.yaml"))
@@ -157,7 +159,64 @@ HEADERS: Final[dict[str, list[Any]]] = {
         *({"concurrency": 0}, {"concurrency": "8"}, {"rate": 5}, 5, None),
     ],
     "edit": [[]],
+    "during": ["window", "windows", "", None, True],
 }
+ONCE: Final = {"start": "2026-11-28T01:00", "end": "2026-11-28T03:00", "timezone": "Europe/London"}
+OFTEN: Final = {"every": "Sat 01:00", "for": "2h", "timezone": "UTC"}
+# When jobs are carried out, right and wrong.
+SCHEDULES: Final[dict[str, tuple[list[Any], list[Any]]]] = {
+    "window": (
+        [
+            *(ONCE, OFTEN, {**ONCE, "start": "2026-11-28 01:00:30"}, {**OFTEN, "for": "1h30m"}),
+            *({**OFTEN, "every": "Mon,Thu-Sat 22:30"}, {**OFTEN, "every": "day 00:00"}),
+            {"cron": "0 1 * * 6", "for": "90s", "timezone": "America/New_York"},
+        ],
+        [
+            *({}, [], None, "Sat 01:00", {"timezone": "UTC"}, {**ONCE, "for": "2h"}),
+            *({**ONCE, "every": "Sat 01:00"}, {**ONCE, "cron": "0 1 * * 6"}, {**ONCE, "to": "x"}),
+            *({**OFTEN, "cron": "0 1 * * 6"}, {"every": "Sat 01:00", "timezone": "UTC"}),
+            *({"cron": "0 1 * * 6", "timezone": "UTC"}, {"for": "2h", "timezone": "UTC"}),
+            *({"start": "2026-11-28T01:00", "timezone": "UTC"}, {**ONCE, "timezone": ""}),
+            *({"end": "2026-11-28T01:00", "timezone": "UTC"}, {**ONCE, "timezone": None}),
+            *({"every": "Sat 01:00", "for": "2h"}, {**ONCE, "start": "2026-11-28"}),
+            *({**ONCE, "start": "2026-11-28T01:00Z"}, {**ONCE, "start": "2026-11-28T01:00+01:00"}),
+            *({**ONCE, "end": "2026-11-28T3:00"}, {**ONCE, "end": 5}, {**OFTEN, "for": "2"}),
+            *({**OFTEN, "for": 7200}, {**OFTEN, "for": "0h"}, {**OFTEN, "for": ""}),
+            *({**OFTEN, "for": "30m1h"}, {**OFTEN, "for": "1.5h"}, {**OFTEN, "every": "Sat"}),
+            *({**OFTEN, "every": "sat 01:00"}, {**OFTEN, "every": "Sat 24:00"}),
+            *({**OFTEN, "every": "Sat, Sun 01:00"}, {**OFTEN, "every": "day,Sun 01:00"}),
+            {"cron": "0 1 * *", "for": "2h", "timezone": "UTC"},
+            {"cron": "0 0 1 * * 6", "for": "2h", "timezone": "UTC"},
+        ],
+    ),
+    "waves": (
+        [
+            *([1], [1, "5%", "25%", "100%"], [["eu"]], [1, ["eu", "us"], 3], ["12.5 %"]),
+            [{"tenants": 1, "soak": "10m", "probe": "read-back"}, {"tags": ["eu"]}],
+            [{"tenants": "5%", "probe": "smoke --fast 'a b'"}],
+        ],
+        [
+            *([], {}, "5%", None, [0], [-1], [1.5], ["5"], ["0%"], ["101%"], [[]], [["a b"]]),
+            *([None], [True], [{}], [{"soak": "10m"}], [{"tenants": 1, "tags": ["eu"]}]),
+            *([{"tags": []}], [{"tags": "eu"}], [{"tenants": "5"}], [{"tenants": [1]}]),
+            *([{"tenants": 1, "soak": 600}], [{"tenants": 1, "soak": "x"}], [[5]]),
+            *([{"tenants": 1, "probe": ""}], [{"tenants": 1, "probe": ["a"]}], [{"size": 1}]),
+        ],
+    ),
+    "halt": (
+        [
+            *({"failures": 3}, {"failures": "5% of wave"}, {"in_a_row": 5}, {"tenants": 2}),
+            {"failures": "0.5% of wave", "in_a_row": 1, "tenants": 1},
+        ],
+        [
+            *({}, [], 3, None, {"failures": 0}, {"failures": "5%"}, {"failures": "0% of wave"}),
+            *({"failures": 1.5}, {"failures": "3"}, {"in_a_row": 0}, {"in_a_row": "5"}),
+            *({"in_a_row": "5% of wave"}, {"tenants": 0}, {"tenants": "5%"}, {"tenants": True}),
+            {"failed": 3},
+        ],
+    ),
+}
+HEADERS.update({key: [*good, *bad] for key, (good, bad) in SCHEDULES.items()})
 # What defaults and tenants may say alike, right and wrong.
 WAYS: Final[dict[str, tuple[list[Any], list[Any]]]] = {
     "hooks": (["active", "read-only"], ["readonly", "Active", "", True, None]),
@@ -313,6 +372,50 @@ def test_a_job_is_right_by_its_schema_if_it_is_by_its_checks(
     assert CHECKS["job"].is_valid(document) == job_is_valid(folder, document)
 
 
+def schedule_is_valid(folder: Path, document: object) -> bool:
+    path = folder / "schedule.json"
+    path.write_text(json.dumps(document))
+    try:
+        load_schedule(path)
+    except BadInput:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "good"),
+    [
+        (key, value, good)
+        for key, both in SCHEDULES.items()
+        for good, values in zip((True, False), both, strict=True)
+        for value in values
+    ],
+)
+def test_every_schedule_is_taken_or_refused_by_both(
+    folder: Path, key: str, value: object, good: bool
+) -> None:
+    job = {"edits": [TARGETS[0]], key: value}
+    assert CHECKS["job"].is_valid(job) is good
+    assert job_is_valid(folder, job) is good
+    assert CHECKS["schedule"].is_valid({key: value}) is good
+    assert schedule_is_valid(folder, {key: value}) is good
+
+
+@pytest.mark.parametrize(
+    ("document", "good"),
+    [
+        ({"window": ONCE, "during": "window", "waves": [1], "halt": {"tenants": 1}}, True),
+        ({}, False),
+        ({"during": "window"}, False),
+        ({"window": ONCE, "during": "windows"}, False),
+        ({"edits": []}, False),
+    ],
+)
+def test_a_schedule_is_taken_or_refused_by_both(folder: Path, document: object, good: bool) -> None:
+    assert CHECKS["schedule"].is_valid(document) is good
+    assert schedule_is_valid(folder, document) is good
+
+
 @settings(deadline=None, max_examples=500)
 @given(document=TENANT_FILES)
 def test_a_tenants_file_is_right_by_its_schema_if_it_is_by_its_checks(
@@ -387,6 +490,27 @@ def test_every_way_to_reach_a_tenant_is_taken_or_refused_by_both(
     ):
         assert CHECKS["tenants"].is_valid(document) is good
         assert tenants_are_valid(folder, document) is good
+
+
+@pytest.mark.parametrize(
+    ("edit", "good"),
+    [
+        (TARGETS[0], True),
+        ({"tenant": "dev", "hooks": {"name": "a"}, "transform": "a.py:to_v2"}, True),
+        *((edit, False) for edit in TARGETS[1:]),
+        ({"tenant": "dev", "hook": HOOK, "remove_secrets": ["A"]}, False),
+        (TARGETS_OF_ACTIONS[0], True),
+        *((edit, False) for edit in TARGETS_OF_ACTIONS[1:]),
+        (TARGETS_OF_ACTIONS[0] | {"deploy": True}, False),
+    ],
+)
+def test_what_a_freeze_could_not_put_back_is_refused_by_both(
+    folder: Path, edit: dict[str, Any], good: bool
+) -> None:
+    document = {"edits": [edit], "window": ONCE, "during": "window"}
+    assert CHECKS["job"].is_valid(document) is good
+    assert job_is_valid(folder, document) is good
+    assert job_is_valid(folder, {"edits": [edit], "window": ONCE})
 
 
 @pytest.mark.parametrize(
