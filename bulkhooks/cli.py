@@ -277,7 +277,7 @@ def apply(
 
     desk = Desk(tenants_of(journal, tenants), yes=yes, verbose=verbose)
     with logged(log_file, verbose=verbose) as log:
-        ways = Ways(wait=not no_wait, go_on=go_on)
+        ways = Ways(wait=not no_wait, go_on=go_on, ask=desk.ask)
         status = desk.apply(journal, log, failed=failed, replan=replan, ways=ways, json=json)
     raise typer.Exit(status)
 
@@ -355,7 +355,7 @@ def run(
                 sandbox=sandbox,
                 narrowing=narrowing,
                 guards=guards,
-                ways=Ways(wait=not no_wait, go_on=go_on),
+                ways=Ways(wait=not no_wait, go_on=go_on, ask=desk.ask),
                 watch=desk.watch,
                 confirm=desk.confirm,
                 tell=talk,

@@ -205,7 +205,20 @@ class Desk:
         if not interactive():
             talk("not a terminal: --yes says that it may write")
             return False
-        return await _answered()
+        return await _answered("Write this?")
+
+    async def ask(self, question: str) -> bool | None:
+        """Ask on a terminal, lines that say why ahead of the question; None where there is none."""
+        from .report import clean
+
+        if not interactive():
+            return None
+        await self._screen.quiet()
+        *why, last = map(clean, question.splitlines())
+        with heard():
+            for line in why:
+                talk(line)
+        return await _answered(last)
 
     def apply(
         self,
@@ -218,14 +231,14 @@ class Desk:
         json: bool,
     ) -> int:
         """Apply a journal and show its books; the exit status that they call for."""
-        from .night import AS_CALLED
+        from .night import Ways
         from .run import apply_journal
 
         applying = apply_journal(
             *(journal, self.tenants),
             failed=failed,
             replan=replan,
-            ways=ways or AS_CALLED,
+            ways=ways or Ways(ask=self.ask),
             watch=self.watch,
             confirm=self.confirm,
             tell=talk,
@@ -277,7 +290,7 @@ def interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-async def _answered() -> bool:
+async def _answered(question: str) -> bool:
     """The answer from the terminal. The thread that waits for it does not keep us from ending."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[str] = loop.create_future()
@@ -291,7 +304,7 @@ async def _answered() -> bool:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(tell, line)
 
-    talk("Write this? [y/N] ", end="")
+    talk(f"{question} [y/N] ", end="")
     threading.Thread(target=read, daemon=True).start()
     return (await answer).strip().lower() in ("y", "yes")
 

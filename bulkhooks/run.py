@@ -39,10 +39,12 @@ from .lanes import ASIDE, SETTLE, Lanes
 from .locks import held, held_beside
 from .night import AS_CALLED, Ways, carry_out
 from .pacing import Limits
+from .probes import check_probes
 from .references import secret_value
 from .report import Summary, summary
 from .tenants import Tenant
 from .transform import Transforms
+from .waves import assign, kept
 
 Tenants: TypeAlias = Mapping[str, Tenant]
 Watch: TypeAlias = Callable[[Lanes], Coroutine[Any, Any, None]]
@@ -387,18 +389,21 @@ def _absolute(path: Path) -> str:
 
 
 async def _plan(journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders) -> Summary:
+    check_probes(journal, plan.schedule(journal), orders.folder)
     async with _at_work(journal, journal.tenants(), tenants, limits, orders) as lanes:
-        await _survey(journal, lanes)
+        await _survey(journal, lanes, tenants)
     return summary(journal)
 
 
-async def _survey(journal: Journal, lanes: Lanes) -> None:
+async def _survey(journal: Journal, lanes: Lanes, tenants: Tenants) -> None:
     await lanes.survey()
     check_narrowing(journal, lanes.met)
     plan.consistent(journal, lanes.contradictions)
     plan.matched(journal)
     check_guards(journal)
-    await journal.commit(*journal.noted(planned=str(journal.count())))
+    waves = assign(journal, tenants, plan.schedule(journal))
+    planned = str(journal.count())
+    await journal.commit(*journal.noted(planned=planned, waves=kept(waves)))
 
 
 async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders) -> None:
@@ -413,17 +418,21 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
     _same_addresses(journal, rows, tenants)
     if not journal.meta("sandbox"):
         check_protected(journal, tenants)
+    check_probes(journal, plan.schedule(journal), orders.folder)
     locks = user_state_path("bulkhooks") / "tenants.lock"
     with held(locks, [row.base_url for row in rows]):
         async with _at_work(journal, rows, tenants, limits, orders) as lanes:
             saved = bool(journal.meta("planned"))
             if not saved:
-                await _survey(journal, lanes)
+                await _survey(journal, lanes, tenants)
             elif orders.failed or orders.replan:
                 await lanes.survey(failed=orders.failed, replan=orders.replan)
                 plan.consistent(journal, lanes.contradictions)
             check_guards(journal, orders.guards)
             await lanes.reopen(failed=orders.failed, replan=orders.replan)
+            if saved and (waves := assign(journal, tenants, plan.schedule(journal))):
+                # What is pending again may have been in a wave that is done.
+                await journal.commit(*journal.noted(waves=kept(waves)))
             with lanes.unless_stopped():
                 if orders.confirm and not await orders.confirm(journal):
                     raise Refused("not confirmed; nothing was sent")

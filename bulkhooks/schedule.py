@@ -5,6 +5,7 @@ What a person writes is read in `jobfile`; the journal keeps it as JSON.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -58,3 +59,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 #: At once, on all tenants, to the end.
 AT_ONCE = Schedule()
+
+
+def part(share: float, whole: int) -> int:
+    """How many a share in (0, 1] of so many is: rounded up, and at least 1."""
+    return max(1, math.ceil(round(share * whole, 9)))  # 7% of 100 is no more than 7

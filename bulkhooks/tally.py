@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -16,7 +17,7 @@ import orjson
 from .actions import REREAD
 from .items import Fields, Item, Move, State, edit_of
 from .journal import Journal
-from .steps import SILENT
+from .steps import SILENT, of_action, told_of
 
 _CHANGES: Final = """SELECT t.name, count(*) FROM items i JOIN tenants t ON t.id = i.tenant
     WHERE i.steps > 0 GROUP BY t.id ORDER BY t.id"""
@@ -65,6 +66,15 @@ _WORK: Final = f"""WITH w AS (SELECT i.tenant AS tenant, s.kind = 'deploy' AS de
     SELECT tenant, max(action) + max(NOT action),
     sum(1 + ahead + behind + 2 * deploy + iif(first, ahead, 0) + iif(last, look, 0)), sum(deploy)
     FROM w GROUP BY tenant"""
+#: Pending items of a tenant that change the same and are called the same, with the script that
+#: begins to run without being written: a draft that is deployed as it is, what a hook becomes.
+_WANTED: Final = """SELECT t.name, i.change, i.label, {script} AS script, min(i.id)
+    FROM items i JOIN tenants t ON t.id = i.tenant WHERE i.state = 'pending'
+    GROUP BY i.tenant, i.change, i.label, script ORDER BY i.tenant"""
+_DRAFT: Final = """(SELECT group_concat(json_extract(s.before, '$.code')) FROM steps s
+    WHERE s.item = i.id AND s.kind = 'deploy' AND NOT s.back AND NOT EXISTS (SELECT 1 FROM steps o
+    WHERE o.item = s.item AND o.target = s.target AND o.n < s.n AND NOT o.back))"""
+_MOVED: Final = "(SELECT json_extract(e.body, '$.create.code') FROM edits e WHERE e.id = i.edit)"
 #: Of pending steps of certain kinds, how often they had a field that begins in a certain way.
 _FIELDS: Final = f"""SELECT s.kind, f.key, {_OF}, count(*), count(DISTINCT i.tenant)
     FROM steps s JOIN items i ON i.id = s.item, json_each(s.before) f
@@ -169,6 +179,44 @@ def different(journal: Journal) -> tuple[int, int]:
     sql = "SELECT count(*), count(DISTINCT change) FROM items WHERE state = 'pending'"
     items, changes = journal.rows(sql)[0]
     return items, changes
+
+
+def wanted(journal: Journal) -> dict[str, set[int]]:
+    """The different things that pending items leave behind them, as digests, by tenant in the job's
+    order.
+
+    What was there before makes no difference. What an item is for is told by its name only where a
+    script begins to run of which nothing else is known.
+    """
+    sql = _WANTED.format(script=_MOVED if journal.meta("moves") else _DRAFT)
+    known: dict[tuple[int, str | None], tuple[int, bool]] = {}
+    found: dict[str, set[int]] = {}
+    for tenant, change, label, script, first in journal.each(sql):
+        key = (change, script)
+        if key not in known:
+            known[key] = _left_by(journal.items([State.PENDING], 1, first - 1)[0], script)
+        left, by_name = known[key]
+        found.setdefault(tenant, set()).add(_digest(left, label) if by_name else left)
+    return found
+
+
+def _left_by(item: Item, script: str | None) -> tuple[int, bool]:
+    """A digest of what an item leaves behind it, and whether it starts a script that this does not
+    tell."""
+    steps = [step for step in item.steps if not step.back]
+    left = [(step.kind, told_of(step, item.label)[1]) for step in steps]
+    targets = {step.target for step in steps}
+    # Of several hooks the one is told by its name and its trigger that takes the others' place.
+    moved = len({of_action(target) for target in targets}) > 1
+    names = [item.label, *(key for key in item.keys if ":" in key)] if len(targets) > 1 else []
+    starts = any(step.want.get(key) is True for step in steps for key in ("enabled", "bound"))
+    told = script is not None or any({"script", "code"} & step.want.keys() for step in steps)
+    return _digest([] if moved else names, left, script), starts and not told
+
+
+def _digest(*values: object) -> int:
+    whole = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    return int.from_bytes(blake2b(whole, digest_size=8).digest()) >> 1
 
 
 def work(journal: Journal) -> dict[int, Work]:

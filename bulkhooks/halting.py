@@ -1,0 +1,92 @@
+"""What halts a job: so many failures, told beforehand in sentences and counted as items end.
+
+An item counts that failed or is uncertain; one that was skipped does not, nor does an answer with
+status 429, which never ends an item. A tenant that is given up counts once, however many of its
+items that leaves untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from .items import State
+from .schedule import Rule, part
+
+_FAILED: Final = (State.FAILED, State.UNCERTAIN)
+_ENDED_WELL: Final = (State.APPLIED, State.UNCHANGED)
+
+
+class Halting:
+    """Counts how items end, of one wave or of a job that has none; `items` is how many there are,
+    for rules that say a share of them."""
+
+    def __init__(self, rules: Iterable[Rule], items: int) -> None:
+        self._rules = [(rule, _number(rule, items)) for rule in rules]
+        self._failures = self._in_a_row = 0
+        self._tenants: set[str] = set()
+
+    def judge(self, tenant: str, state: State | None) -> str:
+        """Hear how an item of a tenant ended, or that the tenant was given up (None); why that is
+        to halt it all, or ""."""
+        if state in _ENDED_WELL:
+            self._in_a_row = 0
+        if not (state is None or state in _FAILED):
+            return ""
+        self._failures += 1
+        self._in_a_row += 1
+        self._tenants.add(tenant)
+        for rule, number in self._rules:
+            if self._count(rule) >= number:
+                return _why(rule, number)
+        return ""
+
+    def _count(self, rule: Rule) -> int:
+        if rule.of == "tenants":
+            return len(self._tenants)
+        return self._in_a_row if rule.of == "in_a_row" else self._failures
+
+
+def sentences(rules: Iterable[Rule], items: int) -> list[str]:
+    """Each rule as a sentence with its number, for a wave of so many items."""
+    return [_sentence(rule, items) for rule in rules]
+
+
+def _number(rule: Rule, items: int) -> int:
+    return part(rule.share, items) if rule.share else rule.count
+
+
+def _sentence(rule: Rule, items: int) -> str:
+    number = _number(rule, items)
+    stops = {
+        "failures": f"stops when the {_nth(number)} item fails",
+        "in_a_row": f"stops when {number} items in a row fail",
+        "tenants": f"stops when the {_nth(number)} tenant has an item that fails, or is given up",
+    }[rule.of]
+    if rule.of == "in_a_row" and number == 1:
+        stops = "stops when an item fails"
+    if rule.share:
+        noun = "item" if items == 1 else "items"
+        stops = f"{rule.share * 100:g}% of the wave's {items:,} {noun}: {stops}"
+    aside = {
+        "failures": "a tenant that is given up counts once; 429s and skipped items do not count",
+        "in_a_row": "a tenant that is given up counts once; 429s and skipped items do not count, "
+        "nor do they break the row",
+        "tenants": "429s and skipped items do not count",
+    }[rule.of]
+    return f"{stops} ({aside})"
+
+
+def _why(rule: Rule, number: int) -> str:
+    noun = "item" if number == 1 else "items"
+    if rule.of == "tenants":
+        return f"items of {number:,} {noun.replace('item', 'tenant')} failed"
+    row = " in a row" if rule.of == "in_a_row" and number > 1 else ""
+    return f"{number:,} {noun}{row} failed"
+
+
+def _nth(number: int) -> str:
+    """A number as a place: 1st, 2nd, 3rd, 4th, 11th."""
+    teens = number % 100 in (11, 12, 13)
+    end = "th" if teens else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{end}"
