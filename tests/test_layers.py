@@ -30,7 +30,7 @@ LAYERS = (
     ("plan", "report", "course", "jobwriter", "legacy", "supplies"),
     ("lanes", "migration", "changes"),
     ("probes",),
-    ("night",),
+    ("night", "control"),
     ("progress", "run", "diff", "transfer", "check", "assess"),
     ("verdict",),
     ("console",),
