@@ -228,8 +228,9 @@ def assess(
     """
     from .assess import assess_hooks
     from .deploy import Mappings
+    from .page import check_page
     from .report import clean
-    from .verdict import check_page, save_page
+    from .verdict import save_verdict
 
     where = _Where.given(tenants, from_, tenant, mappings, secrets, only, skip)
     if html is not None:
@@ -251,7 +252,7 @@ def assess(
         talk(clean(f"read from {from_} alone: what the tenants have now was not looked at"))
     where.tell_of_files(found.tenants)
     if html is not None:
-        save_page(found, html)
+        save_verdict(found, html)
     show_assessment(found, where.words(), page=html, json=json)
     raise typer.Exit(int(any(each.trouble for each in found.tenants.values())))
 

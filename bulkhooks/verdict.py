@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from .assess import Assessment, Script, Standing
 from .convert import Blocker
-from .errors import Refused
 from .guards import listed
+from .page import save_page
 from .report import clean, many
 
 #: Scripts that a screen shows.
@@ -138,45 +136,15 @@ def _wrapped(text: str, indent: str, width: int) -> list[str]:
 # ---- the page
 
 
-def check_page(path: Path) -> None:
-    """Raises Refused when no page can be written to `path`."""
-    if path.is_dir():
-        raise Refused(f"{path} is a folder; name a file")
-    if not path.absolute().parent.is_dir():
-        raise Refused(f"{path.parent} is not a folder")
-
-
-def save_page(found: Assessment, path: Path) -> None:
+def save_verdict(found: Assessment, path: Path) -> None:
     """Write an assessment as one page of HTML that needs nothing else, whole or not at all.
 
     Raises Refused when it cannot be written.
     """
-    check_page(path)
-    staged = path.with_name(f".{path.name}.staged")
-    try:
-        staged.unlink(missing_ok=True)
-        with staged.open("x", encoding="utf-8", errors="replace") as file:  # not through a link
-            file.writelines(_page(found))
-        os.replace(staged, path)
-    except OSError as error:
-        raise Refused(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
-
-
-def _page(found: Assessment) -> Iterator[str]:
-    """The page, piece by piece. What tenants and files say stays text: it makes no markup."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    env = Environment(
-        loader=PackageLoader("bulkhooks", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return env.get_template("verdict.html").generate(
+    save_page(
+        path,
+        "verdict.html",
+        scripted=None,
         found=found,
         total=total(found),
         state=state,
