@@ -22,7 +22,9 @@ from .console import (
     give_job,
     heard,
     interactive,
+    job_of,
     logged,
+    measured,
     open_streams,
     print_json,
     print_text,
@@ -137,6 +139,12 @@ ContinueOption = Annotated[
 LogOption = Annotated[
     Path | None,
     typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file", metavar="FILE.prom", help="Keep metrics for Prometheus in this file."
+    ),
 ]
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Tell every request on stderr.")
@@ -270,13 +278,18 @@ def apply(
     yes: YesOption = False,
     json: JsonOption = False,
     log_file: LogOption = None,
+    metrics_file: MetricsOption = None,
     verbose: VerboseOption = False,
 ) -> None:
     """Carry out what is pending in a journal. Run again, it goes on where it was."""
     from .night import Ways
 
-    desk = Desk(tenants_of(journal, tenants), yes=yes, verbose=verbose)
-    with logged(log_file, verbose=verbose) as log:
+    known = tenants_of(journal, tenants)
+    with (
+        measured(metrics_file, job_of(journal)) as metrics,
+        logged(log_file, verbose=verbose, metrics=metrics) as log,
+    ):
+        desk = Desk(known, yes=yes, verbose=verbose, metrics=metrics)
         ways = Ways(wait=not no_wait, go_on=go_on, ask=desk.ask)
         status = desk.apply(journal, log, failed=failed, replan=replan, ways=ways, json=json)
     raise typer.Exit(status)
@@ -294,6 +307,7 @@ def undo(
     yes: YesOption = False,
     json: JsonOption = False,
     log_file: LogOption = None,
+    metrics_file: MetricsOption = None,
     verbose: VerboseOption = False,
 ) -> None:
     """Take back what a journal wrote: plans the way back as a new journal, asks, applies it.
@@ -307,8 +321,11 @@ def undo(
     known = tenants_of(journal, tenants)
     new = to or journal.with_name(f"{journal.stem}.undo{journal.suffix}")
     guards = Guards(max_deletes=max_deletes)
-    desk = Desk(known, yes=yes, verbose=verbose)
-    with logged(log_file, verbose=verbose) as log:
+    with (
+        measured(metrics_file, job_of(journal)) as metrics,
+        logged(log_file, verbose=verbose, metrics=metrics) as log,
+    ):
+        desk = Desk(known, yes=yes, verbose=verbose, metrics=metrics)
         planning = undo_journal(journal, known, new, guards=guards, watch=desk.watch, log=log)
         summary = run_async(planning)
         if yes or interactive():
@@ -334,6 +351,7 @@ def run(
     max_deletes: MaxDeletesOption = 0,
     json: JsonOption = False,
     log_file: LogOption = None,
+    metrics_file: MetricsOption = None,
     verbose: VerboseOption = False,
 ) -> None:
     """Plan, ask, apply. With a journal of the same job there already, go on with that."""
@@ -344,9 +362,8 @@ def run(
     work = Work.read(job, tenants)
     name = f"{work.job.name}.sandbox.journal" if sandbox else f"{work.job.name}.journal"
     path = journal or Path(name)
-    desk = Desk(work.tenants, yes=yes or sandbox, verbose=verbose)
 
-    async def ran(log: Log | None) -> Summary:
+    async def ran(desk: Desk, log: Log | None) -> Summary:
         async with work.pretended() if sandbox else nullcontext(work.tenants) as known:
             return await run_job(
                 *(work.job, known, path),
@@ -362,9 +379,13 @@ def run(
                 log=log,
             )
 
-    with logged(log_file, verbose=verbose) as log:
-        summary = run_async(ran(log))
-    raise typer.Exit(desk.finish(summary, json=json))
+    with (
+        measured(metrics_file, work.job.name) as metrics,
+        logged(log_file, verbose=verbose, metrics=metrics) as log,
+    ):
+        desk = Desk(work.tenants, yes=yes or sandbox, verbose=verbose, metrics=metrics)
+        status = desk.finish(run_async(ran(desk, log)), json=json)
+    raise typer.Exit(status)
 
 
 @app.command()

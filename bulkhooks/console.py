@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .jobfile import Job
     from .journal import Journal
     from .lanes import Lanes
+    from .metrics import Metrics
     from .night import Ways
     from .report import Summary
     from .tenants import Tenant
@@ -162,14 +163,28 @@ def tenants_of(journal: Path, file: Path | None) -> dict[str, Tenant]:
     return load_tenants(file)
 
 
+def job_of(journal: Path) -> str:
+    """The name of the job whose journal it is. Raises Refused, JournalError."""
+    from .journal import Journal
+
+    with Journal.read(journal) as kept:
+        return kept.meta("job")
+
+
 class Desk:
     """Where a run is looked on at, stopped, asked about, and shown when it has ended."""
 
     def __init__(
-        self, tenants: Mapping[str, Tenant], *, yes: bool = False, verbose: bool = False
+        self,
+        tenants: Mapping[str, Tenant],
+        *,
+        yes: bool = False,
+        verbose: bool = False,
+        metrics: Metrics | None = None,
     ) -> None:
         from .progress import Screen
 
+        self._metrics = metrics
         self.tenants, self._yes, self._asked = tenants, yes, False
         self._screen = Screen(sys.stderr, in_place=not verbose)
 
@@ -188,6 +203,8 @@ class Desk:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(heed)
+            if self._metrics:
+                tasks.start_soon(self._metrics.watch, lanes)
             with heard():
                 await self._screen.watch(lanes)
 
@@ -248,6 +265,8 @@ class Desk:
 
     def finish(self, summary: Summary, *, json: bool) -> int:
         """Show the books; the exit status that they call for."""
+        if self._metrics:
+            self._metrics.finish(summary)
         with heard():
             show_books(summary, json=json)
             if not self._asked:
@@ -255,19 +274,36 @@ class Desk:
         return summary.exit_status
 
 
+def _lost(why: str) -> None:
+    """Tell that a file beside the work cannot be written any more."""
+    with heard():
+        talk(why)
+
+
 @contextmanager
-def logged(file: Path | None, *, verbose: bool) -> Iterator[Log | None]:
+def measured(file: Path | None, job: str) -> Iterator[Metrics | None]:
+    """Metrics of a command on this job, in a file; None: nobody wants them. Raises Refused when the
+    file cannot be written."""
+    if file is None:
+        yield None
+        return
+    from .metrics import Metrics
+
+    with Metrics.opened(file, job, _lost) as metrics:
+        yield metrics
+
+
+@contextmanager
+def logged(
+    file: Path | None, *, verbose: bool, metrics: Metrics | None = None
+) -> Iterator[Log | None]:
     """What is to be told of every request: it goes to a file, and where `verbose` to stderr. None:
     nobody wants to know. Raises Refused when the file cannot be opened."""
     if file is None and not verbose:
-        yield None
+        yield metrics
         return
     from .report import clean
     from .requestlog import LogFile, as_text
-
-    def lost(why: str) -> None:
-        with heard():
-            talk(why)
 
     def show(exchange: Exchange) -> None:
         with heard():
@@ -275,8 +311,10 @@ def logged(file: Path | None, *, verbose: bool) -> Iterator[Log | None]:
 
     with ExitStack() as stack:
         logs: list[Log] = [show] if verbose else []
+        if metrics is not None:
+            logs.append(metrics)
         if file is not None:
-            logs.append(stack.enter_context(LogFile.opened(file, lost)))
+            logs.append(stack.enter_context(LogFile.opened(file, _lost)))
 
         def tell(exchange: Exchange) -> None:
             for log in logs:

@@ -107,6 +107,11 @@ class Lanes:
         return [lane.view(now) for lane in self._lanes]
 
     @property
+    def job(self) -> str:
+        """The job's name."""
+        return self._journal.meta("job")
+
+    @property
     def stopped(self) -> bool:
         """Whether a stop was asked for."""
         return self._stop.asked
@@ -228,6 +233,7 @@ class Lanes:
         with self._scope:
             async with TaskGroup() as tasks:
                 for lane in self._lanes:
+                    self.permit.books.setdefault(lane.tenant.name, dict(counts[lane.row.id]))
                     if only is not None and lane.tenant.name not in only:
                         continue
                     mine = counts[lane.row.id]

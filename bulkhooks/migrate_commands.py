@@ -18,6 +18,7 @@ from .console import (
     Desk,
     interactive,
     logged,
+    measured,
     print_text,
     run_async,
     show_assessment,
@@ -117,6 +118,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 LogOption = Annotated[
     Path | None,
     typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file", metavar="FILE.prom", help="Keep metrics for Prometheus in this file."
+    ),
 ]
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Tell every request on stderr.")
@@ -329,7 +336,8 @@ def plan(
     way = _way("off", overlap, mode, allow, transform)
     guards = Guards(max_changes=max_changes)
     with logged(log_file, verbose=verbose) as log:
-        summary = _planned(where, way, journal, guards, log, fresh=fresh, verbose=verbose)
+        desk = Desk(where.tenants, verbose=verbose)
+        summary = _planned(where, way, journal, guards, log, desk, fresh=fresh)
     with Journal.read(journal) as kept:
         show_plan(kept, summary, where.tenants, json=json, markdown=markdown)
 
@@ -352,6 +360,7 @@ def prepare(
     yes: YesOption = False,
     json: JsonOption = False,
     log_file: LogOption = None,
+    metrics_file: MetricsOption = None,
     verbose: VerboseOption = False,
 ) -> None:
     """Make and deploy the actions of hooks, and bind none, so that they can be looked at: plans
@@ -364,9 +373,13 @@ def prepare(
     where = _Where.given(tenants, from_, tenant, mappings, secrets, only, skip)
     way = _way("deploy", True, mode, allow, transform)
     guards = Guards(max_changes=max_changes)
-    with logged(log_file, verbose=verbose) as log:
-        _planned(where, way, journal, guards, log, fresh=fresh, verbose=verbose)
-        _carry_out(journal, where.tenants, log, yes=yes, json=json, verbose=verbose)
+    with (
+        measured(metrics_file, "prepare") as metrics,
+        logged(log_file, verbose=verbose, metrics=metrics) as log,
+    ):
+        desk = Desk(where.tenants, yes=yes, verbose=verbose, metrics=metrics)
+        _planned(where, way, journal, guards, log, desk, fresh=fresh)
+        _carry_out(journal, desk, log, yes=yes, json=json)
 
 
 @app.command()
@@ -390,6 +403,7 @@ def cutover(
     yes: YesOption = False,
     json: JsonOption = False,
     log_file: LogOption = None,
+    metrics_file: MetricsOption = None,
     verbose: VerboseOption = False,
 ) -> None:
     """Bind the actions that `prepare` has made, as they are now, and switch their hooks off: plans
@@ -406,7 +420,12 @@ def cutover(
     new = journal or prepared.with_name(f"{prepared.stem}.cutover{prepared.suffix}")
     narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
     chosen = whole_tenants(known, narrowing)
-    with logged(log_file, verbose=verbose) as log, Journal.read(prepared) as done:
+    with (
+        measured(metrics_file, "cutover") as metrics,
+        logged(log_file, verbose=verbose, metrics=metrics) as log,
+        Journal.read(prepared) as done,
+    ):
+        desk = Desk(known, yes=yes, verbose=verbose, metrics=metrics)
         way = prepared_moves(done, chosen, overlap=overlap)
         _tell_of_the_rest(done, known)
         run_async(
@@ -418,11 +437,11 @@ def cutover(
                 fresh=fresh,
                 narrowing=narrowing if only or skip else None,
                 guards=Guards(max_changes=max_changes),
-                watch=Desk(known, verbose=verbose).watch,
+                watch=desk.watch,
                 log=log,
             )
         )
-        _carry_out(new, known, log, yes=yes, json=json, verbose=verbose)
+        _carry_out(new, desk, log, yes=yes, json=json)
 
 
 def _tell_of_the_rest(prepared: Journal, tenants: Collection[str]) -> None:
@@ -481,9 +500,9 @@ def _planned(
     journal: Path,
     guards: Guards,
     log: Log | None,
+    desk: Desk,
     *,
     fresh: bool,
-    verbose: bool,
 ) -> Summary:
     """Plan to move the hooks that are meant, as a journal."""
     from .migration import moves
@@ -499,27 +518,18 @@ def _planned(
         fresh=fresh,
         narrowing=where.narrowing,
         guards=guards,
-        watch=Desk(where.tenants, verbose=verbose).watch,
+        watch=desk.watch,
         log=log,
     )
     return run_async(planning)
 
 
-def _carry_out(
-    journal: Path,
-    tenants: Mapping[str, Tenant],
-    log: Log | None,
-    *,
-    yes: bool,
-    json: bool,
-    verbose: bool,
-) -> None:
+def _carry_out(journal: Path, desk: Desk, log: Log | None, *, yes: bool, json: bool) -> None:
     """Apply a plan where somebody says so, or show it."""
     from .journal import Journal
     from .report import summary
 
     if yes or interactive():
-        desk = Desk(tenants, yes=yes, verbose=verbose)
         raise typer.Exit(desk.apply(journal, log, json=json))
     with Journal.read(journal) as kept:
-        show_plan(kept, summary(kept), tenants, json=json)
+        show_plan(kept, summary(kept), desk.tenants, json=json)

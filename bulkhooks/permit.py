@@ -45,6 +45,7 @@ class Permit:
         self.phase = Phase()
         self.halted = ""  #: why, once something has halted it all
         self.causes: Counter[tuple[State, str]] = Counter()  #: of what did not end well
+        self.books: dict[str, dict[State, int]] = {}  #: items by state, by tenant
         #: Is told how each item ends, and that a tenant is given up (None); answers why that is
         #: to halt it all, or "".
         self.judge: Callable[[str, State | None], str] = lambda tenant, state: ""
@@ -82,6 +83,9 @@ class Permit:
 
     def ended(self, tenant: str, outcome: Outcome) -> None:
         """Hear how an item ended."""
+        if books := self.books.get(tenant):
+            books[State.PENDING] -= 1
+            books[outcome.state] += 1
         if outcome.state in (State.FAILED, State.SKIPPED, State.UNCERTAIN):
             self.causes[outcome.state, outcome.cause] += 1
         self._halt(self.judge(tenant, outcome.state))

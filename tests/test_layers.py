@@ -31,7 +31,7 @@ LAYERS = (
     ("lanes", "migration", "changes"),
     ("probes",),
     ("night", "control"),
-    ("progress", "run", "diff", "transfer", "check", "assess"),
+    ("progress", "run", "diff", "transfer", "check", "assess", "metrics"),
     ("verdict",),
     ("console",),
     ("migrate_commands",),
@@ -123,6 +123,10 @@ def test_only_the_commands_exit() -> None:
     for path in modules():
         if called(path) != "cli":
             assert "sys.exit" not in path.read_text(), path
+
+
+def test_only_the_metrics_know_prometheus() -> None:
+    assert users("prometheus_client") == {"metrics"}
 
 
 def test_only_the_converter_knows_the_parser() -> None:
