@@ -19,7 +19,6 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from .metrics import Metrics
     from .night import Ways
     from .report import Summary
+    from .sandbox import Sandbox
     from .tenants import Tenant
 
 _T = TypeVar("_T")
@@ -92,37 +92,31 @@ class Work:
 
     @asynccontextmanager
     async def pretended(self) -> AsyncIterator[dict[str, Tenant]]:
-        """The job's tenants, each at a sandbox that has the hooks which the job names."""
+        """The job's tenants, each at a sandbox that has what the job names."""
         from . import sandbox
-        from .hooks import Trigger
         from .sandbox.buckets import BUCKETS
         from .tenants import Given, Route, StaticToken
 
-        named: dict[tuple[str, str], Edit] = {}
+        named: dict[tuple[str, str, str], Edit] = {}
         names: dict[str, None] = {}
-        selects = False
+        selected = set[str]()
         for edit in self.job.edits(self.tenants):
             names.update(dict.fromkeys(edit.tenants))
-            selects = selects or not edit.one
-            if edit.one and not edit.create:
+            if not edit.one:
+                selected.add(edit.of)
+            elif not edit.create:
                 wanted = edit.match.id or edit.match.name or ""
-                named.update({(name, wanted): edit for name in edit.tenants})
+                named.update({(name, edit.of, wanted): edit for name in edit.tenants})
         box = sandbox.Sandbox(
-            names, hooks=25 if selects else 0, bucket=BUCKETS["prod"], keep_log=False
+            names,
+            hooks=25 if "hooks" in selected else 0,
+            actions=6 if "actions" in selected else 0,
+            bucket=BUCKETS["prod"],
+            keep_log=False,
         )
-        triggers = cycle(get_args(Trigger))
-        for number, ((name, _), edit) in enumerate(named.items(), 1):
-            match, expect = edit.match, edit.expect
+        for number, ((name, _, _), edit) in enumerate(named.items()):
             with suppress(ValueError):  # one of that name is there already
-                box.add_hook(
-                    name,
-                    id=match.id,
-                    name=match.name or expect.get("name") or f"hook-{number}",
-                    triggerId=match.triggerId or expect.get("triggerId") or next(triggers),
-                    enabled=expect.get("enabled", False),
-                    dependencies=expect.get("dependencies"),
-                    alone=True in (expect.get("enabled"), edit.set.get("enabled")),
-                )
+                _pretend(box, name, number, edit)
         token = StaticToken(token=Given("sandbox"))
         async with sandbox.serve(box) as url:
             # Those that no edit reaches too: a selector may name them under `not`. Headers of
@@ -139,6 +133,36 @@ class Work:
                 )
                 for name, tenant in self.tenants.items()
             }
+
+
+def _pretend(box: Sandbox, tenant: str, number: int, edit: Edit) -> None:
+    """Put into a sandbox the one hook or action that an edit is for."""
+    from . import actions, hooks
+
+    match, expect = edit.match, edit.expect
+    of_hooks = edit.of == "hooks"
+    triggers = get_args(hooks.Trigger if of_hooks else actions.Trigger)
+    trigger = match.triggerId or expect.get("triggerId") or triggers[number % len(triggers)]
+    name = match.name or expect.get("name") or f"{edit.of[:-1]}-{number + 1}"
+    if of_hooks:
+        box.add_hook(
+            tenant,
+            id=match.id,
+            name=name,
+            triggerId=trigger,
+            enabled=expect.get("enabled", False),
+            dependencies=expect.get("dependencies"),
+            alone=True in (expect.get("enabled"), edit.set.get("enabled")),
+        )
+    else:
+        box.add_action(
+            tenant,
+            name=name,
+            triggerId=trigger,
+            dependencies=expect.get("dependencies"),
+            deployed=expect.get("deployed", True),
+            bound=expect.get("bound", False),
+        )
 
 
 def tenants_of(journal: Path, file: Path | None) -> dict[str, Tenant]:

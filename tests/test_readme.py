@@ -153,6 +153,21 @@ def test_a_rehearsal_knows_the_tenants_that_a_selector_leaves_out(folder: Path) 
     assert "acme-dev" not in out
 
 
+def test_a_rehearsal_has_the_actions_that_a_job_names(folder: Path) -> None:
+    edits = [
+        {"tenant": "acme-dev", "action": {"name": "mine"}, "set": {"bound": True}},
+        {
+            "tenant": "acme-dev",
+            "actions": {"triggerId": "post-login", "bound": True},
+            "set": {"bound": False},
+        },
+    ]
+    (folder / "bind.jsonl").write_text("".join(json.dumps(edit) + "\n" for edit in edits))
+    program("run", "bind.jsonl", "--sandbox", folder=folder)
+    told = json.loads(program("status", "bind.sandbox.journal", "--json", folder=folder))
+    assert told["applied"] == told["planned"] == 2
+
+
 def test_the_exit_statuses_it_lists_are_the_ones_there_are() -> None:
     assert re.findall(r"^\| (\d+) \|", README, re.MULTILINE) == [
         *("0", "1", "2", "3", "4", "70", "130")
