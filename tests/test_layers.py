@@ -31,7 +31,7 @@ LAYERS = (
     ("lanes", "migration", "changes"),
     ("probes",),
     ("night", "control"),
-    ("progress", "run", "diff", "transfer", "check", "assess", "metrics"),
+    ("progress", "run", "diff", "transfer", "check", "assess", "metrics", "page"),
     ("verdict",),
     ("console",),
     ("migrate_commands",),
@@ -105,8 +105,8 @@ def test_only_the_network_and_the_sandbox_know_aiohttp() -> None:
     assert users("aiohttp") == {"network", "sandbox"}
 
 
-def test_only_the_page_of_an_assessment_knows_jinja() -> None:
-    assert users("jinja2") == {"verdict"}
+def test_only_pages_know_jinja() -> None:
+    assert users("jinja2") == {"page"}
 
 
 def test_only_the_console_prints() -> None:
