@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -136,6 +137,12 @@ NoWaitOption = Annotated[
 ContinueOption = Annotated[
     bool, typer.Option("--continue", help="Go on after a halt that somebody has looked at.")
 ]
+ScheduleOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--schedule", metavar="FILE", help="When: window, during, waves and halt, in a file apart."
+    ),
+]
 LogOption = Annotated[
     Path | None,
     typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
@@ -155,12 +162,19 @@ SandboxOption = Annotated[
 
 
 @app.command()
-def validate(job: JobArgument, tenants: TenantsOption = None, json: JsonOption = False) -> None:
+def validate(
+    job: JobArgument,
+    tenants: TenantsOption = None,
+    schedule: ScheduleOption = None,
+    json: JsonOption = False,
+) -> None:
     """Check a job and its tenants; no network."""
+    from .guards import check_to_come
     from .report import many
 
-    work = Work.read(job, tenants)
+    work = Work.read(job, tenants, schedule)
     edits = sum(1 for _ in work.job.edits(work.tenants))
+    check_to_come(work.job.schedule, time.time())
     if json:
         print_json({"job": work.job.name, "edits": edits, "tenants": len(work.tenants)})
     else:
@@ -223,6 +237,7 @@ def plan(
     job: JobArgument,
     tenants: TenantsOption = None,
     journal: JournalOption = None,
+    schedule: ScheduleOption = None,
     only: OnlyOption = None,
     skip: SkipOption = None,
     max_changes: MaxChangesOption = None,
@@ -246,7 +261,7 @@ def plan(
     if json and markdown:
         raise typer.BadParameter("--json and --markdown are two answers; ask for one")
     guards, narrowing = _limited(only, skip, max_changes, max_per_tenant, max_deletes)
-    work = Work.read(job, tenants)
+    work = Work.read(job, tenants, schedule)
     path = journal or Path(f"{work.job.name}.journal")
     with logged(log_file, verbose=verbose) as log:
         summary = run_async(
@@ -342,6 +357,7 @@ def run(
     yes: YesOption = False,
     fresh: FreshOption = False,
     sandbox: SandboxOption = False,
+    schedule: ScheduleOption = None,
     no_wait: NoWaitOption = False,
     go_on: ContinueOption = False,
     only: OnlyOption = None,
@@ -359,7 +375,7 @@ def run(
     from .run import run_job
 
     guards, narrowing = _limited(only, skip, max_changes, max_per_tenant, max_deletes)
-    work = Work.read(job, tenants)
+    work = Work.read(job, tenants, schedule)
     name = f"{work.job.name}.sandbox.journal" if sandbox else f"{work.job.name}.journal"
     path = journal or Path(name)
 

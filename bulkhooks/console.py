@@ -71,24 +71,31 @@ class Work:
     tenants_file: Path
 
     @classmethod
-    def read(cls, job: Path, tenants: Path | None) -> Work:
-        """Raises BadInput with what is wrong in either file."""
+    def read(cls, job: Path, tenants: Path | None, schedule: Path | None = None) -> Work:
+        """Raises BadInput with what is wrong in any of the files, Refused when both the job and
+        `schedule` say when."""
         from .jobfile import load_job
+        from .schedulefile import load_schedule
         from .tenants import load_tenants
 
         file = tenants or job.parent / "tenants.yaml"
         wrong: list[Any] = []
-        found: list[Any] = []
-        for load, path in ((load_job, job), (load_tenants, file)):
+
+        def read(load: Callable[..., Any], *given: Any) -> Any:
             try:
-                found.append(load(path))
+                return load(*given)
             except BadInput as error:
-                wrong += error.complaints
+                wrong.extend(error.complaints)
+
+        work, known = read(load_job, job), read(load_tenants, file)
+        when = read(load_schedule, schedule, known) if schedule else None
         if wrong:
             raise BadInput(wrong)
-        if not found[0].sound:  # its name must not become a path
-            deque(found[0].edits(found[1]), maxlen=0)
-        return cls(job=found[0], tenants=found[1], tenants_file=file)
+        if when is not None:
+            work = work.scheduled(when)
+        if not work.sound:  # its name must not become a path
+            deque(work.edits(known), maxlen=0)
+        return cls(job=work, tenants=known, tenants_file=file)
 
     @asynccontextmanager
     async def pretended(self) -> AsyncIterator[dict[str, Tenant]]:

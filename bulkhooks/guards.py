@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 import orjson
 
-from . import schema, tally
+from . import schema, tally, windows
 from .errors import Refused
 from .items import Edit, Narrowed
 from .journal import Journal
+from .schedule import Schedule
 from .schema import words
 from .tenants import Tenant
 
@@ -138,6 +139,15 @@ def check_narrowing(journal: Journal, met: Collection[str]) -> None:
         if missed := [f"{kind}:{name}" for name in _of_kind(kind, given) if name not in met]:
             no_such = f"no tenant of the job has such {'a hook' if kind == 'hook' else 'an action'}"
             raise Refused(f"{listed(missed)}: {no_such}; nothing was sent")
+
+
+def check_to_come(schedule: Schedule, now: float) -> None:
+    """Raises Refused when the window of a schedule is over for good at `now` (Unix seconds)."""
+    if schedule.window is not None and (ended := windows.over(schedule.window, now)):
+        raise Refused(
+            f"its window was over at {ended}, and does not come again; nothing was sent: "
+            "give it another"
+        )
 
 
 def check_guards(journal: Journal, given: Guards | None = None) -> None:

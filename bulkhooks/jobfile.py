@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -12,7 +12,7 @@ import orjson
 
 from . import schema
 from .edits import EditCheck
-from .errors import Complaint
+from .errors import Complaint, Refused
 from .items import Edit
 from .pacing import Limits
 from .schedule import AT_ONCE, Schedule
@@ -70,6 +70,13 @@ class Job:
         """Whether the header is right; where it is not, `edits` says why."""
         return not self._header
 
+    def scheduled(self, schedule: Schedule) -> Job:
+        """The job with a schedule from elsewhere. Raises Refused when it has one of its own."""
+        if self.schedule != AT_ONCE:
+            where = self.path or self.name
+            raise Refused(f"{where} has a schedule of its own; leave that out, or --schedule")
+        return replace(self, schedule=schedule)
+
     def edits(self, tenants: Mapping[str, Tenant]) -> Iterator[Edit]:
         """Every edit that is right, in the job's order.
 
@@ -79,7 +86,7 @@ class Job:
         """
         found = Findings(self.name if self.path is None else str(self.path), self._lines)
         found.take(*self._header)
-        check_tags(found, self.schedule, {tag for each in tenants.values() for tag in each.tags})
+        check_tags(found, self.schedule, tenants)
         check = EditCheck(found, tenants, self.folder, self.only_tags)
         empty = True
         for line, key, raw in self._rows(found):

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from .journal import Journal
     from .legacy import Sources
     from .migration import Propose, Way
+    from .night import Ways
     from .report import Summary
+    from .schedule import Schedule
     from .supplies import Supplies
     from .tenants import Tenant
 
@@ -112,6 +114,16 @@ MaxChangesOption = Annotated[
 ]
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Put an old journal aside and plan anew.")
+]
+ScheduleOption = Annotated[
+    Path | None,
+    typer.Option("--schedule", metavar="FILE", help="When: window, waves and halt."),
+]
+NoWaitOption = Annotated[
+    bool, typer.Option("--no-wait", help="Do not wait for the window: exit status 3 outside it.")
+]
+ContinueOption = Annotated[
+    bool, typer.Option("--continue", help="Go on after a halt that somebody has looked at.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before writing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -398,6 +410,9 @@ def cutover(
         Path | None,
         typer.Option("--journal", metavar="FILE", help="Default: JOURNAL with .cutover in it."),
     ] = None,
+    schedule: ScheduleOption = None,
+    no_wait: NoWaitOption = False,
+    go_on: ContinueOption = False,
     max_changes: MaxChangesOption = None,
     fresh: FreshOption = False,
     yes: YesOption = False,
@@ -414,9 +429,11 @@ def cutover(
     from .guards import Guards, Narrowing, whole_tenants
     from .journal import Journal
     from .migration import prepared_moves
+    from .night import Ways
     from .run import plan_moves
 
     known = tenants_of(prepared, tenants)
+    when = _when(schedule, known)
     new = journal or prepared.with_name(f"{prepared.stem}.cutover{prepared.suffix}")
     narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
     chosen = whole_tenants(known, narrowing)
@@ -437,11 +454,26 @@ def cutover(
                 fresh=fresh,
                 narrowing=narrowing if only or skip else None,
                 guards=Guards(max_changes=max_changes),
+                schedule=when,
                 watch=desk.watch,
                 log=log,
             )
         )
-        _carry_out(new, desk, log, yes=yes, json=json)
+        ways = Ways(wait=not no_wait, go_on=go_on, ask=desk.ask)
+        _carry_out(new, desk, log, ways=ways, yes=yes, json=json)
+
+
+def _when(file: Path | None, tenants: Mapping[str, Tenant]) -> Schedule:
+    """When a cutover is to be. Raises Refused where that is for a time alone."""
+    from .schedule import AT_ONCE
+    from .schedulefile import load_schedule
+
+    if file is None:
+        return AT_ONCE
+    schedule = load_schedule(file, tenants)
+    if schedule.freeze:
+        raise Refused(f"{file}: `during` is for jobs that are put back, a cutover is to stay")
+    return schedule
 
 
 def _tell_of_the_rest(prepared: Journal, tenants: Collection[str]) -> None:
@@ -524,12 +556,20 @@ def _planned(
     return run_async(planning)
 
 
-def _carry_out(journal: Path, desk: Desk, log: Log | None, *, yes: bool, json: bool) -> None:
+def _carry_out(
+    journal: Path,
+    desk: Desk,
+    log: Log | None,
+    *,
+    ways: Ways | None = None,
+    yes: bool,
+    json: bool,
+) -> None:
     """Apply a plan where somebody says so, or show it."""
     from .journal import Journal
     from .report import summary
 
     if yes or interactive():
-        raise typer.Exit(desk.apply(journal, log, json=json))
+        raise typer.Exit(desk.apply(journal, log, ways=ways, json=json))
     with Journal.read(journal) as kept:
         show_plan(kept, summary(kept), desk.tenants, json=json)

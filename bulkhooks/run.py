@@ -26,12 +26,20 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import anyio
+import msgspec
 from platformdirs import user_state_path
 
 from . import plan
 from .auth0 import Log
 from .errors import BulkhooksError, Differs, JournalError, Refused
-from .guards import Guards, Narrowing, check_guards, check_narrowing, check_protected
+from .guards import (
+    Guards,
+    Narrowing,
+    check_guards,
+    check_narrowing,
+    check_protected,
+    check_to_come,
+)
 from .items import Move, State
 from .jobfile import Job
 from .journal import Journal, TenantRow
@@ -42,6 +50,7 @@ from .pacing import Limits
 from .probes import check_probes
 from .references import secret_value
 from .report import Summary, summary
+from .schedule import AT_ONCE, Schedule
 from .tenants import Tenant
 from .transform import Transforms
 from .waves import assign, kept
@@ -54,6 +63,8 @@ Tell: TypeAlias = Callable[[str], None]
 Confirm: TypeAlias = Callable[[Journal], Awaitable[bool]]
 
 
+#: What people write in a schedule, where it is called otherwise here.
+_WRITTEN: Final = {"freeze": "during"}
 #: Differences between two jobs that an error shows.
 _SHOWN: Final = 10
 
@@ -99,7 +110,7 @@ async def plan_job(
     with _locked(path):
         staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
-        _put_plan(new, path, fresh=fresh, sandbox=sandbox)
+        _put_plan(new, path, fresh=fresh, sandbox=sandbox, schedule=job.schedule)
         with _planned(path) as journal:
             orders = _Orders(folder=job.folder, tell=tell, watch=watch, log=log)
             return await _plan(journal, tenants, job.limits, orders)
@@ -116,6 +127,7 @@ async def plan_moves(
     fresh: bool = False,
     narrowing: Narrowing | None = None,
     guards: Guards | None = None,
+    schedule: Schedule = AT_ONCE,
     watch: Watch | None = None,
     log: Log | None = None,
 ) -> Summary:
@@ -130,8 +142,10 @@ async def plan_moves(
             prepared=prepared,
             narrowing=narrowing,
             guards=guards,
+            schedule=schedule,
         )
-        _put_plan(_stage(path, staging, tenants_file), path, fresh=fresh, sandbox=False)
+        new = _stage(path, staging, tenants_file)
+        _put_plan(new, path, fresh=fresh, sandbox=False, schedule=schedule)
         with _planned(path) as journal:
             orders = _Orders(folder=path.parent, watch=watch, log=log)
             return await _plan(journal, tenants, plan.limits(journal), orders)
@@ -208,7 +222,8 @@ async def run_job(
     with _locked(path):
         staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
-        _put_job(new, path, fresh=fresh, sandbox=sandbox)
+        come = partial(check_to_come, job.schedule, ways.wall())
+        _put_job(new, path, fresh=fresh, sandbox=sandbox, come=come, tell=tell or _unheard)
         with _planned(path) as journal:
             orders = _Orders(
                 folder=job.folder,
@@ -281,11 +296,18 @@ def _stage(path: Path, staging: Callable[..., None], tenants_file: Path | None) 
 
 
 def _put_plan(
-    new: Path, path: Path, *, fresh: bool, sandbox: bool, anew: str = "--fresh puts it aside"
+    new: Path,
+    path: Path,
+    *,
+    fresh: bool,
+    sandbox: bool,
+    schedule: Schedule = AT_ONCE,
+    anew: str = "--fresh puts it aside",
 ) -> None:
-    """Put a new journal in its place. Raises Refused when the one that is there must be kept;
-    `anew` says how there can be another all the same."""
+    """Put a new journal in its place. Raises Refused when the one that is there must be kept, or
+    the window of its schedule is over; `anew` says how there can be another all the same."""
     try:
+        check_to_come(schedule, time.time())
         if path.exists() and not sandbox:
             with Journal.open(path) as journal:
                 untouched, made = journal.untouched(), journal.meta("made")
@@ -300,17 +322,28 @@ def _put_plan(
         _remove(new)
 
 
-def _put_job(new: Path, path: Path, *, fresh: bool, sandbox: bool) -> None:
-    """Put a new journal in its place, unless the one that is there is of the same job.
+def _put_job(
+    new: Path,
+    path: Path,
+    *,
+    fresh: bool,
+    sandbox: bool,
+    come: Callable[[], None],
+    tell: Tell,
+) -> None:
+    """Put a new journal in its place, unless the one that is there is of the same job; `come`
+    raises Refused where there is no time left for a new one.
 
     Raises Differs when it is another job's.
     """
     try:
         if path.exists() and sandbox:
             _only_a_rehearsal(path)
-        if path.exists() and fresh and not sandbox:
-            _put_aside(path)
-        if sandbox or not path.exists() or not _same_job(path, new):
+        anew = sandbox or fresh or not path.exists()
+        if anew or not _same_job(path, new, tell):
+            come()
+            if path.exists() and fresh and not sandbox:
+                _put_aside(path)
             _put(new, path)
     finally:
         _remove(new)
@@ -323,12 +356,14 @@ def _only_a_rehearsal(path: Path) -> None:
             raise Refused(f"{path} is not a journal of the sandbox; name another with --journal")
 
 
-def _same_job(path: Path, new: Path) -> bool:
-    """Whether to go on with the journal at `path`; False when its plan was not finished."""
+def _same_job(path: Path, new: Path, tell: Tell) -> bool:
+    """Whether to go on with the journal at `path`; False when its plan was not finished. One that
+    goes on does so by the new schedule."""
     with Journal.open(path) as old, Journal.open(new) as job:
         if not old.meta("planned"):
             return False
         if old.meta("digest") == job.meta("digest"):
+            _reschedule(old, job, tell)
             return True
         found = plan.differences(old, job)
     more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -338,6 +373,25 @@ def _same_job(path: Path, new: Path) -> bool:
         + more
         + "\nfinish that one with `bulkhooks apply`, or put it aside with --fresh"
     )
+
+
+def _reschedule(old: Journal, new: Journal, tell: Tell) -> None:
+    """Have a journal go on by the schedule of a new one of the same job. Raises Differs where a
+    freeze has begun by another."""
+    was, now = plan.schedule(old), plan.schedule(new)
+    if was == now:
+        return
+    if old.meta("span"):
+        raise Differs(
+            f"{old.path}: a freeze has begun by another window, waves or halt; run the job with "
+            "those until all is put back, then --fresh begins with the new"
+        )
+    # Who is in which wave is told anew; what was written is not written twice.
+    anew = {"waves": "", "wave": ""} if was.waves != now.waves else {}
+    old.note(schedule=new.meta("schedule"), **anew)
+    before, after = msgspec.structs.asdict(was), msgspec.structs.asdict(now)
+    changed = [_WRITTEN.get(key, key) for key in before if before[key] != after[key]]
+    tell(f"{old.path} goes on by another schedule than before: {' and '.join(changed)} changed")
 
 
 def _put_aside(path: Path) -> None:

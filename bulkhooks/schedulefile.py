@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from . import schema, windows
 from .schedule import Rule, Schedule, Wave, Window
 from .schema import NOT_FROZEN, Shape, matcher, rule, within
 from .source import Findings, Plain, number, read_document, shown
+from .tenants import Tenant
 
 #: Bytes in a schedule, at most.
 _MAX_FILE: Final = 100_000
@@ -51,15 +52,15 @@ _tag = matcher(schema.Tag)
 _Match = Callable[[str], re.Match[str] | None]
 
 
-def load_schedule(path: Path, tags: Collection[str] | None = None) -> Schedule:
+def load_schedule(path: Path, tenants: Mapping[str, Tenant] | None = None) -> Schedule:
     """Read a file of just the keys `window`, `during`, `waves` and `halt`, YAML or JSON. Raises
-    BadInput with all that is wrong, tags that are not among `tags` too, if these are given."""
+    BadInput with all that is wrong; where `tenants` are given, tags that none of them has too."""
     document = read_document(path, limit=_MAX_FILE)
     found = Findings(document.file, document.lines)
     found.take(*document.complaints)
     schedule = schedule_in(found, _FILE.of(found, "", document.value), path.parent)
-    if tags is not None:
-        check_tags(found, schedule, tags)
+    if tenants is not None:
+        check_tags(found, schedule, tenants)
     found.close()
     return schedule
 
@@ -77,8 +78,9 @@ def schedule_in(found: Findings, raw: Mapping[str, object], folder: Path) -> Sch
     )
 
 
-def check_tags(found: Findings, schedule: Schedule, known: Collection[str]) -> None:
-    """Complain of tags of waves that are not `known`."""
+def check_tags(found: Findings, schedule: Schedule, tenants: Mapping[str, Tenant]) -> None:
+    """Complain of tags of waves that no tenant has."""
+    known = {tag for tenant in tenants.values() for tag in tenant.tags} if schedule.waves else ()
     for index, wave in enumerate(schedule.waves):
         for tag in wave.tags:
             if tag not in known:

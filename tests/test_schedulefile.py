@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bulkhooks.tenants import Tenant
 HOOK = "01GEPVQNVSHW1ZVB7WVPRYKX18"
 EDIT = f"edits: [{{tenant: dev, hook: {HOOK}, set: {{enabled: false}}}}]\n"
 NIGHT = "{start: 2026-11-28T01:00, end: 2026-11-28T03:00, timezone: Europe/London}"
+TAGGED = {"dev": replace(Tenant.with_token("dev", "https://x", "x"), tags=frozenset({"prod"}))}
 TENANTS = {"dev": Tenant.with_token("dev", "https://dev.example", "x")}
 
 
@@ -255,7 +257,7 @@ def test_what_is_wrong_is_told_with_its_line(
 def test_tags_of_waves_must_be_known(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("waves:\n- 1\n- [prd]\n")
     with pytest.raises(BadInput) as caught:
-        load_schedule(tmp_path / "s.yaml", tags=["dev", "prod"])
+        load_schedule(tmp_path / "s.yaml", tenants=TAGGED)
     file = tmp_path / "s.yaml"
     assert str(caught.value) == f"{file}:3: waves[1]: unknown tag `prd`; did you mean `prod`?"
     (tmp_path / "job.yaml").write_text(EDIT + "waves: [[prd]]\n")
