@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
@@ -16,15 +17,16 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 import orjson
 
-from . import changes, tally
+from . import changes, tally, windows
 from .actions import PREFIX
 from .changes import NAMES, TEXTS
 from .items import SECRET, Fields, State, Step
 from .journal import Journal
-from .plan import Effort, expected, together
+from .plan import Effort, Room, expected, room, schedule, together
 from .report import Summary, causes, clean, many
 from .steps import of_action
 from .tenants import Tenant
+from .windows import length
 
 Tenants: TypeAlias = Mapping[str, Tenant]
 
@@ -56,9 +58,15 @@ class Line(NamedTuple):
 
 
 def as_text(
-    journal: Journal, summary: Summary, tenants: Tenants, width: int | None = None
+    journal: Journal,
+    summary: Summary,
+    tenants: Tenants,
+    width: int | None = None,
+    *,
+    wall: Callable[[], float] = time.time,
 ) -> Iterator[Line]:
-    """What a screen shows before the question; `width` is its columns, None: lines of any length.
+    """What a screen shows before the question; `width` is its columns, None: lines of any length,
+    `wall` the clock that windows are kept by.
 
     Equal changes are one group, whatever the number of tenants; the first groups are shown, the
     others counted.
@@ -80,9 +88,17 @@ def as_text(
     yield from _losses_text(journal)
     if items:
         yield from _times_text(expected(journal, tenants))
+        for line in _room_lines(journal, room(journal, tenants, wall())):
+            yield from _wrapped(line, "", width, Tint.PLAIN)
 
 
-def as_markdown(journal: Journal, summary: Summary, tenants: Tenants) -> Iterator[str]:
+def as_markdown(
+    journal: Journal,
+    summary: Summary,
+    tenants: Tenants,
+    *,
+    wall: Callable[[], float] = time.time,
+) -> Iterator[str]:
     """The whole plan for a change ticket, piece by piece. What servers and files say stays text:
     it makes no markup, and leaves no code block."""
     _verify(journal)
@@ -119,23 +135,32 @@ def as_markdown(journal: Journal, summary: Summary, tenants: Tenants) -> Iterato
         yield "\n## Expected\n\n"
         cells = [(name, f"{one.requests:,}", _span(one.seconds)) for name, one in rows]
         yield _table(("tenant", "requests", "time"), cells)
+        for said in _room_lines(journal, room(journal, tenants, wall()), every=True):
+            yield f"\n{_escaped(said)}\n"
 
 
-def as_json(journal: Journal, summary: Summary, tenants: Tenants) -> Iterator[str]:
+def as_json(
+    journal: Journal,
+    summary: Summary,
+    tenants: Tenants,
+    *,
+    wall: Callable[[], float] = time.time,
+) -> Iterator[str]:
     """The whole plan as one JSON document, piece by piece: the books, what it is expected to take,
-    what cannot be undone, the groups of equal changes, and every item."""
+    the window, what cannot be undone, the groups of equal changes, and every item."""
     _verify(journal)
     efforts = expected(journal, tenants)
     total = together(efforts.values())
-    time = {"requests": total.requests, "seconds": round(total.seconds, 1)}
+    took = {"requests": total.requests, "seconds": round(total.seconds, 1)}
     each = {
         name: {"requests": one.requests, "seconds": round(one.seconds, 1)}
         for name, one in efforts.items()
     }
     head = summary.as_json() | {
         "note": journal.meta("note") or None,
-        "expected_seconds": time["seconds"],
-        "expected": time | {"tenants": each},
+        "expected_seconds": took["seconds"],
+        "expected": took | {"tenants": each},
+        "window": _room_json(journal, room(journal, tenants, wall())),
     }
     yield orjson.dumps(head, option=orjson.OPT_INDENT_2).decode().removesuffix("\n}")
     names = _names(journal)
@@ -322,6 +347,53 @@ def _times_text(efforts: Mapping[str, Effort]) -> Iterator[Line]:
         requests = many(sum(one.requests for one in rest), "request")
         most = _span(max(one.seconds for one in rest))
         yield Line(f"  {many(len(rest), 'other tenant')}: {requests}, {most} each at most")
+
+
+def _room_lines(journal: Journal, found: Room | None, *, every: bool = False) -> Iterator[str]:
+    """Which window comes, and for which tenants it is too short; `every` one, or the worst few."""
+    window = schedule(journal).window
+    if window is None:
+        return
+    if found is None:
+        yield "window: it is over, and does not come again"
+        return
+    is_open = found.span.end - found.span.start > found.seconds
+    opens = "open now" if is_open else "nothing is written before"
+    back = "; what changes is put back by its end" if found.freeze else ""
+    yield f"window: {windows.told(found.span, window.timezone)}; {opens}{back}"
+    long = length(found.seconds)
+    left = f"what is left of it, {long}, is" if is_open else f"a window of {long} is"
+    enough = f"enough{', there and back,' if found.freeze else ''} for"
+    if not found.needs:
+        yield f"{left} {enough} {many(found.enough, 'tenant')}"
+        return
+    few = [
+        f"{name} (needs about {length(needs)}, {length(needs - found.seconds)} more)"
+        for name, needs in islice(found.needs.items(), None if every else _TIMES)
+    ]
+    more = len(found.needs) - len(few)
+    rest = f" and {many(more, 'other tenant')}" if more else ""
+    but = f"{enough} {many(found.enough, 'tenant')}; not for" if found.enough else f"not {enough}"
+    yield clean(f"{left} {but} {', '.join(few)}{rest}")
+
+
+def _room_json(journal: Journal, found: Room | None) -> Fields | None:
+    window = schedule(journal).window
+    if window is None or found is None:
+        return None
+    return {
+        "start": found.span.start,
+        "end": found.span.end,
+        "told": windows.told(found.span, window.timezone),
+        "timezone": window.timezone,
+        "seconds": found.seconds,
+        "freeze": found.freeze,
+        "enough": found.enough,
+        "short": {
+            name: {"needs": round(needs, 1), "lacks": round(needs - found.seconds, 1)}
+            for name, needs in found.needs.items()
+        },
+    }
 
 
 def _slowest(efforts: Mapping[str, Effort]) -> list[tuple[str, Effort]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from . import tally
+from . import tally, windows
 from .actions import LOOK_EVERY
 from .errors import BadInput, Complaint, Refused
 from .guards import Guards, Narrowing, listed, narrowed_by
@@ -20,7 +20,7 @@ from .jobfile import Job
 from .journal import Journal, StagedEdit
 from .pacing import Limits, reserved
 from .prospect import Contradiction
-from .schedule import AT_ONCE, Schedule
+from .schedule import AT_ONCE, Schedule, Span
 from .tenants import Tenant
 from .undo import undone
 
@@ -255,8 +255,10 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def expected(journal: Journal, tenants: Mapping[str, Tenant]) -> dict[str, Effort]:
-    """About what applying what is pending takes on each tenant that has work.
+def expected(
+    journal: Journal, tenants: Mapping[str, Tenant], *, times: int = 1
+) -> dict[str, Effort]:
+    """About what applying what is pending, so many `times`, takes on each tenant that has work.
 
     The time is from what each tenant's answers showed of its bucket, where they did.
     """
@@ -265,10 +267,10 @@ def expected(journal: Journal, tenants: Mapping[str, Tenant]) -> dict[str, Effor
     for row in journal.tenants():
         if row.id in work and row.name in tenants:
             mine = work[row.id]
-            requests = mine.lists + mine.requests
+            requests = times * (mine.lists + mine.requests)
             seconds = _lane_seconds(requests, row.pace or {}, tenants[row.name].allowed(job))
             if mine.deployments:  # all are waited for at once, to be built and to be deployed
-                seconds += 2 * LOOK_EVERY
+                seconds += times * 2 * LOOK_EVERY
             efforts[row.name] = Effort(requests=requests, seconds=seconds)
     return efforts
 
@@ -279,6 +281,35 @@ def together(efforts: Iterable[Effort]) -> Effort:
     requests = sum(effort.requests for effort in efforts)
     slowest = max((effort.seconds for effort in efforts), default=0.0)
     return Effort(requests=requests, seconds=max(slowest, requests / _RATE))
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """The window that a journal's work is to be done in, and for which tenants it is too short."""
+
+    span: Span  #: the one that is open, or else the next
+    seconds: float  #: that are left of it, or all of it
+    freeze: bool  #: it is to hold the way back too
+    enough: int  #: tenants for which it is long enough
+    needs: dict[str, float]  #: seconds that the others need, those that lack most first
+
+
+def room(journal: Journal, tenants: Mapping[str, Tenant], now: float) -> Room | None:
+    """Whether the window at `now` (Unix seconds), or the next one, is long enough for what is
+    pending, by what `expected` says. None: the journal has no window, or that is over."""
+    when = schedule(journal)
+    span = windows.coming(when.window, now) if when.window else None
+    if span is None:
+        return None
+    left = span.end - max(now, span.start)
+    efforts = expected(journal, tenants, times=2 if when.freeze else 1)
+    short = {name: one.seconds for name, one in efforts.items() if one.seconds > left}
+    return Room(
+        span=span,
+        seconds=left,
+        freeze=when.freeze,
+        enough=len(efforts) - len(short),
+        needs=dict(sorted(short.items(), key=lambda pair: -pair[1])),
+    )
 
 
 def _lane_seconds(requests: int, pace: dict[str, Any], allowed: Limits) -> float:

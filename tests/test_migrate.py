@@ -23,7 +23,9 @@ import pytest
 from bulkhooks.hooks import Trigger
 from bulkhooks.journal import Journal
 from bulkhooks.legacy import script_digest
+from bulkhooks.plan import schedule
 from bulkhooks.sandbox import Sandbox
+from bulkhooks.schedule import Rule
 from world import STATES, Make, World
 
 TRIGGERS: Final = get_args(Trigger)
@@ -258,8 +260,11 @@ def test_without_a_terminal_and_yes_prepare_and_cutover_only_plan(trial: Trial) 
     assert world.sandbox.writes() == []
     world.call("apply", "prepare.journal", "--yes")
     count = len(world.sandbox.writes())
-    cut = world.call("migrate", "cutover", "prepare.journal")
+    when = str(world.write("when.json", {"halt": {"tenants": 2}}))
+    cut = world.call("migrate", "cutover", "prepare.journal", "--schedule", when)
     assert "next: bulkhooks apply prepare.cutover.journal" in cut.stderr
+    with Journal.open(world.folder / "prepare.cutover.journal") as journal:
+        assert schedule(journal).halt == (Rule(of="tenants", count=2),)
     assert len(world.sandbox.writes()) == count
     world.call("apply", "prepare.cutover.journal", "--yes")
     assert looks(world) == MOVED
