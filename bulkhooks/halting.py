@@ -16,6 +16,9 @@ from .schedule import Rule, part
 _FAILED: Final = (State.FAILED, State.UNCERTAIN)
 _ENDED_WELL: Final = (State.APPLIED, State.UNCHANGED)
 
+_ONCE: Final = "a tenant that is given up counts once"
+_NOT: Final = "429s and skipped items do not count"
+
 
 class Halting:
     """Counts how items end, of one wave or of a job that has none; `items` is how many there are,
@@ -58,31 +61,25 @@ def _number(rule: Rule, items: int) -> int:
 
 def _sentence(rule: Rule, items: int) -> str:
     number = _number(rule, items)
-    stops = {
-        "failures": f"stops when the {_nth(number)} item fails",
-        "in_a_row": f"stops when {number} items in a row fail",
-        "tenants": f"stops when the {_nth(number)} tenant has an item that fails, or is given up",
-    }[rule.of]
-    if rule.of == "in_a_row" and number == 1:
-        stops = "stops when an item fails"
+    stops, aside = f"the {_nth(number)} item fails", f"{_ONCE}; {_NOT}"
+    if rule.of == "tenants":
+        stops, aside = f"the {_nth(number)} tenant has an item that fails, or is given up", _NOT
+    elif rule.of == "in_a_row" and number > 1:
+        stops = f"{number:,} items in a row fail"
+        aside += ", nor do they break the row"
+    share = ""
     if rule.share:
         noun = "item" if items == 1 else "items"
-        stops = f"{rule.share * 100:g}% of the wave's {items:,} {noun}: {stops}"
-    aside = {
-        "failures": "a tenant that is given up counts once; 429s and skipped items do not count",
-        "in_a_row": "a tenant that is given up counts once; 429s and skipped items do not count, "
-        "nor do they break the row",
-        "tenants": "429s and skipped items do not count",
-    }[rule.of]
-    return f"{stops} ({aside})"
+        share = f"{rule.share * 100:g}% of the wave's {items:,} {noun}: "
+    return f"{share}stops when {stops} ({aside})"
 
 
 def _why(rule: Rule, number: int) -> str:
-    noun = "item" if number == 1 else "items"
+    end = "" if number == 1 else "s"
     if rule.of == "tenants":
-        return f"items of {number:,} {noun.replace('item', 'tenant')} failed"
+        return f"items of {number:,} tenant{end} failed"
     row = " in a row" if rule.of == "in_a_row" and number > 1 else ""
-    return f"{number:,} {noun}{row} failed"
+    return f"{number:,} item{end}{row} failed"
 
 
 def _nth(number: int) -> str:
