@@ -20,12 +20,17 @@ import orjson
 from . import changes, tally, windows
 from .actions import PREFIX
 from .changes import NAMES, TEXTS
+from .guards import listed
+from .halting import sentences
 from .items import SECRET, Fields, State, Step
 from .journal import Journal
 from .plan import Effort, Room, expected, room, schedule, together
+from .probes import READ_BACK
 from .report import Summary, causes, clean, many
+from .schedule import Wave
 from .steps import of_action
 from .tenants import Tenant
+from .waves import said, waves_of
 from .windows import length
 
 Tenants: TypeAlias = Mapping[str, Tenant]
@@ -87,6 +92,7 @@ def as_text(
         yield from _wrapped(line, "  ", width, Tint.PLAIN)
     yield from _losses_text(journal)
     if items:
+        yield from _stages_text(journal, width)
         yield from _times_text(expected(journal, tenants))
         for line in _room_lines(journal, room(journal, tenants, wall())):
             yield from _wrapped(line, "", width, Tint.PLAIN)
@@ -129,6 +135,7 @@ def as_markdown(
     for loss in _losses(journal):
         yield f"{heading}- {_escaped(str(loss))}\n"
         heading = ""
+    yield from _stages_markdown(journal)
     efforts = expected(journal, tenants)
     if efforts:
         rows = [("all", together(efforts.values())), *_slowest(efforts)]
@@ -169,6 +176,7 @@ def as_json(
         for loss in _losses(journal)
     )
     yield from _json_list("irreversible", lost)
+    yield from _json_list("waves", (stage.as_json() for stage in _stages(journal)))
     groups = tally.groups(journal, labels=_PAGE)
     yield from _json_list("groups", (_group_json(group, names) for group in groups))
     yield from _json_list("items", _items_json(journal, names))
@@ -279,6 +287,107 @@ def _before(step: Step) -> Fields:
     """What was there before; not the code that is deployed: that is in the step which writes it,
     or is not changed."""
     return {key: was for key, was in step.before.items() if (step.kind, key) != ("deploy", "code")}
+
+
+# ---- waves, and what halts them
+
+
+class _Stage(NamedTuple):
+    """What is pending of one wave; of a job without waves it is all that is."""
+
+    n: int  #: from 1; 0: there are none
+    tenants: tuple[str, ...]
+    items: int
+    changes: int  #: different ones, where the wave has every one of the job; else 0
+    says: Wave
+    halts: list[str]
+
+    def __str__(self) -> str:
+        """One line of the wave, without the names of its tenants."""
+        told = many(len(self.tenants), "tenant")
+        if self.changes > 1 and len(self.tenants) == self.changes:
+            told += f" (one for each of {self.changes:,} changes)"
+        elif self.changes > 1:
+            told += f" (each of {self.changes:,} changes on at least one)"
+        told += f", then {_lasting(self.says.soak)}" if self.says.soak else ""
+        probe = "all is read back" if self.says.probe == READ_BACK else self.says.probe
+        return clean(f"wave {self.n}: {told}{f', then {probe}' if probe else ''}")
+
+    def as_json(self) -> Fields:
+        """The wave for machines; `wave` is null where there are none."""
+        return {
+            "wave": self.n or None,
+            "tenants": list(self.tenants),
+            "items": self.items,
+            "soak_seconds": self.says.soak,
+            "probe": self.says.probe or None,
+            "halts": self.halts,
+        }
+
+
+def _stages(journal: Journal) -> Iterator[_Stage]:
+    """What is pending, wave by wave; nothing where neither waves nor rules that halt are given."""
+    when, waves = schedule(journal), waves_of(journal)
+    if not (waves or when.halt):
+        return
+    counts = journal.counts()
+    pending = {row.name: counts[row.id][State.PENDING] for row in journal.tenants()}
+    wanted = tally.wanted(journal) if waves else {}
+    every = {change for mine in wanted.values() for change in mine}
+    for n, wave in enumerate(waves or [tuple(pending)], 1 if waves else 0):
+        names = tuple(name for name in wave if pending[name])
+        items = sum(pending[name] for name in names)
+        has = {change for name in names for change in wanted.get(name, ())}
+        if names:
+            yield _Stage(
+                n=n,
+                tenants=names,
+                items=items,
+                changes=len(every) if has == every else 0,
+                says=said(when, n - 1) if n else Wave(),
+                halts=sentences(when.halt, items),
+            )
+
+
+def _stages_text(journal: Journal, width: int | None) -> Iterator[Line]:
+    stages = list(_stages(journal))
+    if stages and stages[0].n:
+        yield Line(f"in {many(len(stages), 'wave')}:")
+    for stage in stages:
+        if stage.n:
+            names = f": {clean(listed(list(stage.tenants)))}" if stage is stages[0] else ""
+            yield from _wrapped(f"{stage}{names}", "  ", width, Tint.PLAIN)
+    for line in _halts(stages):
+        yield from _wrapped(line, "", width, Tint.PLAIN)
+
+
+def _stages_markdown(journal: Journal) -> Iterator[str]:
+    stages = list(_stages(journal))
+    if stages and stages[0].n:
+        yield "\n## Waves\n\n"
+        for stage in stages:
+            names = ", ".join(stage.tenants)
+            yield f"- {_escaped(f'{stage}: {names}')}\n"
+    if halts := list(_halts(stages)):
+        yield "\n## Halts\n\n" + "".join(f"- {_escaped(line)}\n" for line in halts)
+
+
+def _halts(stages: Sequence[_Stage]) -> Iterator[str]:
+    """What halts them, by waves where that differs."""
+    for rules in zip(*(stage.halts for stage in stages), strict=True):
+        if len({*rules}) == 1:
+            yield rules[0]
+            continue
+        for stage, rule in zip(stages, rules, strict=True):
+            yield f"wave {stage.n}: {rule}"
+
+
+def _lasting(seconds: float) -> str:
+    """A span of time that somebody wrote, in the unit that they will have written it in."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds % size == 0:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:g} s"
 
 
 # ---- what cannot be undone, and how long it takes
