@@ -142,7 +142,10 @@ def _words(command: str, start: Path, folder: Path) -> list[str]:
         why = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"cannot be run: {why}; it begins in {start}") from None
     if not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"is not run: it lies outside of {folder.resolve()}; put it there")
+        raise ValueError(
+            f"is not run: it lies outside of {folder.resolve()}; it must be below the folder of "
+            "the job, or of the journal that is applied"
+        )
     if not (path.is_file() and os.access(path, os.X_OK)):
         raise ValueError("cannot be run: it is no file that may be executed; chmod +x it")
     return [str(path), *rest]

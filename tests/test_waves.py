@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhooks import Job, tally
+from bulkhooks.console import Desk
 from bulkhooks.errors import JournalError
 from bulkhooks.items import Item, Move, Outcome, State, Step
 from bulkhooks.journal import Journal, StagedEdit, Unresolved
@@ -25,6 +27,7 @@ from bulkhooks.schedule import AT_ONCE, Schedule, Wave, part
 from bulkhooks.tenants import Tenant
 from bulkhooks.waves import Waves, assign, kept, said, spread, waves_of
 from engine import NAMES, PRE, TENANTS, calm, work
+from world import Make, World
 
 #: Makes a journal of tenants, each with the items that are pending there.
 Planned = Callable[[Mapping[str, Sequence[Item]]], Journal]
@@ -415,3 +418,102 @@ def test_waves_that_are_not_whole_are_told(planned: Planned) -> None:
     journal.note(waves='{"a": 1}')
     with pytest.raises(JournalError, match="its waves"):
         waves_of(journal)
+
+
+# ---- the program
+
+
+def probe(world: World, name: str = "smoke.sh") -> None:
+    """A probe that says yes."""
+    path = world.folder / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
+def write(world: World, edits: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    world.write("job.json", {"name": "night", "edits": edits} | more)
+
+
+WORDS = ("--tenants", "tenants.json", "--journal", "j")
+
+
+def waves_in(world: World) -> Waves:
+    with Journal.read(world.folder / "j") as journal:
+        return waves_of(journal)
+
+
+def test_the_first_wave_has_every_script_of_hooks_and_of_actions(make: Make) -> None:
+    world = make(("t0", "t1", "t2", "t3"), hooks=0)
+    for name in world.tenants:
+        world.sandbox.add_hook(name, name="h", triggerId=PRE, enabled=False, script=f"// {name}")
+        world.sandbox.add_action(name, name="a", triggerId=PRE, bound=True, code=f"// {name}")
+    probe(world)
+    edits = [
+        {"tenants": "*", "hook": {"name": "h"}, "set": {"script": "module.exports = 1;"}},
+        {"tenants": ["t0", "t1", "t2"], "action": {"name": "a"}, "set": {"code": "exports.a = 1;"}},
+        {"tenant": "t3", "action": {"name": "a"}, "set": {"code": "exports.a = 2;"}},
+    ]
+    wave = {"tenants": 1, "soak": "10m", "probe": "./smoke.sh"}
+    write(world, edits, waves=[wave, "75%"], halt={"failures": "10% of wave", "tenants": 2})
+    told = world.call("plan", "job.json", *WORDS).stdout.splitlines()
+    first = told.index("in 3 waves:") + 1
+    smoke = world.folder / "smoke.sh"
+    assert told[first] == (
+        "  wave 1: 2 tenants (each of 3 changes on at least one), then 10 min, then "
+        f"{smoke}: t0, t3"
+    )
+    assert told[first + 1 : first + 3] == ["  wave 2: 1 tenant", "  wave 3: 1 tenant"]
+    sizes = ["wave 1: 10% of the wave's 4 items", "wave 2: 10% of the wave's 2 items"]
+    assert [line.rpartition(": ")[0] for line in told[first + 3 : first + 5]] == sizes
+    assert waves_in(world) == (("t0", "t3"), ("t1",), ("t2",))
+
+
+def test_a_probe_that_would_not_be_run_is_refused_before_anything_is_read(make: Make) -> None:
+    world = make(("t0",), hooks=1)
+    (world.folder / "jobs").mkdir()
+    probe(world)
+    edits = [{"tenants": "*", "hooks": {"name": "*"}, "set": {"dependencies": {"axios": "1.7.9"}}}]
+    write(world, edits, waves=[{"tenants": 1, "probe": "../smoke.sh"}])
+    (world.folder / "job.json").rename(world.folder / "jobs" / "job.json")
+    told = world.call("plan", "jobs/job.json", *WORDS, status=2).stderr
+    assert "the probe of wave 1: " in told
+    assert "is not run: it lies outside of " in told
+    assert not world.sandbox.log
+    assert not (world.folder / "j").exists()
+
+
+def test_a_tenant_that_can_be_read_only_later_is_in_a_wave_too(make: Make) -> None:
+    world = make(("t0", "t1"), hooks=1)
+    world.tenants["t1"]["token"] = "env:BAD_TOKEN"
+    world.write_tenants()
+    edits = [{"tenants": "*", "hooks": {"name": "*"}, "set": {"dependencies": {"axios": "1.7.9"}}}]
+    write(world, edits, waves=[1, "100%"])
+    world.call("plan", "job.json", *WORDS)
+    assert waves_in(world) == (("t0",), ())
+    world.tenants["t1"]["token"] = "env:TOKEN"
+    world.write_tenants()
+    world.call("apply", "j", "--failed", "--yes")
+    assert sorted(name for wave in waves_in(world) for name in wave) == ["t0", "t1"]
+    assert world.books()["applied"] == 2
+
+
+# ---- a person is asked
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("y\n", True), ("\n", False), ("no\n", False)])
+def test_a_person_on_a_terminal_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], typed: str, answer: bool
+) -> None:
+    ours, theirs = os.openpty()
+    with open(theirs) as terminal, open(ours, "wb", buffering=0) as keys:
+        monkeypatch.setattr("sys.stdin", terminal)
+        keys.write(typed.encode())
+        question = "login is slow\x1b[2J\nIs wave 1 good?"
+        assert anyio.run(Desk({}).ask, question) is answer
+    assert capfd.readouterr().err == "login is slow␛[2J\nIs wave 1 good? [y/N] "
+
+
+def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        assert anyio.run(Desk({}).ask, "Is wave 1 good?") is None
