@@ -174,7 +174,6 @@ class Metrics:
                 ended=seen.now,
                 status=status,
                 frozen=seen.frozen if status in _BLIND else status == _OPEN,
-                phase=Phase(),
                 paused=False,
             )
         )
@@ -224,16 +223,16 @@ def _of_tenants(seen: Seen) -> Iterator[Metric]:
 
 
 def _of_the_command(seen: Seen) -> Iterator[Metric]:
-    span = seen.phase.span
+    span, runs = seen.phase.span, seen.ended is None
     told: list[tuple[str, str, float | None]] = [
         ("freeze_open", "Whether what a freeze changed is still to be put back.", seen.frozen),
         ("halted", "Whether a rule or a wave has halted the job.", seen.halted),
         ("paused", "Whether somebody has paused it.", seen.paused),
-        ("wave", "The wave at work, from 1; 0: none.", seen.phase.wave),
+        ("wave", "The wave at work, from 1; 0: none.", runs and seen.phase.wave),
         (
             "window_open",
-            "Whether the window is open.",
-            None if span is None else span.start <= seen.now < span.end,
+            "Whether the command may write, for its window is open.",
+            None if span is None else runs and span.start <= seen.now < span.end,
         ),
         ("window_end_timestamp_seconds", "When the window ends.", span and span.end),
         ("written_timestamp_seconds", "When this was written.", seen.now),

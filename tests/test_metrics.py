@@ -78,6 +78,8 @@ def told(**more: Any) -> dict[tuple[str, ...], float]:
         ({"phase": Phase(span=Span(NOW + 1, NOW + 2))}, "window_open", 0),
         ({"phase": Phase(span=Span(NOW - 1, NOW))}, "window_open", 0),
         ({"phase": Phase(span=Span(NOW - 1, NOW))}, "window_end_timestamp_seconds", NOW),
+        ({"phase": Phase(span=Span(NOW, NOW + 1)), "ended": NOW}, "window_open", 0),
+        ({"phase": Phase(wave=2, waves=4), "ended": NOW}, "wave", 0),
         ({}, "written_timestamp_seconds", NOW),
         ({}, "last_start_timestamp_seconds", NOW - 60),
         ({}, "last_end_timestamp_seconds", None),
