@@ -104,6 +104,9 @@ class Work:
         from .sandbox.buckets import BUCKETS
         from .tenants import Given, Route, StaticToken
 
+        schedule = self.job.schedule
+        if schedule.freeze or schedule != schedule.rehearsed():
+            talk("a rehearsal waits for nothing: no window, no soak, no end of a freeze")
         named: dict[tuple[str, str, str], Edit] = {}
         names: dict[str, None] = {}
         selected = set[str]()

@@ -68,7 +68,7 @@ class Metrics:
         self._path, self._job, self._lost, self._wall = path, job, lost, wall
         self._works, self._started = True, wall()
         #: What an earlier command left open is so until this one has ended.
-        self._open = _is_open(path)
+        self._open = _was_open(path)
         self._status: int | None = None
         self._requests = Counter[tuple[str, str]]()
         self._books: dict[tuple[str, str], Mapping[State, int]] = {}
@@ -134,11 +134,11 @@ class Metrics:
     def seen(self) -> Seen:
         """What there is to tell now."""
         permit = self._lanes.permit if self._lanes else None
-        phase = permit.phase if permit else Phase()
-        self._open = self._open or phase.frozen
+        phase, now = permit.phase if permit else Phase(), self._wall()
+        self._open = self._open or _is_open(phase, now)
         return Seen(
             job=self._job,
-            now=self._wall(),
+            now=now,
             started=self._started,
             frozen=self._open,
             phase=phase,
@@ -266,7 +266,12 @@ def _is_other(path: Path) -> bool:
         return file.read(len(_BEGINS)) not in (b"", _BEGINS)
 
 
-def _is_open(path: Path) -> bool:
+def _is_open(phase: Phase, now: float) -> bool:
+    """Whether a freeze may have changed something: until its window it has not."""
+    return phase.frozen and (phase.span is None or phase.span.start <= now)
+
+
+def _was_open(path: Path) -> bool:
     """Whether the metrics in a file say that a freeze is open."""
     if not path.exists():
         return False

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -122,6 +123,20 @@ def test_a_permit_keeps_the_books_of_what_ends() -> None:
     assert permit.books == {"t0": dict.fromkeys(State, 0) | ended}
 
 
+class Looked:
+    """Lanes that only tell what they are at."""
+
+    job = "freeze"
+
+    def __init__(self, phase: Phase) -> None:
+        self.permit, self.looked = Permit(lambda: NOW), anyio.Event()
+        self.permit.phase = phase
+
+    def views(self) -> list[LaneView]:
+        self.looked.set()
+        return []
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "bulkhooks.prom"
@@ -169,6 +184,28 @@ def test_a_freeze_is_open_until_a_command_has_seen_that_it_is_not(
     found = metrics(file.read_text())
     assert found["freeze_open",] == after
     assert found["last_end_timestamp_seconds",] == NOW
+
+
+@pytest.mark.parametrize(
+    ("phase", "open"),
+    [
+        (Phase(), 0),
+        (Phase(frozen=True, span=Span(NOW + 1, NOW + 2)), 0),
+        (Phase(frozen=True, span=Span(NOW, NOW + 2)), 1),
+        (Phase(frozen=True, span=Span(NOW - 2, NOW - 1)), 1),
+        (Phase(span=Span(NOW, NOW + 2)), 0),
+    ],
+)
+async def test_a_freeze_that_waits_for_its_window_is_not_open(
+    file: Path, phase: Phase, open: int
+) -> None:
+    lanes: Any = Looked(phase)
+    with kept(file) as metrics_file:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(metrics_file.watch, lanes)
+            await lanes.looked.wait()
+            tasks.cancel_scope.cancel()
+        assert metrics(as_text(metrics_file.seen()).decode())["freeze_open",] == open
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from bulkhooks.cli import app
 from bulkhooks.jobfile import load_job
 from bulkhooks.pacing import Pace
 from bulkhooks.sandbox import Sandbox
+from bulkhooks.schedule import AT_ONCE
 from bulkhooks.schema import TenantsFile, json_schema
 from bulkhooks.tenants import load_tenants
 from world import World, served
@@ -138,10 +139,32 @@ def test_every_sample_job_is_valid_and_short() -> None:
         assert len(path.read_text().splitlines()) < 40
 
 
-@pytest.mark.parametrize("job", ["toggles.jsonl", "renames.csv", "script-edit.yaml", "swap.yaml"])
+@pytest.mark.parametrize(
+    "job",
+    [
+        *("toggles.jsonl", "renames.csv", "script-edit.yaml", "swap.yaml"),
+        *("window.yaml", "freeze-window.yaml", "waves.yaml"),
+    ],
+)
 def test_every_sample_job_can_be_rehearsed(job: str, tmp_path: Path) -> None:
     out = program("run", str(ROOT / "jobs" / job), "--sandbox", folder=tmp_path)
     assert " failed" not in out.replace("failed  ", "")
+
+
+def test_a_rehearsal_waits_for_nothing() -> None:
+    tenants = load_tenants(ROOT / "jobs" / "tenants.yaml")
+    schedules = {}
+    for name in ("window", "freeze-window", "waves"):
+        job = load_job(ROOT / "jobs" / f"{name}.yaml")
+        assert {edit.of for edit in job.edits(tenants)} == {"hooks", "actions"}
+        schedules[name] = (job.schedule, job.schedule.rehearsed())
+    assert schedules["window"][1] == AT_ONCE
+    assert schedules["freeze-window"][1] == schedules["freeze-window"][0]
+    real, rehearsed = schedules["waves"]
+    assert [wave.soak for wave in real.waves] == [600, 600, 0]
+    assert [wave.soak for wave in rehearsed.waves] == [0, 0, 0]
+    assert [wave.probe for wave in rehearsed.waves] == [wave.probe for wave in real.waves]
+    assert rehearsed.halt == real.halt
 
 
 def test_a_rehearsal_knows_the_tenants_that_a_selector_leaves_out(folder: Path) -> None:
