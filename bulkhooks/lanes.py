@@ -125,6 +125,37 @@ class Lanes:
         self._stop.ask()
         self._end()
 
+    def pause(self) -> None:
+        """Begin no item from here on; what is begun ends."""
+        self._steered("pause", paused=True)
+        self.permit.pause()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._steered("resume", paused=False)
+        self.permit.resume()
+
+    def _steered(self, word: str, *, paused: bool) -> None:
+        if self.permit.paused is not paused:
+            self._journal.post(self._journal.event(word, self._wall()))
+
+    def allow(self, limits: Limits, *, only: Collection[str] | None = None) -> None:
+        """Take other limits from now on, where they say something, on all tenants or on those
+        named. How many requests may be in flight stays as it is."""
+        said = {"max_rate": limits.max_rate, "reserve": limits.reserve}
+        named = None if only is None else sorted(only)
+        self._journal.post(self._journal.event("set", self._wall(), **said, tenants=named))
+        for lane in self._lanes:
+            if only is None or lane.tenant.name in only:
+                lane.limiter.allow(limits)
+
+    def skip(self, tenant: str) -> None:
+        """Begin no item of a tenant any more; its rest stays pending."""
+        self._journal.post(self._journal.event("skip", self._wall(), tenant=tenant))
+        for lane in self._lanes:
+            if lane.tenant.name == tenant:
+                lane.stop.ask()
+
     def _end(self) -> None:
         for lane in self._lanes:
             lane.stop.ask()

@@ -474,6 +474,11 @@ class Ceiling:
         self._step = max(pace / 100, 0.02)
         self._keep(pace)
 
+    def allow(self, max_rate: float) -> None:
+        """Exceed no other rate from now on."""
+        self._max_rate = max_rate
+        self.rate = max_rate if self._pace is None else min(self._pace, max_rate)
+
     def _keep(self, pace: float) -> None:
         self._pace = pace
         self.rate = pace if self._max_rate is None else min(pace, self._max_rate)
@@ -533,6 +538,14 @@ class Limiter:
     def reserved(self, limit: int) -> int:
         """How many requests of a bucket of this size are left to others."""
         return reserved(limit, self._reserve)
+
+    def allow(self, limits: Limits) -> None:
+        """Take other limits from now on, where they say something."""
+        if limits.reserve is not None:
+            self._reserve = limits.reserve
+        if limits.max_rate is not None:
+            self._ceiling.allow(limits.max_rate)
+        self._review()
 
     def statistics(self) -> Pace:
         """What was learned and done so far."""
