@@ -68,6 +68,17 @@ class Written(StrEnum):
     SCHEDULE = "schedule"
 
 
+class Steered(StrEnum):
+    """What a job that runs is told from another terminal."""
+
+    STATUS = "status"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    SET = "set"
+    SKIP_TENANT = "skip-tenant"
+
+
 class SecondEnable(StrEnum):
     """What enabling a hook gets where another of its trigger is on."""
 
@@ -410,6 +421,43 @@ def status(journal: JournalArgument, json: JsonOption = False) -> None:
     from .report import read_books
 
     show_books(read_books(journal), json=json)
+
+
+@app.command()
+def control(
+    journal: JournalArgument,
+    order: Annotated[
+        Steered,
+        typer.Argument(
+            metavar="status|pause|resume|stop|set|skip-tenant", help="What it is to do."
+        ),
+    ],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[max_rate=RATE] [reserve=PART] [NAME]",
+            help="What to set, as in `limits:`; the tenant to skip.",
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", metavar="NAME", help="Set it on this one; default: on all."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Steer the run, apply or undo that works on a journal now, from another terminal.
+
+    `stop` is as Ctrl-C there: said twice, it waits for nothing.
+    """
+    import msgspec
+
+    from .control import ask, order_of
+
+    reply = ask(journal, order_of(order.value, given or (), tenant or ""))
+    if json:
+        print_json(msgspec.to_builtins(reply))
+    else:
+        print_text(reply.said)
 
 
 @app.command()

@@ -226,14 +226,16 @@ class Desk:
         """Progress on stderr, and signals: the first one stops, the second waits for nothing."""
         import anyio
 
+        from .control import stop
+
         async def heed() -> None:
             with anyio.open_signal_receiver(*_SIGNALS) as signals:
                 async for _ in signals:
-                    if lanes.stopped:
-                        lanes.abandon()
+                    again = lanes.stopped
+                    with heard():
+                        talk(stop(lanes))
+                    if again:  # a third one ends the program
                         return
-                    lanes.stop()
-                    talk("stopping: what is in flight ends first; once more to wait for nothing")
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(heed)

@@ -31,6 +31,7 @@ from platformdirs import user_state_path
 
 from . import plan
 from .auth0 import Log
+from .control import serving
 from .errors import BulkhooksError, Differs, JournalError, Refused
 from .guards import (
     Guards,
@@ -534,6 +535,7 @@ async def _at_work(
             transforms=Transforms(orders.folder, orders.tell or _unheard),
             log=orders.log,
         ) as lanes,
+        serving(lanes, journal, tell=orders.tell),
         anyio.create_task_group() as tasks,
     ):
         if orders.watch:
