@@ -8,6 +8,7 @@ in the user's state folder, under names made from their journals' paths.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shlex
 import socket
@@ -410,8 +411,9 @@ def _limits(words: Iterable[str]) -> dict[str, str | int | float]:
 
 def _number(text: str) -> str | int | float:
     for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
+        with suppress(ValueError, OverflowError):
+            if math.isfinite(number := kind(text)):
+                return number
     return text
 
 
