@@ -277,17 +277,18 @@ def _command(journal: Path) -> str:
 
 @asynccontextmanager
 async def serving(
-    lanes: Lanes, journal: Journal, *paths: Path, tell: _Tell | None = None
+    lanes: Lanes, journal: Journal, *, tell: _Tell | None = None
 ) -> AsyncIterator[None]:
-    """Be steered until the block ends, under the journal's path and `paths`.
+    """Be steered until the block ends, under the journal's path, and under that of the journal that
+    it takes back: who steers a freeze need not know which half it is at.
 
-    What runs them must hold their locks: a socket that is there already is a dead process's, or one
-    of ours that steers what this block is part of. Where there can be no socket, `tell` hears why,
-    and all else goes on.
+    Whoever runs a journal holds its lock: a socket that is there already is a dead process's. Where
+    there can be no socket, `tell` hears why, and all else goes on.
     """
     steering, listeners = Steering(lanes, journal), list[SocketListener]()
+    undoes = journal.meta("undoes")
     async with AsyncExitStack() as stack:
-        for path in (journal.path, *paths):
+        for path in (journal.path, Path(undoes)) if undoes else (journal.path,):
             try:
                 place = _place(path)
                 listener = await anyio.create_unix_listener(place, mode=0o600)

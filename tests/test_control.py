@@ -176,10 +176,10 @@ class Night:
 
 @asynccontextmanager
 async def night(
-    folder: Path, job: Job, sandbox: Sandbox | None = None, *paths: Path, planned: bool = True
+    folder: Path, job: Job, *, planned: bool = True, undoes: str = ""
 ) -> AsyncIterator[Night]:
     """A job that is planned, and not applied yet."""
-    core, told = Held(sandbox or acting(), folder), list[str]()
+    core, told = Held(acting(), folder), list[str]()
 
     @asynccontextmanager
     async def connect(_: int) -> AsyncIterator[Core]:
@@ -188,10 +188,11 @@ async def night(
     path = folder / "j"
     with Journal.create(path) as journal:
         stage(journal, job, TENANTS, sandbox=False, now=datetime.now(UTC))
+        journal.note(undoes=undoes)
         opening = Lanes.opened(
             *(journal, journal.tenants(), TENANTS, Limits()), settle=0.0, connect=connect
         )
-        async with opening as lanes, serving(lanes, journal, *paths, tell=told.append):
+        async with opening as lanes, serving(lanes, journal, tell=told.append):
             if planned:
                 await lanes.survey()
                 await journal.commit(*journal.noted(planned=str(journal.count())))
@@ -498,18 +499,17 @@ async def test_where_there_can_be_no_socket_the_job_goes_on(
     assert not at.core.sandbox.hooks_of("t0")[0]["enabled"]
 
 
-async def test_other_paths_lead_to_it_and_the_one_within_is_steered(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
-        folder.mkdir()
-    async with night(first, KINDS["hooks"].job) as outer:
-        async with night(second, KINDS["hooks"].job, None, first / "j") as inner:
-            await inner.obeys("pause", path=first / "j")
-            assert "goes on" in await inner.obeys("resume")
-            await inner.journal.commit()
-            assert [kind for kind, _ in inner.events()] == ["pause", "resume"]
-        await outer.journal.commit()
-        assert outer.events() == []
+async def test_a_way_back_is_steered_under_the_name_of_what_it_takes_back_too(
+    tmp_path: Path,
+) -> None:
+    first = tmp_path / "first.journal"
+    async with night(tmp_path, KINDS["hooks"].job, undoes=str(first)) as at:
+        for path in (first, at.path):
+            await at.obeys("pause", path=path)
+            assert await at.obeys("resume", path=path) == "it goes on"
+    for path in (first, at.path):
+        with pytest.raises(Refused, match="nothing runs on"):
+            ask(path, Order(do="status"))
 
 
 # ---- the program
