@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import socket
 import stat
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import anyio
+import msgspec
 import orjson
 import pytest
 
@@ -382,6 +385,21 @@ def test_what_is_typed_is_an_order_or_is_refused() -> None:
     ):
         with pytest.raises(Refused):
             order_of(word, given)  # type: ignore[arg-type]
+
+
+def test_every_order_that_the_page_shows_is_one() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "steering.md").read_text()
+    shown = [
+        shlex.split(line, comments=True)[3:]
+        for line in page.splitlines()
+        if line.startswith("bulkhooks control ")
+    ]
+    assert {words[0] for words in shown} == set(get_args(Word))
+    for word, *given in shown:
+        at = given.index("--tenant") if "--tenant" in given else len(given)
+        order_of(word, given[:at], "".join(given[at + 1 :]))  # type: ignore[arg-type]
+    [line] = re.findall(r"^One line of JSON .*`({.*})`", page, re.MULTILINE)
+    assert msgspec.json.decode(line, type=Order).tenant == "prod-acme"
 
 
 def say(place: Path, line: bytes, *, end: bool = True) -> bytes:
