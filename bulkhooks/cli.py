@@ -287,7 +287,7 @@ def plan(
                 log=log,
             )
         )
-    with Journal.read(path) as kept:
+    with Journal.read(Path(summary.journal)) as kept:
         show_plan(kept, summary, work.tenants, json=json, markdown=markdown)
 
 
@@ -354,6 +354,7 @@ def undo(
         desk = Desk(known, yes=yes, verbose=verbose, metrics=metrics)
         planning = undo_journal(journal, known, new, guards=guards, watch=desk.watch, log=log)
         summary = run_async(planning)
+        new = Path(summary.journal)
         if yes or interactive():
             raise typer.Exit(desk.apply(new, log, json=json))
     with Journal.read(new) as kept:

@@ -219,7 +219,7 @@ class Desk:
         from .progress import Screen
 
         self._metrics = metrics
-        self.tenants, self._yes, self._asked = tenants, yes, False
+        self.tenants, self._yes, self._began = tenants, yes, False
         self._screen = Screen(sys.stderr, in_place=not verbose)
 
     async def watch(self, lanes: Lanes) -> None:
@@ -227,6 +227,8 @@ class Desk:
         import anyio
 
         from .control import stop
+
+        self._began = True
 
         async def heed() -> None:
             with anyio.open_signal_receiver(*_SIGNALS) as signals:
@@ -248,7 +250,6 @@ class Desk:
         """Show what will be written, and ask on a terminal unless `yes`."""
         from .report import summary
 
-        self._asked = True
         await self._screen.quiet()
         books = summary(journal)
         with heard():
@@ -305,7 +306,7 @@ class Desk:
             self._metrics.finish(summary)
         with heard():
             show_books(summary, json=json)
-            if not self._asked:
+            if not self._began:
                 talk(f"nothing sent; journal of {summary.made}")
         return summary.exit_status
 
@@ -467,6 +468,7 @@ def show_books(summary: Summary, *, json: bool) -> None:
 
     from .report import causes
 
+    _show_freeze(summary)
     console = Console(file=sys.stdout, highlight=False)
     states = list(summary.books.__struct_fields__)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -498,6 +500,17 @@ def show_books(summary: Summary, *, json: bool) -> None:
         print_text(f"taken back by {summary.undone_by}")
     if summary.next:
         print_text(f"next: {summary.next}")
+
+
+def _show_freeze(summary: Summary) -> None:
+    """What is not put back, ahead of all else."""
+    from .freeze import details
+    from .report import clean
+
+    if summary.freeze and summary.freeze.told:
+        print_text(clean(summary.freeze.told))
+        for line in details(summary.freeze):
+            print_text(clean(f"  {line}"))
 
 
 async def watch_tenants(left: Collection[str]) -> None:

@@ -5,6 +5,7 @@ BulkhooksError
 │   ├── BadInput       job or tenants file: every complaint, with file, line and key
 │   ├── Locked         another process works on this journal or tenant
 │   └── Differs        the journal belongs to another job
+├── NotPutBack         a freeze is open, and this call ends (exit status 5)
 ├── JournalError       damaged, or cannot be written (exit status 4)
 ├── TenantError        one tenant's lane ends: credentials, scope, network
 │   └── HooksGone      hooks are at their end on this tenant
@@ -70,6 +71,12 @@ class Locked(Refused):
 
 class Differs(Refused):
     """The journal was made for another job than the one at hand."""
+
+
+class NotPutBack(BulkhooksError):
+    """What ended this call leaves a freeze that is not wholly put back."""
+
+    exit_status = 5
 
 
 class JournalError(BulkhooksError):

@@ -628,12 +628,14 @@ class Journal(Store):
         total = rowsum(item.id, state, cause, hint)
         return (_END_ITEM, (state, cause, hint, total, item.id))
 
-    def give_up(self, tenant: int, cause: str, hint: str) -> list[Write]:
-        """The writes that fail a tenant's pending items; those of which something was sent or done
-        are uncertain."""
+    def give_up(
+        self, tenant: int, cause: str, hint: str, *, state: State = State.FAILED
+    ) -> list[Write]:
+        """The writes that fail a tenant's pending items, or give them another `state`; those of
+        which something was sent or done are uncertain."""
         move = {"tenant": tenant, "was": State.PENDING.value, "cause": cause, "hint": hint}
         return [
-            (_GIVE_UP, move | {"state": State.FAILED.value}),
+            (_GIVE_UP, move | {"state": state.value}),
             (_MOVE_WHOLE, move | {"state": State.UNCERTAIN.value}),
         ]
 

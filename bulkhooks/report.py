@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from . import tally
+from .freeze import Freeze, look
 from .items import State
 from .journal import Journal
 
@@ -51,10 +52,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     undone_by: str  #: the journal that takes this one back, if there is one
     causes: tuple[tally.Cause, ...]
     tenants: dict[str, TenantBooks]
+    freeze: Freeze | None = None  #: if it is one, or its put-back: how far that is
 
     @property
     def exit_status(self) -> int:
         """The exit status of a command that leaves the books so."""
+        if self.freeze and not self.freeze.wholly_back:
+            return 5
         if self.books.pending:
             return 3
         return 1 if self.books.failed or self.books.skipped or self.books.uncertain else 0
@@ -68,6 +72,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "next": self.next,
             "undoes": self.undoes,
             "undone_by": self.undone_by,
+            "freeze": self.freeze and msgspec.to_builtins(self.freeze),
             "causes": [
                 {
                     "cause": cause.cause,
@@ -109,16 +114,18 @@ def summary(journal: Journal) -> Summary:
     planned = journal.meta("planned")
     if planned and planned != str(total.planned):
         raise journal.damaged(f"its books: {planned} items were planned, {total.planned} are there")
+    frozen = look(journal)
     return Summary(
         job=journal.meta("job"),
         journal=str(journal.path),
         made=journal.meta("made"),
         books=total,
-        next=_next(journal, total),
+        next=_next(journal, total, frozen),
         undoes=journal.meta("undoes"),
         undone_by=journal.meta("undone_by"),
         causes=tuple(tally.causes(journal)),
         tenants=tenants,
+        freeze=frozen,
     )
 
 
@@ -138,9 +145,11 @@ def foreign_tenants_file(journal: Journal) -> str:
     return "" if own else named
 
 
-def _next(journal: Journal, books: Books) -> str:
+def _next(journal: Journal, books: Books, frozen: Freeze | None) -> str:
     if journal.meta("sandbox"):
         return ""  # its tenants ended with their process
+    if frozen and (frozen.next or frozen.state == "put back"):
+        return _typed(frozen.next, foreign_tenants_file(journal)) if frozen.next else ""
     if journal.meta("undone_by"):
         return f"bulkhooks status {shlex.quote(journal.meta('undone_by'))}"
     if not journal.meta("planned"):
@@ -157,6 +166,10 @@ def _next(journal: Journal, books: Books) -> str:
         tenants = foreign_tenants_file(journal)
     else:
         return ""
+    return _typed(words, tenants)
+
+
+def _typed(words: Sequence[str], tenants: str) -> str:
     return shlex.join(["bulkhooks", *words, *(["--tenants", tenants] if tenants else [])])
 
 

@@ -18,8 +18,8 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,22 @@ from typing import Any, Final, TypeAlias
 
 import anyio
 import msgspec
+import orjson
 from platformdirs import user_state_path
 
-from . import plan
+from . import freeze, plan
 from .auth0 import Log
 from .control import serving
-from .errors import BulkhooksError, Differs, JournalError, Refused
+from .errors import (
+    BulkhooksError,
+    Differs,
+    JournalError,
+    Locked,
+    NotPutBack,
+    Refused,
+    Stopped,
+)
+from .freeze import Do
 from .guards import (
     Guards,
     Narrowing,
@@ -48,10 +58,11 @@ from .lanes import ASIDE, SETTLE, Lanes
 from .locks import held, held_beside
 from .night import AS_CALLED, Ways, carry_out
 from .pacing import Limits
+from .permit import Phase, Wall
 from .probes import check_probes
 from .references import secret_value
 from .report import Summary, summary
-from .schedule import AT_ONCE, Schedule
+from .schedule import AT_ONCE, Schedule, Span
 from .tenants import Tenant
 from .transform import Transforms
 from .waves import assign, kept
@@ -68,6 +79,10 @@ Confirm: TypeAlias = Callable[[Journal], Awaitable[bool]]
 _WRITTEN: Final = {"freeze": "during"}
 #: Differences between two jobs that an error shows.
 _SHOWN: Final = 10
+#: Seconds after which the wall clock is looked at again, for clocks are set.
+_SLICE: Final = 30.0
+#: Seconds after which what could not be put back is tried again: 5 minutes in all.
+_AGAIN: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 145.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +121,13 @@ async def plan_job(
     A journal there to which nothing was ever sent is replaced; another only with `fresh`, which
     puts it aside under a dated name. `tenants_file` is kept for a later apply. `narrowing` is what
     part of the job is meant, `guards` how much it may ask for. Raises Refused (BadInput, Locked),
-    JournalError, Stopped.
+    JournalError, Stopped. Each recurrence of a freeze has a journal of its own: a date is added to
+    the name of `path`, as the books say.
     """
+    path, span = _recurrence(path, job.schedule, time.time())
     with _locked(path):
         staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
-        new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
+        new = _stage(path, partial(staging, narrowing=narrowing), tenants_file, span)
         _put_plan(new, path, fresh=fresh, sandbox=sandbox, schedule=job.schedule)
         with _planned(path) as journal:
             orders = _Orders(folder=job.folder, tell=tell, watch=watch, log=log)
@@ -194,7 +211,11 @@ async def apply_journal(
             settle=settle,
             aside=aside,
         )
-        await _apply(journal, tenants, plan.limits(journal), orders)
+        if journal.meta("puts_back"):
+            with ExitStack() as stack:
+                await _put_back(None, journal, tenants, orders, _Locks(stack))
+        else:
+            await _apply(journal, tenants, plan.limits(journal), orders)
         return summary(journal)
 
 
@@ -218,25 +239,29 @@ async def run_job(
 ) -> Summary:
     """Plan, ask, apply. With a journal of the same job at `path` already, go on with that.
 
-    Raises what `plan_job` and `apply_journal` raise; Differs when the journal is another job's.
+    Of a freeze, what earlier recurrences have left is put back first. Raises what `plan_job` and
+    `apply_journal` raise; Differs when the journal is another job's.
     """
+    orders = _Orders(
+        folder=job.folder,
+        tell=tell,
+        guards=guards,
+        ways=ways,
+        watch=watch,
+        confirm=confirm,
+        log=log,
+        settle=settle,
+        aside=aside,
+    )
+    if left := await _put_back_earlier(path, job.schedule, tenants, orders):
+        return left
+    path, span = _recurrence(path, job.schedule, ways.wall())
     with _locked(path):
         staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
-        new = _stage(path, partial(staging, narrowing=narrowing), tenants_file)
+        new = _stage(path, partial(staging, narrowing=narrowing), tenants_file, span)
         come = partial(check_to_come, job.schedule, ways.wall())
         _put_job(new, path, fresh=fresh, sandbox=sandbox, come=come, tell=tell or _unheard)
         with _planned(path) as journal:
-            orders = _Orders(
-                folder=job.folder,
-                tell=tell,
-                guards=guards,
-                ways=ways,
-                watch=watch,
-                confirm=confirm,
-                log=log,
-                settle=settle,
-                aside=aside,
-            )
             await _apply(journal, tenants, job.limits, orders)
             return summary(journal)
 
@@ -255,34 +280,60 @@ async def undo_journal(
     `new`, to be applied like any other; no write is sent.
 
     The journal at `path` refuses to be applied from then on. What was changed since it was written
-    is skipped. Raises Refused (Locked), JournalError, Stopped.
+    is skipped. Of a freeze it is the put-back, now, in the journal that belongs to that, whatever
+    `new` is. Raises Refused (Locked), JournalError, Stopped.
     """
-    with _locked(path), Journal.open(path) as done, _locked(new):
+    with _locked(path), Journal.open(path) as done:
         done.check()  # a row that looks as if nothing had been written would be passed over
+        if frozen := freeze.span_of(done) is not None and not done.meta("puts_back"):
+            new = freeze.putback_path(path)
         _may_be_undone(done, by=new)
-        staging = partial(plan.stage_undo, done=done, guards=guards or Guards())
-        staged = _stage(new, staging, None)
-        renamed = "renamed it leaves room for another way back"
-        _put_plan(staged, new, fresh=False, sandbox=False, anew=renamed)
-        with _planned(new) as journal:
-            rows = journal.tenants()
-            orders = _Orders(folder=new.parent, watch=watch, log=log, settle=settle)
-            _same_addresses(journal, rows, tenants)
-            # What may be under way still must have shown before what is seen is believed.
-            await anyio.sleep(max(0.0, min(settle, done.last_sent() + settle - time.time())))
-            async with _at_work(journal, rows, tenants, plan.limits(journal), orders) as lanes:
-                await lanes.survey()
-                check_guards(journal)
-                done.note(undone_by=_absolute(new))
-                await journal.commit(*journal.noted(planned=str(journal.count())))
-            return summary(journal)
+        orders = _Orders(folder=new.parent, watch=watch, log=log, settle=settle)
+        with _locked(new):
+            if frozen and not freeze.stand(done).written:
+                raise Refused(f"{path}: nothing was written, so there is nothing to undo")
+            if frozen:
+                _staged_putback(done, new, time.time(), "a person said so")
+            else:
+                staging = partial(plan.stage_undo, done=done, guards=guards or Guards())
+                renamed = "renamed it leaves room for another way back"
+                staged = _stage(new, staging, None)
+                _put_plan(staged, new, fresh=False, sandbox=False, anew=renamed)
+            with _planned(new) as journal:
+                if not journal.meta("planned"):
+                    await _planned_undo(done, journal, tenants, orders)
+                return summary(journal)
+
+
+async def _planned_undo(done: Journal, journal: Journal, tenants: Tenants, orders: _Orders) -> None:
+    rows = journal.tenants()
+    _same_addresses(journal, rows, tenants)
+    async with _at_work(journal, rows, tenants, plan.limits(journal), orders) as lanes:
+        await _survey_undo(done, journal, lanes, orders)
+        check_guards(journal)
+        done.note(undone_by=_absolute(journal.path))
+        await journal.commit(*journal.noted(planned=str(journal.count())))
+
+
+async def _survey_undo(done: Journal, journal: Journal, lanes: Lanes, orders: _Orders) -> None:
+    # What may be under way still must have shown before what is seen is believed.
+    since = orders.ways.wall() - done.last_sent()
+    with lanes.unless_stopped():
+        await anyio.sleep(max(0.0, min(orders.settle, orders.settle - since)))
+    await lanes.survey()
 
 
 # ---- the way
 
 
-def _stage(path: Path, staging: Callable[..., None], tenants_file: Path | None) -> Path:
-    """A new journal beside `path` with what `staging` writes into it, closed."""
+def _stage(
+    path: Path,
+    staging: Callable[..., None],
+    tenants_file: Path | None,
+    span: Span | None = None,
+) -> Path:
+    """A new journal beside `path` with what `staging` writes into it, closed; `span` is that of a
+    freeze."""
     new = path.with_name(f".{path.name}.staged")
     _remove(new)
     try:
@@ -290,6 +341,10 @@ def _stage(path: Path, staging: Callable[..., None], tenants_file: Path | None) 
             staging(journal, now=datetime.now(UTC))
             if tenants_file:
                 journal.note(tenants_file=str(tenants_file.absolute()))
+            if span is None:
+                _, span = _recurrence(path, plan.schedule(journal), time.time())
+            if span is not None:
+                journal.note(span=orjson.dumps([*span]).decode())
     except BaseException:
         _remove(new)
         raise
@@ -397,8 +452,11 @@ def _reschedule(old: Journal, new: Journal, tell: Tell) -> None:
 
 def _put_aside(path: Path) -> None:
     with Journal.open(path) as journal:
-        made, doubtful = journal.meta("made"), summary(journal).books.uncertain
+        books = summary(journal)
+        made, doubtful, frozen = journal.meta("made"), books.books.uncertain, books.freeze
         undone = journal.meta("undone_by")
+    if frozen and frozen.state == "open":
+        raise Refused(f"{path} is of a freeze that is not over: {frozen.told}")
     if doubtful and not undone:
         raise Refused(
             f"{path}: {doubtful} of its items may have been sent; "
@@ -456,12 +514,15 @@ async def _survey(journal: Journal, lanes: Lanes, tenants: Tenants) -> None:
     plan.consistent(journal, lanes.contradictions)
     plan.matched(journal)
     check_guards(journal)
-    waves = assign(journal, tenants, plan.schedule(journal))
-    planned = str(journal.count())
-    await journal.commit(*journal.noted(planned=planned, waves=kept(waves)))
+    takes = freeze.check(journal, tenants) if freeze.span_of(journal) else 0.0
+    waves = kept(assign(journal, tenants, plan.schedule(journal)))
+    learned = {"planned": str(journal.count()), "waves": waves, "putback_takes": str(takes)}
+    await journal.commit(*journal.noted(**learned))
 
 
 async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders) -> None:
+    if freeze.span_of(journal) is not None:
+        return await _freeze(journal, tenants, limits, orders)
     if other := journal.meta("undone_by"):
         raise Refused(
             f"{journal.path} was undone by {other}; it is not applied any more, "
@@ -474,24 +535,276 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
     if not journal.meta("sandbox"):
         check_protected(journal, tenants)
     check_probes(journal, plan.schedule(journal), orders.folder)
-    locks = user_state_path("bulkhooks") / "tenants.lock"
-    with held(locks, [row.base_url for row in rows]):
+    with held(_lock_file(), [row.base_url for row in rows]):
         async with _at_work(journal, rows, tenants, limits, orders) as lanes:
-            saved = bool(journal.meta("planned"))
-            if not saved:
-                await _survey(journal, lanes, tenants)
+            saved = await _made_ready(journal, lanes, tenants, orders)
+            await carry_out(journal, lanes, plan.schedule(journal), orders.ways, read_first=saved)
+
+
+async def _made_ready(journal: Journal, lanes: Lanes, tenants: Tenants, orders: _Orders) -> bool:
+    """Plan what is not planned yet, and have it confirmed; whether it was a saved plan."""
+    saved = bool(journal.meta("planned"))
+    if not saved:
+        await _survey(journal, lanes, tenants)
+    elif orders.failed or orders.replan:
+        await lanes.survey(failed=orders.failed, replan=orders.replan)
+        plan.consistent(journal, lanes.contradictions)
+    check_guards(journal, orders.guards)
+    await lanes.reopen(failed=orders.failed, replan=orders.replan)
+    if saved and (waves := assign(journal, tenants, plan.schedule(journal))):
+        # What is pending again may have been in a wave that is done.
+        await journal.commit(*journal.noted(waves=kept(waves)))
+    await _confirmed(journal, lanes, orders)
+    return saved
+
+
+async def _confirmed(journal: Journal, lanes: Lanes, orders: _Orders) -> None:
+    with lanes.unless_stopped():
+        if orders.confirm and not await orders.confirm(journal):
+            raise Refused("not confirmed; nothing was sent")
+
+
+# ---- a freeze
+
+
+class _Locks:
+    """The tenants' locks, from a freeze's first write to the end of its put-back."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack, self._had = stack, set[str]()
+
+    def take(self, rows: Iterable[TenantRow]) -> None:
+        """Take those of all `rows`. Raises Locked."""
+        urls = {row.base_url for row in rows} - self._had
+        self._stack.enter_context(held(_lock_file(), urls))
+        self._had |= urls
+
+    def free(self, rows: Iterable[TenantRow]) -> list[TenantRow]:
+        """Those of `rows` that no other process works on."""
+        mine = []
+        for row in rows:
+            with suppress(Locked):
+                self.take([row])
+                mine.append(row)
+        return mine
+
+
+def _recurrence(path: Path, schedule: Schedule, now: float) -> tuple[Path, Span | None]:
+    """The journal of a freeze, and its span: of one that recurs, those of the current recurrence,
+    or of the next one if its work is done. What is no freeze has no span."""
+    window = schedule.window
+    if window is None or not schedule.freeze:
+        return path, None
+    for span in freeze.spans_of(window, now):
+        own = freeze.dated(path, span, window.timezone) if window.cron else path
+        if not (window.cron and own.exists() and _is_over(own)):
+            return own, span
+    raise Refused(f"its window {window.written or window.cron} does not open any more")
+
+
+def _is_over(path: Path) -> bool:
+    with Journal.read(path) as journal:
+        found = freeze.look(journal)
+        return bool(found and found.state == "put back")
+
+
+async def _put_back_earlier(
+    path: Path, schedule: Schedule, tenants: Tenants, orders: _Orders
+) -> Summary | None:
+    """Put back what earlier recurrences of a freeze have left. The books of one that could not
+    be: nothing new is begun then."""
+    if not (schedule.freeze and schedule.window and schedule.window.cron):
+        return None
+    for earlier in freeze.recurrences(path):
+        with Journal.read(earlier) as journal:
+            found = freeze.look(journal)
+        if not found or found.state != "open" or found.end > orders.ways.wall():
+            continue
+        with _locked(earlier), Journal.open(earlier) as journal:
+            await _apply(journal, tenants, plan.limits(journal), orders)
+            books = summary(journal)
+        if books.freeze and books.freeze.state == "open":
+            return books
+    return None
+
+
+async def _freeze(journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders) -> None:
+    """Apply, wait, put back: what of it is left to be done."""
+    try:
+        with ExitStack() as stack:
+            locks = _Locks(stack)
+            if await _first_half(journal, tenants, limits, orders, locks):
+                await _second_half(journal, tenants, orders, locks)
+    except (BulkhooksError, BaseExceptionGroup) as error:
+        found = error if isinstance(error, BulkhooksError) else _told(error)
+        if found is None or isinstance(found, JournalError):
+            raise
+        frozen = freeze.look(journal)
+        if frozen is None or frozen.state != "open":
+            raise
+        raise NotPutBack(f"{frozen.told}\n{found}") from error
+
+
+async def _first_half(
+    journal: Journal, tenants: Tenants, limits: Limits, orders: _Orders, locks: _Locks
+) -> bool:
+    """Whether what was applied is to be put back now."""
+    do, saved = Do.APPLY, bool(journal.meta("planned"))
+    if saved:
+        do = freeze.next_step(freeze.stand(journal), orders.ways.wall())
+        anew = do is Do.NOTHING and (orders.failed or orders.replan)
+        if do in (Do.PUT_BACK, Do.NOTHING) and not anew:
+            return do is Do.PUT_BACK
+    rows = journal.tenants()
+    _same_addresses(journal, rows, tenants)
+    if not journal.meta("sandbox"):
+        check_protected(journal, tenants)
+    check_probes(journal, plan.schedule(journal), orders.folder)
+    async with _at_work(journal, rows, tenants, limits, orders) as lanes:
+        if do is not Do.HOLD or orders.failed or orders.replan:
+            freeze.check_start(journal, orders.ways.wall())
+            await _made_ready(journal, lanes, tenants, orders)
+        try:
+            return await _in_the_window(journal, lanes, orders, locks, saved=saved)
+        except Stopped:
+            return False
+
+
+async def _in_the_window(
+    journal: Journal, lanes: Lanes, orders: _Orders, locks: _Locks, *, saved: bool
+) -> bool:
+    schedule, ways, tried = plan.schedule(journal), orders.ways, False
+    while not lanes.stopped:
+        await journal.commit()
+        stand = freeze.stand(journal, tried=tried)
+        do = freeze.next_step(stand, ways.wall())
+        phase = Phase(doing="waits for the window", until=stand.span.start, span=stand.span)
+        match do:
+            case Do.WAIT | Do.HOLD if journal.meta("sandbox"):  # a rehearsal waits for nothing
+                if do is Do.HOLD:
+                    return True
+                ways = replace(ways, wall=_ahead(stand.span.start - ways.wall()))
+            case Do.WAIT | Do.HOLD if not ways.wait:
+                return False
+            case Do.WAIT:
+                await _until(lanes, ways, replace(phase, frozen=True))
+            case Do.HOLD:
+                locks.take(journal.tenants())
+                until, doing = freeze.back_at(stand), "holds until it puts back"
+                await _until(lanes, ways, replace(phase, doing=doing, until=until, frozen=True))
+            case Do.APPLY:
+                locks.take(journal.tenants())
+                freeze.check_start(journal, ways.wall())
+                began = ways.wall()
+                part = freeze.until_back(schedule, stand)
+                await carry_out(journal, lanes, part, ways, read_first=saved)
+                took = max(stand.takes, ways.wall() - began)
+                await journal.commit(*journal.noted(putback_takes=str(took)))
+                tried = True
+            case _:
+                return do is Do.PUT_BACK
+    return False
+
+
+def _ahead(seconds: float) -> Wall:
+    return lambda: time.time() + seconds
+
+
+async def _until(lanes: Lanes, ways: Ways, phase: Phase) -> None:
+    """Wait until the time that `phase` says. Raises Stopped."""
+    lanes.permit.phase = phase
+    while (left := (phase.until or 0.0) - ways.wall()) > 0:
+        with lanes.unless_stopped():
+            await anyio.sleep(min(left, _SLICE))
+    lanes.permit.phase = Phase()
+
+
+async def _second_half(done: Journal, tenants: Tenants, orders: _Orders, locks: _Locks) -> None:
+    path = freeze.putback_path(done.path)
+    with _locked(path):
+        why = done.meta("halted") or "it is time"
+        if _staged_putback(done, path, orders.ways.wall(), why):
+            with Journal.open(path) as back:
+                orders = replace(orders, confirm=None, failed=True, replan=False)
+                await _put_back(done, back, tenants, orders, locks)
+
+
+def _staged_putback(done: Journal, path: Path, now: float, why: str) -> bool:
+    """End the first half of a freeze, and have its put-back at `path`; whether there is anything
+    to be put back."""
+    if not done.meta("putback"):
+        done.write(freeze.over(done, path, now, why))
+    if path.exists():
+        with Journal.open(path) as back:
+            mine = freeze.is_of(back, done)
+            planned, untouched = bool(back.meta("planned")), back.untouched()
+        if mine and planned:
+            return True
+        if not untouched:
+            _put_aside(path)
+    if not freeze.stand(done).written:
+        return False
+
+    def staging(back: Journal, now: datetime) -> None:
+        plan.stage_undo(back, done, guards=Guards(max_deletes=done.count()), now=now)
+        freeze.staged(back, done)
+
+    _put(_stage(path, staging, None), path)
+    done.note(undone_by=_absolute(path))
+    return True
+
+
+async def _put_back(
+    done: Journal | None, back: Journal, tenants: Tenants, orders: _Orders, locks: _Locks
+) -> None:
+    """Carry out a put-back; what fails is tried again, for 5 minutes."""
+    _same_addresses(back, back.tenants(), tenants)
+    for pause in (*_AGAIN, 0.0):
+        if not await _one_round(done, back, tenants, orders, locks, pause):
+            break
+        orders = replace(orders, confirm=None, failed=True)
+    freeze.note_end(back, orders.ways.wall())
+
+
+async def _one_round(
+    done: Journal | None,
+    back: Journal,
+    tenants: Tenants,
+    orders: _Orders,
+    locks: _Locks,
+    pause: float,
+) -> bool:
+    """Put back what is left, once; whether to do so again, which is after the pause."""
+    left = _with_work(back, orders)
+    if not left:
+        return False
+    # A tenant that another process works on has its turn later, and holds up no other.
+    rows, ways = locks.free(left), orders.ways
+    async with _at_work(back, rows, tenants, plan.limits(back), orders) as lanes:
+        phase = Phase(span=freeze.span_of(back), frozen=True, putting_back=True)
+        lanes.permit.phase = phase
+        try:
+            saved = bool(back.meta("planned"))
+            if done is not None and not saved:
+                await _survey_undo(done, back, lanes, orders)
+                await back.commit(*back.noted(planned=str(back.count())))
             elif orders.failed or orders.replan:
                 await lanes.survey(failed=orders.failed, replan=orders.replan)
-                plan.consistent(journal, lanes.contradictions)
-            check_guards(journal, orders.guards)
             await lanes.reopen(failed=orders.failed, replan=orders.replan)
-            if saved and (waves := assign(journal, tenants, plan.schedule(journal))):
-                # What is pending again may have been in a wave that is done.
-                await journal.commit(*journal.noted(waves=kept(waves)))
-            with lanes.unless_stopped():
-                if orders.confirm and not await orders.confirm(journal):
-                    raise Refused("not confirmed; nothing was sent")
-            await carry_out(journal, lanes, plan.schedule(journal), orders.ways, read_first=saved)
+            await _confirmed(back, lanes, orders)
+            await carry_out(back, lanes, AT_ONCE, ways, read_first=saved)
+            await back.commit()
+            if lanes.stopped or not (pause and freeze.unfinished(back)):
+                return False
+            again = "waits to try again what could not be put back"
+            await _until(lanes, ways, replace(phase, doing=again, until=ways.wall() + pause))
+        except Stopped:
+            return False
+    return True
+
+
+def _lock_file() -> Path:
+    return user_state_path("bulkhooks") / "tenants.lock"
 
 
 def _with_work(journal: Journal, orders: _Orders) -> list[TenantRow]:
@@ -534,6 +847,7 @@ async def _at_work(
             value_of=value_of,
             transforms=Transforms(orders.folder, orders.tell or _unheard),
             log=orders.log,
+            wall=orders.ways.wall,
         ) as lanes,
         serving(lanes, journal, tell=orders.tell),
         anyio.create_task_group() as tasks,

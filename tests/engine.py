@@ -70,6 +70,11 @@ class Clock:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin, self._now = 0.0, EPOCH
 
+    @property
+    def now(self) -> float:
+        """What it said last."""
+        return self._now
+
     def __call__(self) -> float:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:

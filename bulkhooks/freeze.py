@@ -1,0 +1,439 @@
+"""A freeze: what a job writes in a window is put back at the window's end.
+
+What is to be done next is decided here, from what the journal says and the time it is. The put-back
+is an undo in a journal of its own, beside the first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import orjson
+
+from . import plan, windows
+from .errors import Refused
+from .items import Fields, Item, State, Step
+from .journal import Journal
+from .schedule import Schedule, Span, Window
+from .steps import of_action
+from .store import Write
+from .tenants import Tenant
+from .undo import undone
+
+#: How many times as long as expected a put-back may take, and seconds that it has beside that.
+_LONGER: Final = 1.5
+_SPARE: Final = 10.0
+#: Kinds of steps that no put-back takes back wholly: values of secrets are lost, and what is made
+#: again has another id.
+_STAYS: Final = "'delete', 'update_secrets', 'remove_secrets'"
+_LEFT: Final = (State.PENDING, State.FAILED, State.UNCERTAIN, State.SKIPPED)
+#: Hooks and actions that are told one by one.
+_SHOWN: Final = 20
+
+
+class Do(Enum):
+    """What a freeze is to do next."""
+
+    WAIT = auto()  #: for its window
+    APPLY = auto()
+    HOLD = auto()  #: wait until it is time to put back
+    PUT_BACK = auto()
+    NOTHING = auto()
+
+
+class Stand(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a freeze is, as its journals say."""
+
+    span: Span
+    takes: float = 0.0  #: seconds that putting back will take, about
+    pending: bool = False  #: something is left to be applied
+    written: bool = False  #: something of ours is there, or may be
+    halted: bool = False
+    ended: bool = False  #: the put-back was begun: nothing more is applied
+    back: bool = False  #: and all of it has ended
+
+
+class NotBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A hook or an action that could not be put back."""
+
+    tenant: str
+    label: str
+    state: str
+    cause: str
+
+
+class Freeze(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a freeze is, for whoever looks on."""
+
+    start: float  #: Unix seconds
+    end: float
+    state: str  #: planned, open, or put back: as far as it can be
+    putback: str  #: the journal of the put-back, once that was begun
+    not_put_back: tuple[NotBack, ...]
+    places: tuple[str, ...]  #: of actions in lists that others have changed meanwhile
+    told: str  #: what a person must know first
+    next: tuple[str, ...]  #: words of the command that goes on
+
+    @property
+    def wholly_back(self) -> bool:
+        """Whether nothing that the job wrote is there any more."""
+        return self.state != "open" and not self.not_put_back
+
+
+# ---- when
+
+
+def next_step(stand: Stand, now: float) -> Do:
+    """What is to be done at a time, in Unix seconds."""
+    if stand.back:
+        return Do.NOTHING
+    if stand.ended or stand.halted or now >= back_at(stand):
+        return Do.PUT_BACK
+    if now < stand.span.start:
+        return Do.WAIT
+    if stand.pending:
+        return Do.APPLY
+    return Do.HOLD if stand.written else Do.NOTHING
+
+
+def back_at(stand: Stand) -> float:
+    """When to begin to put back, to have ended by the window's end: never before half of it."""
+    start, end = stand.span
+    return max((start + end) / 2, end - stand.takes * _LONGER - _SPARE)
+
+
+def span_of(journal: Journal) -> Span | None:
+    """The span of a freeze that a journal is of; None: it is of none."""
+    try:
+        return Span(*orjson.loads(journal.meta("span"))) if journal.meta("span") else None
+    except (ValueError, TypeError) as error:
+        raise journal.damaged("its span") from error
+
+
+def spans_of(window: Window, now: float) -> Iterator[Span]:
+    """The spans that a freeze may be carried out in, the current one first; one that is over, if
+    no other will come."""
+    yield from windows.spans(window, now if window.cron else float("-inf"))
+
+
+def until_back(schedule: Schedule, stand: Stand) -> Schedule:
+    """A schedule by which the first half ends when it is time to put back."""
+    assert schedule.window is not None
+    zone, end = schedule.window.timezone, back_at(stand)
+    if any(windows.moment(_local(each, zone), zone) != each for each in (stand.span.start, end)):
+        zone = "UTC"  # a local time that comes twice
+    start, close = (_local(each, zone).isoformat() for each in (stand.span.start, end))
+    window = Window(timezone=zone, start=start, end=close, written=schedule.window.written)
+    return msgspec.structs.replace(schedule, window=window)
+
+
+def _local(moment: float, zone: str) -> datetime:
+    return datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+
+
+def dated(path: Path, span: Span, timezone: str) -> Path:
+    """The journal of one recurrence of a freeze: by its start in local time."""
+    return path.with_name(f"{path.stem}.{_local(span.start, timezone):%Y-%m-%dT%H%M}{path.suffix}")
+
+
+def recurrences(path: Path) -> list[Path]:
+    """The journals of all recurrences of a freeze, the oldest first."""
+    when = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]T" + "[0-9]" * 4
+    return sorted(path.parent.glob(f"{path.stem}.{when}{path.suffix}"))
+
+
+def putback_path(path: Path) -> Path:
+    """Where the put-back of the journal at `path` is."""
+    return path.with_name(f"{path.stem}.putback{path.suffix}")
+
+
+# ---- before it
+
+
+def check(journal: Journal, tenants: Mapping[str, Tenant]) -> float:
+    """About how many seconds the put-back of what is planned takes. Raises Refused when it cannot
+    be put back wholly, or its window is too short for there and back."""
+    stays = f"""SELECT count(*), min(i.label) FROM steps s JOIN items i ON i.id = s.item
+        WHERE s.kind IN ({_STAYS}) AND NOT s.back"""
+    count, label = journal.rows(stays)[0]
+    if count:
+        raise Refused(
+            f"{count} of its writes cannot be put back wholly, such as that of {label}: a freeze "
+            "may not delete anything, nor set or remove secrets that are there"
+        )
+    efforts = plan.expected(journal, tenants)
+    takes = plan.together(efforts.values()).seconds
+    span = span_of(journal)
+    if span and 2 * takes > (length := span.end - span.start):
+        slowest = max(efforts, key=lambda name: efforts[name].seconds)
+        raise Refused(
+            f"its window is {length:.0f} s long; applying and putting back takes about "
+            f"{2 * takes:.0f} s (the slowest tenant is {slowest}): {2 * takes - length:.0f} s are "
+            "missing"
+        )
+    return takes
+
+
+def check_start(journal: Journal, now: float) -> None:
+    """Raises Refused when a freeze that has written nothing has no time left for there and
+    back."""
+    start, end = (how := stand(journal)).span
+    if how.written or how.ended or now < start or now + 2 * how.takes <= end:
+        return
+    until = windows.clock(end, timezone(journal))
+    if now >= end:
+        raise Refused(f"its window was over at {until}; nothing was sent. Plan it for another")
+    raise Refused(
+        f"its window is over at {until}, in {end - now:.0f} s; applying and putting back takes "
+        f"about {2 * how.takes:.0f} s: nothing was sent"
+    )
+
+
+# ---- how far it is
+
+
+def stand(journal: Journal, *, tried: bool = False) -> Stand:
+    """How far the freeze of a journal is; what is pending still after it was `tried` stays so.
+    Raises JournalError."""
+    span = span_of(journal)
+    assert span is not None
+    counts = journal.counts().values()
+    return Stand(
+        span=span,
+        takes=float(journal.meta("putback_takes") or 0),
+        pending=not tried and any(mine[State.PENDING] or mine[State.UNCERTAIN] for mine in counts),
+        written=next(_held(journal), None) is not None,
+        halted=bool(journal.meta("halted")),
+        ended=bool(journal.meta("putback")),
+        back=_is_back(journal),
+    )
+
+
+def _is_back(journal: Journal) -> bool:
+    """Whether nothing is left to be put back that could be."""
+    if not journal.meta("putback"):
+        return False
+    if next(_held(journal), None) is None:
+        return True
+    path = Path(journal.meta("putback"))
+    if not path.exists():
+        return False
+    with Journal.read(path) as back:
+        return is_of(back, journal) and bool(back.meta("planned")) and not unfinished(back)
+
+
+def is_of(back: Journal, done: Journal) -> bool:
+    """Whether a put-back is that of a journal, rather than of an earlier one at its path."""
+    return back.meta("puts_back") == _mark(done)
+
+
+def _mark(done: Journal) -> str:
+    return f"{done.meta('made')} {done.meta('digest')}"
+
+
+def unfinished(back: Journal) -> bool:
+    """Whether a put-back has anything left that may be tried again."""
+    again = (State.PENDING, State.FAILED, State.UNCERTAIN)
+    return any(mine[state] for mine in back.books().values() for state in again)
+
+
+def over(journal: Journal, path: Path, now: float, why: str) -> list[Write]:
+    """The writes that end the first half of a freeze, to be put back by a journal at `path`. What
+    was sent and has no answer is left to the put-back, which reads it."""
+    hint = "plan its job again for another window"
+    state = State.SKIPPED
+    gone = [journal.give_up(t.id, "window over", hint, state=state) for t in journal.tenants()]
+    return [
+        *(write for writes in gone for write in writes),
+        *journal.noted(putback=str(path.absolute())),
+        journal.event("putback", now, why=why, journal=str(path.absolute())),
+    ]
+
+
+def staged(back: Journal, done: Journal) -> None:
+    """Note in a new put-back what it is of."""
+    kept = {key: done.meta(key) for key in ("span", "sandbox")}
+    back.note(puts_back=_mark(done), zone=timezone(done), **kept)
+
+
+def note_end(back: Journal, now: float) -> None:
+    """Note in a put-back that it has ended, and what was put back elsewhere than it was."""
+    events = [back.event("place", now, told=told) for told in places(back)]
+    if not any(event.kind == "putback" for event in back.events()) and not unfinished(back):
+        back.write([*events, back.event("putback", now, left=len(list(_items(back, _LEFT))))])
+
+
+def timezone(journal: Journal) -> str:
+    """The time zone of the window of a freeze, or of its put-back."""
+    window = plan.schedule(journal).window
+    return window.timezone if window else journal.meta("zone") or "UTC"
+
+
+# ---- told
+
+
+def look(journal: Journal) -> Freeze | None:
+    """How far the freeze is that a journal, or its put-back, is of; None: it is of none. Raises
+    JournalError."""
+    span = span_of(journal)
+    if span is None:
+        return None
+    if journal.meta("puts_back"):
+        return _put_back(journal, span)
+    if (path := journal.meta("putback")) and Path(path).exists():
+        with Journal.read(Path(path)) as back:
+            if is_of(back, journal) and back.meta("planned"):
+                return _put_back(back, span)
+    held = in_words(journal)
+    words, told, ended = tuple[str, ...](), "", bool(path)
+    if held:
+        until = windows.clock(span.end, timezone(journal))
+        words = ("apply", str(journal.path))
+        told = (
+            f"NOT put back yet: {held}, until {until}; `bulkhooks apply {journal.path}` "
+            f"{'puts it back' if ended else 'waits and puts it back'}"
+        )
+        if not ended:
+            told += f", `bulkhooks undo {journal.path} --yes` puts it back now"
+    return Freeze(
+        start=span.start,
+        end=span.end,
+        state="open" if held else "put back" if ended else "planned",
+        putback=path,
+        not_put_back=(),
+        places=(),
+        told=told,
+        next=words,
+    )
+
+
+def _put_back(back: Journal, span: Span) -> Freeze:
+    names = {row.id: row.name for row in back.tenants()}
+    left = tuple(
+        NotBack(
+            tenant=names[item.tenant],
+            label=item.label,
+            state=item.outcome.state.value,
+            cause=item.outcome.cause,
+        )
+        for item in _items(back, _LEFT)
+    )
+    again = unfinished(back)
+    told, words = "", tuple[str, ...]()
+    if left:
+        named = ", ".join(f"{each.tenant} {each.label}".strip() for each in left[:3])
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        are = "is" if len(left) == 1 else "are"
+        told = f"{len(left)} of {_called(back)} {are} NOT put back: {named}{more}"
+        if not again:
+            told += "; what others changed meanwhile is left as it is"
+    elif back.meta("planned"):
+        told = f"put back on {_ended_at(back)}"
+    if again:
+        failed = not any(
+            mine[State.PENDING] or mine[State.UNCERTAIN] for mine in back.books().values()
+        )
+        words = ("apply", str(back.path), *(["--failed"] if failed else []))
+    return Freeze(
+        start=span.start,
+        end=span.end,
+        state="open" if again else "put back",
+        putback=str(back.path),
+        not_put_back=left,
+        places=tuple(places(back)),
+        told=told,
+        next=words,
+    )
+
+
+def _ended_at(back: Journal) -> str:
+    at = [event.at for event in back.events() if event.kind == "putback"]
+    when = datetime.fromtimestamp(at[-1], UTC).isoformat(timespec="seconds") if at else ""
+    return when or back.meta("made")
+
+
+def _called(journal: Journal) -> str:
+    """How many hooks, actions or both a journal is for, in words."""
+    sql = "SELECT count(*), sum(coalesce(instr(target, 'actions/'), 0) > 0) FROM items"
+    count, of_actions = journal.rows(sql)[0]
+    thing = "action" if of_actions == count else "hook" if not of_actions else "hook and action"
+    things = "hooks and actions" if thing == "hook and action" else f"{thing}s"
+    return f"{count:,} {thing if count == 1 else things}"
+
+
+def in_words(journal: Journal) -> str:
+    """What is otherwise than it was before a journal wrote, or may be: `2 hooks are off`."""
+    counts = Counter(_otherwise(step) for step in _held(journal))
+    return ", ".join(
+        f"{count:,} {(thing if count == 1 else thing + 's')} {'is' if count == 1 else 'are'} {how}"
+        for (thing, how), count in counts.items()
+    )
+
+
+def _held(journal: Journal) -> Iterator[Step]:
+    """The steps by which what a journal wrote is put back."""
+    for item in journal.written():
+        back = undone(item, leave_actions=False)
+        yield from (step for step in (back.steps if back else ()) if not step.back)
+
+
+def _otherwise(step: Step) -> tuple[str, str]:
+    thing = "action" if of_action(step.target) else "hook"
+    match step.want.get("bound"), step.want.get("enabled"):
+        case True, _ if not step.before.get("bound"):
+            return thing, "still unbound"
+        case False, _:
+            return thing, "still bound"
+        case _, True:
+            return thing, "still off"
+        case _, False:
+            return thing, "still on"
+        case _:
+            return thing, "still changed"
+
+
+def details(freeze: Freeze) -> Iterator[str]:
+    """What could not be put back, one by one, and what was put back elsewhere than it was."""
+    for each in freeze.not_put_back[:_SHOWN]:
+        yield f"{each.tenant}: {each.label}: {each.state}: {each.cause or 'not begun'}"
+    if len(freeze.not_put_back) > _SHOWN:
+        yield f"and {len(freeze.not_put_back) - _SHOWN} more"
+    yield from freeze.places
+
+
+def places(back: Journal) -> Iterator[str]:
+    """Of each action that was put back into a list which others had changed meanwhile, where it is
+    now."""
+    names = {row.id: row.name for row in back.tenants()}
+    for item in _items(back, (State.APPLIED,)):
+        for step in item.steps:
+            if step.kind == "bind" and step.want["bound"] and (where := _moved(step)):
+                yield f"{names[item.tenant]}: {item.label}: {where}"
+
+
+def _moved(step: Step) -> str:
+    """Where an action is in a list that is not as it was; "" if it is, or nothing is known."""
+    seen: Fields = step.after or {}
+    if "was" not in seen or "among" not in step.want:
+        return ""
+    own = step.target
+    there = [tuple(each) for each in seen["was"] if each[0] != own]
+    before = [tuple(each) for each in step.want["among"] if each[0]]
+    if [id for id, _ in there] == [id for id, _ in before]:
+        return ""
+    trigger = step.before["triggerId"]
+    return f"others changed the list of {trigger}; it is back beside its old neighbours"
+
+
+def _items(journal: Journal, states: tuple[State, ...]) -> Iterator[Item]:
+    last = 0
+    while page := journal.items(states, 256, last):
+        yield from page
+        last = page[-1].id

@@ -1,0 +1,307 @@
+"""A freeze: what a job writes in a window is put back at its end, whatever happens in between."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from bulkhooks import Job, Summary, run_job
+from bulkhooks import run as running
+from bulkhooks.freeze import Do, Stand, back_at, next_step
+from bulkhooks.items import Reply
+from bulkhooks.journal import Journal, TenantRow
+from bulkhooks.lanes import Lanes
+from bulkhooks.night import Ways
+from bulkhooks.sandbox import Sandbox
+from bulkhooks.schedule import Schedule, Span, Window
+from engine import (
+    EPOCH,
+    PRE,
+    TENANTS,
+    Clock,
+    Core,
+    Killed,
+    acting,
+    bound,
+    mind_threads,
+    on,
+    one_on,
+    whole_state_of,
+)
+from virtual import VirtualTimeLoop
+
+START, END = EPOCH + 600, EPOCH + 4200
+SPAN = Span(START, END)
+
+
+def at(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()
+
+
+def freeze_of(*edits: Mapping[str, Any], window: Window | None = None) -> Job:
+    window = window or Window(timezone="UTC", start=at(START), end=at(END))
+    wanted = [{"tenant": "t0", **edit} for edit in edits]
+    return Job.of("freeze", wanted, schedule=Schedule(window=window, freeze=True))
+
+
+HOOKS_OFF = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}})
+SWAP = freeze_of({"hook": "B", "set": {"enabled": True}})
+UNBOUND = freeze_of({"actions": {"bound": True}, "set": {"bound": False}})
+PLACED = freeze_of({"action": {"name": "d"}, "set": {"bound": True, "position": "first"}})
+
+
+class Night(Core):
+    """A folder with the journals of a freeze, over the sandbox's core, in virtual time: what the
+    disk had when the process died takes the folder's place."""
+
+    clock: Clock
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.folder, self.saved = folder / "now", folder / "died"
+        self.folder.mkdir()
+        super().__init__(sandbox, self.folder / "j", self.saved, 0, False, Clock())
+        self.journal = self.folder / "freeze.journal"
+        self.putback = self.folder / "freeze.putback.journal"
+        #: What is done when a time has come, by those who are not us.
+        self.others: list[tuple[float, Callable[[], object]]] = []
+        self.refuses: Callable[[str, str, bytes], bool] = lambda method, path, body: False
+        self.writes_at: list[float] = []
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[Reply, Mapping[str, str]]:
+        await anyio.sleep(0.01)
+        self.let_others()
+        if method != "GET":
+            self.writes_at.append(self.clock())
+        if self.refuses(method, url, body or b""):
+            return Reply(status=400, body=b'{"message": "no"}'), {}
+        return await super().send(method, url, headers, body)
+
+    def let_others(self) -> None:
+        """Do what others do until now."""
+        while self.others and self.others[0][0] <= self.clock():
+            self.others.pop(0)[1]()
+
+    def die(self) -> None:
+        shutil.copytree(self.folder, self.saved)
+        raise Killed
+
+    def call(self, work: Callable[[Ways], Any], **ways: Any) -> Any:
+        """What a command does, in a loop of its own whose time is the night's."""
+
+        @asynccontextmanager
+        async def connect(_: int) -> AsyncIterator[Core]:
+            yield self
+
+        @asynccontextmanager
+        async def opened(
+            journal: Journal, rows: list[TenantRow], *rest: Any, **more: Any
+        ) -> AsyncIterator[Lanes]:
+            mind_threads(journal)
+            async with Lanes.opened(journal, rows, *rest, **more, connect=connect) as lanes:
+                yield lanes
+
+        async def called() -> Any:
+            self.clock()
+            return await work(Ways(wall=self.clock, **ways))
+
+        class Opened:
+            pass
+
+        Opened.opened = opened  # type: ignore[attr-defined]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(running, "Lanes", Opened)
+            return anyio.run(called, backend_options={"loop_factory": VirtualTimeLoop})
+
+    def run(self, job: Job, **ways: Any) -> Summary:
+        """`run JOB`."""
+        path = self.journal
+        return self.call(lambda how: run_job(job, TENANTS, path, ways=how), **ways)  # type: ignore[no-any-return]
+
+    def killed(self, job: Job, at: int, *, after: bool) -> bool:
+        """`run JOB`, killed at a request; whether it came to that."""
+        self.at, self.after, self.sent = at, after, 0
+        try:
+            self.run(job)
+        except BaseExceptionGroup as group:
+            if not group.subgroup(Killed):
+                raise
+            shutil.rmtree(self.folder)
+            self.saved.rename(self.folder)
+            return True
+        finally:
+            self.at = 0
+        return False
+
+
+def night(folder: Path, sandbox: Sandbox | None = None) -> Night:
+    folder.mkdir(exist_ok=True)
+    return Night(sandbox or one_on(), folder)
+
+
+# ---- what is next
+
+
+FREE = Stand(span=Span(0.0, 1000.0), takes=100.0)  # it is put back from 840 on
+
+
+@pytest.mark.parametrize(
+    ("how", "now", "do"),
+    [
+        ({"pending": True}, -1.0, Do.WAIT),
+        ({"pending": True}, 0.0, Do.APPLY),
+        ({"pending": True, "written": True}, 839.9, Do.APPLY),
+        ({"written": True}, 0.0, Do.HOLD),
+        ({"written": True}, 839.9, Do.HOLD),
+        ({"written": True}, 840.0, Do.PUT_BACK),
+        ({"written": True}, 5000.0, Do.PUT_BACK),
+        ({"pending": True, "written": True}, 840.0, Do.PUT_BACK),
+        ({"pending": True}, 840.0, Do.PUT_BACK),
+        ({}, 500.0, Do.NOTHING),
+        ({"pending": True, "written": True, "halted": True}, 1.0, Do.PUT_BACK),
+        ({"written": True, "ended": True}, 1.0, Do.PUT_BACK),
+        ({"written": True, "ended": True, "back": True}, 1.0, Do.NOTHING),
+        ({"written": True, "ended": True, "back": True}, 5000.0, Do.NOTHING),
+    ],
+)
+def test_what_is_next(how: dict[str, bool], now: float, do: Do) -> None:
+    fields = {name: getattr(FREE, name) for name in FREE.__struct_fields__} | how
+    assert next_step(Stand(**fields), now) is do
+
+
+@pytest.mark.parametrize(
+    ("takes", "when"), [(0.0, 990.0), (100.0, 840.0), (300.0, 540.0), (327.0, 500.0), (9e9, 500.0)]
+)
+def test_putting_back_begins_early_enough_and_not_before_half_of_the_window(
+    takes: float, when: float
+) -> None:
+    assert back_at(Stand(span=FREE.span, takes=takes)) == when
+
+
+# ---- undisturbed
+
+
+@pytest.mark.parametrize(
+    ("job", "there"), [(HOOKS_OFF, one_on), (SWAP, one_on), (UNBOUND, acting), (PLACED, acting)]
+)
+def test_it_is_applied_when_the_window_opens_and_put_back_by_its_end(
+    tmp_path: Path, job: Job, there: Callable[[], Sandbox]
+) -> None:
+    here = night(tmp_path, there())
+    was, seen = whole_state_of(here.sandbox), []
+    here.others = [(END - 100, lambda: seen.append(whole_state_of(here.sandbox)))]
+    books = here.run(job)
+    assert books.exit_status == 0
+    assert books.freeze
+    assert books.freeze.wholly_back
+    assert books.freeze.told.startswith("put back on ")
+    assert seen[0] != was
+    assert whole_state_of(here.sandbox) == was
+    assert min(here.writes_at) >= START
+    assert END - 100 < max(here.writes_at) < END
+
+
+# ---- killed
+
+
+@pytest.mark.parametrize(
+    ("job", "there"), [(HOOKS_OFF, one_on), (SWAP, one_on), (UNBOUND, acting), (PLACED, acting)]
+)
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "after the end"])
+def test_killed_at_any_request_and_run_again_all_is_as_it_was(
+    tmp_path: Path, job: Job, there: Callable[[], Sandbox], late: bool
+) -> None:
+    asked, place = True, 0
+    while asked:
+        place += 1
+        here = night(tmp_path / str(place), there())
+        was = whole_state_of(here.sandbox)
+        asked = here.killed(job, (place + 1) // 2, after=place % 2 == 0)
+        if late:
+            here.clock.pass_by(max(0.0, END - here.clock.now))
+        books = here.run(job)
+        assert whole_state_of(here.sandbox) == was
+        assert not books.freeze or books.freeze.wholly_back
+        assert late or books.exit_status == 0
+        assert not late or books.exit_status in (0, 1)
+    assert place > 10
+
+
+def test_killed_again_and_again_all_is_as_it_was(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    for number in range(12):
+        job, there = chance.choice([(HOOKS_OFF, one_on), (SWAP, one_on), (UNBOUND, acting)])
+        here = night(tmp_path / str(number), there())
+        was = whole_state_of(here.sandbox)
+        for _ in range(3):
+            here.killed(job, chance.randint(1, 12), after=chance.random() < 0.5)
+            here.clock.pass_by(chance.choice([0.0, 10.0, 1000.0]))
+        assert here.run(job).exit_status in (0, 1)
+        assert whole_state_of(here.sandbox) == was
+
+
+# ---- what was not ours
+
+
+def test_what_was_off_before_stays_off(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    books = here.run(freeze_of({"hooks": {"triggerId": PRE}, "set": {"enabled": False}}))
+    assert (books.books.applied, books.books.unchanged) == (1, 2)
+    assert on(here.sandbox) == "A"
+
+
+def test_where_nothing_is_to_be_done_nothing_is_waited_for(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.sandbox.change("t0", "A", enabled=False)
+    books = here.run(freeze_of({"hook": "A", "set": {"enabled": False}}))
+    assert books.exit_status == 0
+    assert here.clock.now < END - 1000
+    assert not here.putback.exists()
+
+
+def test_what_others_changed_meanwhile_is_left_and_told(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.others = [(START + 100, lambda: here.sandbox.change("t0", "C", enabled=True))]
+    books = here.run(HOOKS_OFF)
+    assert books.exit_status == 5
+    assert on(here.sandbox) == "C"
+    assert books.freeze
+    assert books.freeze.told.startswith("1 of 1 hook is NOT put back: t0 a; what others changed")
+    assert "c of its trigger is enabled" in books.freeze.not_put_back[0].cause
+    assert books.next == ""
+    assert here.run(HOOKS_OFF).exit_status == 5  # and nothing more is tried
+
+
+@pytest.mark.parametrize("bound_on", [("H", "x a b c"), ("gone", "x a b")])
+def test_an_action_finds_its_place_again_among_what_others_did_to_the_list(
+    tmp_path: Path, bound_on: tuple[str, str]
+) -> None:
+    job = freeze_of({"action": {"name": "b"}, "set": {"bound": False}})
+    here = night(tmp_path, acting())
+    what, left = bound_on
+
+    def others() -> None:
+        here.sandbox.add_action("t0", name="x", triggerId=PRE, code="x", deployed=True, bound=True)
+        order = ["x", "a", "c"] if what == "H" else ["x", "a"]
+        here.sandbox.set_bindings("t0", PRE, order)
+
+    here.others = [(START + 100, others)]
+    books = here.run(job)
+    assert bound(here.sandbox) == left
+    assert books.exit_status == 0
+    assert books.freeze
+    assert books.freeze.places == (
+        "t0: b: others changed the list of pre-user-registration; it is back beside its old "
+        "neighbours",
+    )
+    with Journal.open(here.putback) as kept:
+        assert [event.kind for event in kept.events() if event.kind == "place"] == ["place"]
