@@ -174,9 +174,9 @@ def check(journal: Journal, tenants: Mapping[str, Tenant]) -> float:
     if span and 2 * takes > (length := span.end - span.start):
         slowest = max(efforts, key=lambda name: efforts[name].seconds)
         raise Refused(
-            f"its window is {length:.0f} s long; applying and putting back takes about "
-            f"{2 * takes:.0f} s (the slowest tenant is {slowest}): {2 * takes - length:.0f} s are "
-            "missing"
+            f"its window is {windows.length(length)} long; applying and putting back takes about "
+            f"{windows.length(2 * takes)} (the slowest tenant is {slowest}): "
+            f"{windows.length(2 * takes - length)} are missing"
         )
     return takes
 
@@ -185,14 +185,16 @@ def check_start(journal: Journal, now: float) -> None:
     """Raises Refused when a freeze that has written nothing has no time left for there and
     back."""
     start, end = (how := stand(journal)).span
-    if how.written or how.ended or now < start or now + 2 * how.takes <= end:
-        return
     until = windows.clock(end, timezone(journal))
+    if how.written or how.ended or now < start:
+        return
     if now >= end:
         raise Refused(f"its window was over at {until}; nothing was sent. Plan it for another")
+    if now + 2 * how.takes <= end:
+        return
     raise Refused(
-        f"its window is over at {until}, in {end - now:.0f} s; applying and putting back takes "
-        f"about {2 * how.takes:.0f} s: nothing was sent"
+        f"its window is over at {until}, in {windows.length(end - now)}; applying and putting back "
+        f"takes about {windows.length(2 * how.takes)}: nothing was sent"
     )
 
 

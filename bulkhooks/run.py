@@ -698,8 +698,9 @@ async def _in_the_window(
                 began = ways.wall()
                 part = freeze.until_back(schedule, stand)
                 await carry_out(journal, lanes, part, ways, read_first=saved)
-                took = max(stand.takes, ways.wall() - began)
-                await journal.commit(*journal.noted(putback_takes=str(took)))
+                learned = {"putback_takes": str(max(stand.takes, ways.wall() - began))}
+                learned |= {"halted": why} if (why := lanes.permit.halted) else {}
+                await journal.commit(*journal.noted(**learned))
                 tried = True
             case _:
                 return do is Do.PUT_BACK

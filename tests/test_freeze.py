@@ -7,19 +7,22 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from bulkhooks import Job, Summary, run_job
+from bulkhooks import Job, Limits, Refused, Summary, Tenant, apply_journal, read_books, run_job
 from bulkhooks import run as running
+from bulkhooks.errors import NotPutBack
 from bulkhooks.freeze import Do, Stand, back_at, next_step
 from bulkhooks.items import Reply
 from bulkhooks.journal import Journal, TenantRow
 from bulkhooks.lanes import Lanes
 from bulkhooks.night import Ways
+from bulkhooks.run import Watch, undo_journal
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.schedule import Schedule, Span, Window
 from engine import (
@@ -122,10 +125,16 @@ class Night(Core):
             patch.setattr(running, "Lanes", Opened)
             return anyio.run(called, backend_options={"loop_factory": VirtualTimeLoop})
 
-    def run(self, job: Job, **ways: Any) -> Summary:
-        """`run JOB`."""
-        path = self.journal
-        return self.call(lambda how: run_job(job, TENANTS, path, ways=how), **ways)  # type: ignore[no-any-return]
+    def run(self, job: Job, watch: Watch | None = None, **more: Any) -> Summary:
+        """`run JOB`; `more` is said to it, or of the ways that it has."""
+        said = {key: more.pop(key) for key in ("fresh", "confirm") if key in more}
+        running = partial(run_job, job, TENANTS, self.journal, watch=watch, **said)
+        return self.call(lambda ways: running(ways=ways), **more)  # type: ignore[no-any-return]
+
+    def apply(self, journal: Path | None = None, **what: Any) -> Summary:
+        """`apply JOURNAL`."""
+        applying = partial(apply_journal, journal or self.journal, TENANTS, **what)
+        return self.call(lambda ways: applying(ways=ways))  # type: ignore[no-any-return]
 
     def killed(self, job: Job, at: int, *, after: bool) -> bool:
         """`run JOB`, killed at a request; whether it came to that."""
@@ -213,6 +222,11 @@ def test_it_is_applied_when_the_window_opens_and_put_back_by_its_end(
 # ---- killed
 
 
+def planned(path: Path) -> bool:
+    with Journal.open(path) as kept:
+        return bool(kept.meta("planned"))
+
+
 @pytest.mark.parametrize(
     ("job", "there"), [(HOOKS_OFF, one_on), (SWAP, one_on), (UNBOUND, acting), (PLACED, acting)]
 )
@@ -222,12 +236,17 @@ def test_killed_at_any_request_and_run_again_all_is_as_it_was(
 ) -> None:
     asked, place = True, 0
     while asked:
-        place += 1
+        place += 3 if late or there is acting else 1
         here = night(tmp_path / str(place), there())
         was = whole_state_of(here.sandbox)
         asked = here.killed(job, (place + 1) // 2, after=place % 2 == 0)
         if late:
             here.clock.pass_by(max(0.0, END - here.clock.now))
+        if late and not (here.journal.exists() and planned(here.journal)):
+            with pytest.raises(Refused, match="its window was over at "):
+                here.run(job)
+            assert not here.writes_at
+            continue
         books = here.run(job)
         assert whole_state_of(here.sandbox) == was
         assert not books.freeze or books.freeze.wholly_back
@@ -299,9 +318,232 @@ def test_an_action_finds_its_place_again_among_what_others_did_to_the_list(
     assert bound(here.sandbox) == left
     assert books.exit_status == 0
     assert books.freeze
-    assert books.freeze.places == (
-        "t0: b: others changed the list of pre-user-registration; it is back beside its old "
-        "neighbours",
-    )
+    told = "others changed the list of pre-user-registration; it is back beside its old neighbours"
+    assert books.freeze.places == (f"t0: b: {told}",)
     with Journal.open(here.putback) as kept:
         assert [event.kind for event in kept.events() if event.kind == "place"] == ["place"]
+
+
+# ---- what cannot be put back
+
+
+def enables(method: str, url: str, body: bytes) -> bool:
+    return method == "PATCH" and b"true" in body and url.endswith("/A")
+
+
+def test_what_fails_is_tried_again_for_a_while(tmp_path: Path) -> None:
+    here, times = night(tmp_path), iter([True, True])
+    here.refuses = lambda *request: enables(*request) and next(times, False)
+    books = here.run(HOOKS_OFF)
+    assert books.exit_status == 0
+    assert on(here.sandbox) == "A"
+
+
+def test_what_cannot_be_put_back_is_the_first_that_is_told(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.refuses = enables
+    books = here.run(HOOKS_OFF)
+    assert books.exit_status == 5
+    assert books.freeze
+    assert books.freeze.told == "1 of 1 hook is NOT put back: t0 a"
+    assert books.next == f"bulkhooks apply {here.putback} --failed"
+    assert here.clock.now > END + 200  # it tried for long
+    assert read_books(here.journal).freeze == books.freeze
+    here.refuses = lambda *request: False
+    books = here.apply(here.putback, failed=True)
+    assert books.exit_status == 0
+    assert books.freeze
+    assert books.freeze.told.startswith("put back on ")
+    assert on(here.sandbox) == "A"
+    assert here.apply().exit_status == 0
+
+
+def test_the_first_journal_takes_up_what_failed_too(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.refuses = enables
+    here.run(HOOKS_OFF)
+    here.refuses = lambda *request: False
+    assert here.apply().exit_status == 0
+    assert on(here.sandbox) == "A"
+
+
+def test_a_tenant_that_fails_does_not_hold_up_others(tmp_path: Path) -> None:
+    here = night(tmp_path, Sandbox(("t0", "t1"), hooks=8))
+    was = whole_state_of(here.sandbox)
+    off = {"tenants": ["t0", "t1"], "hooks": {"enabled": True}, "set": {"enabled": False}}
+    schedule = Schedule(window=Window(timezone="UTC", start=at(START), end=at(END)), freeze=True)
+    job, ended = Job.of("freeze", [off], schedule=schedule), []
+    dead = START + 10
+
+    def refuse(method: str, url: str, body: bytes) -> bool:
+        if method == "PATCH" and "/t1/" in url and here.clock() > dead:
+            ended.append(here.clock())
+        return "/t0/" in url and here.clock() > dead
+
+    here.refuses = refuse
+    books = here.run(job)
+    assert books.exit_status == 5
+    assert max(ended) < END
+    assert whole_state_of(here.sandbox)[0][1] == was[0][1]
+    assert books.freeze
+    assert {each.tenant for each in books.freeze.not_put_back} == {"t0"}
+
+
+# ---- stopped, and told to
+
+
+async def _stop_after(lanes: Lanes, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    lanes.stop()
+
+
+def stops_in_the_window(lanes: Lanes) -> Any:
+    return _stop_after(lanes, 700)
+
+
+@pytest.mark.parametrize(
+    ("job", "there", "held"),
+    [
+        (HOOKS_OFF, one_on, "1 hook is still off"),
+        (UNBOUND, acting, "3 actions are still unbound"),
+        (SWAP, one_on, "1 hook is still on, 1 hook is still off"),
+    ],
+)
+def test_a_stop_tells_what_is_off_and_until_when(
+    tmp_path: Path, job: Job, there: Callable[[], Sandbox], held: str
+) -> None:
+    here = night(tmp_path, there())
+    was = whole_state_of(here.sandbox)
+    books = here.run(job, stops_in_the_window)
+    assert books.exit_status == 5
+    assert books.freeze
+    assert books.freeze.told == (
+        f"NOT put back yet: {held}, until Tue 2023-11-14 23:23:20 UTC; "
+        f"`bulkhooks apply {here.journal}` waits and puts it back, "
+        f"`bulkhooks undo {here.journal} --yes` puts it back now"
+    )
+    assert books.next == f"bulkhooks apply {here.journal}"
+    assert whole_state_of(here.sandbox) != was
+    with pytest.raises(Refused, match="NOT put back yet"):
+        here.run(job, fresh=True)
+    assert here.apply().exit_status == 0
+    assert whole_state_of(here.sandbox) == was
+
+
+def test_an_undo_of_it_puts_back_now_in_the_same_journal(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.run(HOOKS_OFF, stops_in_the_window)
+    undone = here.call(lambda _: undo_journal(here.journal, TENANTS, tmp_path / "other", settle=0))
+    assert undone.journal == str(here.putback)
+    assert here.apply(here.putback).exit_status == 0
+    assert on(here.sandbox) == "A"
+    assert here.clock.now < END - 2000
+    assert here.apply().exit_status == 0
+
+
+def test_without_waiting_each_call_does_what_can_be_done_now(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    assert here.run(HOOKS_OFF, wait=False).exit_status == 3
+    assert on(here.sandbox) == "A"
+    here.clock.pass_by(700)
+    assert here.run(HOOKS_OFF, wait=False).exit_status == 5
+    assert on(here.sandbox) == ""
+    here.clock.pass_by(3600)
+    assert here.run(HOOKS_OFF, wait=False).exit_status == 0
+    assert on(here.sandbox) == "A"
+
+
+def test_what_ends_a_call_while_it_is_open_has_its_own_exit_status(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.run(HOOKS_OFF, stops_in_the_window)
+    moved = {"t0": Tenant.with_token("t0", "https://x/elsewhere", "sandbox")}
+    with pytest.raises(NotPutBack, match="NOT put back yet: 1 hook is still off") as raised:
+        here.call(lambda ways: apply_journal(here.journal, moved, ways=ways))
+    assert raised.value.exit_status == 5
+    assert "the tenants file says" in str(raised.value)
+
+
+def test_a_halt_puts_back_at_once(tmp_path: Path) -> None:
+    here = night(tmp_path)
+
+    def halts(lanes: Lanes) -> Any:
+        async def halt() -> None:
+            lanes.permit.judge = lambda tenant, state: "enough"
+
+        return halt()
+
+    books = here.run(HOOKS_OFF, halts)
+    assert books.exit_status == 0
+    assert on(here.sandbox) == "A"
+    assert here.clock.now < START + 100
+    with Journal.open(here.journal) as kept:
+        (why,) = [event.what["why"] for event in kept.events() if event.kind == "putback"]
+    assert why == "enough"
+
+
+# ---- before it
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"hook": "B", "set_secrets": {"OLD": "env:SECRET_ONE"}},
+        {"hook": "B", "remove_secrets": ["OLD"]},
+    ],
+)
+def test_what_no_put_back_takes_back_is_refused(tmp_path: Path, edit: dict[str, Any]) -> None:
+    here = night(tmp_path)
+    here.sandbox.set_secrets("t0", "B", {"OLD": "old"})
+    with pytest.raises(Refused, match="cannot be put back wholly, such as that of b"):
+        here.run(freeze_of(edit))
+    assert not here.journal.exists()
+
+
+def test_a_window_that_is_too_short_is_refused_and_says_by_how_much(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    window = Window(timezone="UTC", start=at(START), end=at(START + 60))
+    off = {"tenant": "t0", "hooks": {"name": "*"}, "set": {"dependencies": {"axios": "1.7.9"}}}
+    schedule, slow = Schedule(window=window, freeze=True), Limits(max_rate=0.1)
+    job = Job.of("freeze", [off], schedule=schedule, limits=slow)
+    with pytest.raises(Refused) as raised:
+        here.run(job)
+    assert str(raised.value) == (
+        "its window is 1 min long; applying and putting back takes about 1 min 20 s (the slowest "
+        "tenant is t0): 20 s are missing"
+    )
+    assert not here.writes_at
+
+
+# ---- one that recurs
+
+
+DAILY = Window(timezone="UTC", cron="30 22 * * *", seconds=600)  # EPOCH is at 22:13:20
+
+
+def test_each_recurrence_has_its_own_journal(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=DAILY)
+    journals = []
+    for _ in range(3):
+        books = here.run(job)
+        assert books.exit_status == 0
+        assert on(here.sandbox) == "A"
+        journals.append(Path(books.journal).name)
+    assert journals == [f"freeze.2023-11-{day}T2230.journal" for day in (14, 15, 16)]
+    assert (here.folder / "freeze.2023-11-15T2230.putback.journal").exists()
+    assert len(here.writes_at) == 6
+
+
+def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=DAILY)
+    here.run(job, lambda lanes: _stop_after(lanes, 1100))
+    assert on(here.sandbox) == ""
+    here.clock.pass_by(3600)
+    books = here.run(job, wait=False)
+    assert on(here.sandbox) == "A"
+    assert Path(books.journal).name == "freeze.2023-11-15T2230.journal"
+    assert books.exit_status == 3
+    first = read_books(here.folder / "freeze.2023-11-14T2230.journal")
+    assert first.freeze
+    assert first.freeze.wholly_back
