@@ -28,6 +28,7 @@ from .console import (
     measured,
     open_streams,
     print_json,
+    print_pieces,
     print_text,
     run_async,
     show_books,
@@ -459,6 +460,33 @@ def control(
         print_json(msgspec.to_builtins(reply))
     else:
         print_text(reply.said)
+
+
+@app.command()
+def report(
+    journal: JournalArgument,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="One page that needs nothing else."),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Short, for the change ticket.")
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="A line for every item.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="All of it, machine-readable.")] = False,
+) -> None:
+    """Tell what became of a journal: books, causes, changes, and how it went over time."""
+    from . import account
+    from .journal import Journal
+
+    if (html is not None) + markdown + csv + json != 1:
+        raise typer.BadParameter("name one of --html FILE, --markdown, --csv and --json")
+    with Journal.read(journal) as kept:
+        if html is not None:
+            account.save_account(kept, html)
+            return talk(f"written to {html}")
+        told = account.as_markdown if markdown else account.as_csv if csv else account.as_json
+        print_pieces(told(kept))
 
 
 @app.command()

@@ -436,8 +436,7 @@ def show_plan(
 
     if json or markdown:
         pieces = as_json if json else as_markdown
-        sys.stdout.writelines(pieces(journal, summary, tenants))
-        sys.stdout.flush()
+        print_pieces(pieces(journal, summary, tenants))
     else:
         show_changes(journal, summary, tenants, sys.stdout)
     if not json:
@@ -728,6 +727,12 @@ def told(
 def print_text(text: str) -> None:
     """Data, to stdout."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_pieces(pieces: Iterable[str]) -> None:
+    """Data on stdout, piece by piece."""
+    sys.stdout.writelines(pieces)
     sys.stdout.flush()
 
 

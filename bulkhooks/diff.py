@@ -6,10 +6,9 @@ However large a job is, a page of its items and one group of equal changes are i
 
 from __future__ import annotations
 
-import re
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
@@ -18,17 +17,23 @@ import msgspec
 import orjson
 
 from . import changes, tally, windows
-from .actions import PREFIX
 from .changes import NAMES, TEXTS
 from .guards import listed
 from .halting import sentences
 from .items import SECRET, Fields, State, Step
 from .journal import Journal
+from .markup import change as _change
+from .markup import clean_line as _clean_line
+from .markup import escaped as _escaped
+from .markup import fenced as _fenced
+from .markup import json_list as _json_list
+from .markup import row as _row
+from .markup import table as _table
+from .markup import target as _target
 from .plan import Effort, Room, expected, room, schedule, together
 from .probes import READ_BACK
 from .report import Summary, causes, clean, many
 from .schedule import Wave
-from .steps import of_action
 from .tenants import Tenant
 from .waves import said, waves_of
 from .windows import length
@@ -274,13 +279,6 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
                     for step in item.steps
                 ],
             }
-
-
-def _target(id: str | None) -> dict[str, str | None]:
-    """What something is, and its id as the API has it."""
-    if id is None or not of_action(id):
-        return {"hook": id}
-    return {"action": id.replace(PREFIX, "", 1)}
 
 
 def _before(step: Step) -> Fields:
@@ -579,47 +577,6 @@ def _tint(line: str) -> Tint:
     return {"+": Tint.PLUS, "-": Tint.MINUS, "@": Tint.PLACE}.get(line[:1], Tint.PLAIN)
 
 
-def _clean_line(line: str) -> str:
-    """A line of a script: tabs are spaces, and what else would steer a terminal is made visible."""
-    return clean(line[:1] + line[1:].expandtabs(4))
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]!|<>~&$])", r"\\\1", clean(text))
-
-
-def _fenced(lines: Iterable[str]) -> str:
-    """A code block that nothing in it can end."""
-    body = "".join(f"{_clean_line(line)}\n" for line in lines)
-    longest = max((len(run) for run in re.findall("`+", body)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}diff\n{body}{fence}\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    rule = "| --- " * len(head)
-    return _row(head) + rule + "|\n" + "".join(map(_row, rows))
-
-
-def _row(cells: Iterable[object]) -> str:
-    return f"| {' | '.join(_escaped(str(cell)) for cell in cells)} |\n"
-
-
 def _all(names: Sequence[str], total: int) -> str:
     more = f", and {total - len(names)} more" if total > len(names) else ""
     return ", ".join(names) + more
-
-
-def _json_list(name: str, values: Iterable[Fields]) -> Iterator[str]:
-    """A list as the next member of an object that has members already, an element a line."""
-    yield f',\n  "{name}": ['
-    comma = ""
-    for value in values:
-        yield f"{comma}\n    {orjson.dumps(value).decode()}"
-        comma = ","
-    yield "\n  ]" if comma else "]"
-
-
-def _change(change: int) -> str:
-    """A change's digest as JSON has it: not every reader's numbers are long enough for it."""
-    return f"{change & (2**64 - 1):016x}"

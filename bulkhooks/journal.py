@@ -57,7 +57,7 @@ CREATE TABLE events (
 CREATE TABLE timeline (
     tenant INTEGER, at REAL, seconds REAL NOT NULL, requests INTEGER NOT NULL,
     throttled INTEGER NOT NULL, waited REAL NOT NULL, remaining INTEGER, bucket INTEGER,
-    sum INTEGER NOT NULL, PRIMARY KEY (tenant, at)) WITHOUT ROWID;
+    reserve INTEGER, sum INTEGER NOT NULL, PRIMARY KEY (tenant, at)) WITHOUT ROWID;
 CREATE INDEX items_by_state ON items (tenant, state, rank);
 CREATE TABLE steps (
     item INTEGER, n INTEGER, kind TEXT NOT NULL, target TEXT NOT NULL, back INTEGER NOT NULL,
@@ -89,7 +89,7 @@ _COUNTED: Final = f"""UPDATE tenants SET
 _EVENT_WHOLE: Final = "sum IS rowsum(at, kind, what)"
 _ADD_EVENT: Final = """INSERT INTO events (at, kind, what, sum)
     VALUES (:at, :kind, :what, rowsum(:at, :kind, :what))"""
-_SAMPLE: Final = "tenant, at, seconds, requests, throttled, waited, remaining, bucket"
+_SAMPLE: Final = "tenant, at, seconds, requests, throttled, waited, remaining, bucket, reserve"
 _SAMPLE_WHOLE: Final = f"sum IS rowsum({_SAMPLE})"
 _ADD_SAMPLE: Final = f"""INSERT OR REPLACE INTO timeline VALUES
     (:{_SAMPLE.replace(", ", ", :")}, rowsum(:{_SAMPLE.replace(", ", ", :")}))"""
@@ -290,6 +290,7 @@ class Sample(NamedTuple):
     waited: float  #: seconds that requests waited for their turn
     remaining: int | None  #: requests left in the bucket at their end
     bucket: int | None  #: the bucket's size
+    reserve: int | None  #: requests of it that were left to others
 
 
 class Journal(Store):
@@ -667,7 +668,9 @@ class Journal(Store):
 
     def timeline(self) -> Iterator[Sample]:
         """All samples, by tenant and time."""
-        for *row, whole in self.each(f"SELECT {_SAMPLE}, {_SAMPLE_WHOLE} FROM timeline"):
+        for *row, whole in self.each(
+            f"SELECT {_SAMPLE}, {_SAMPLE_WHOLE} FROM timeline ORDER BY tenant, at"
+        ):
             if not whole:
                 raise self.damaged(f"the timeline of tenant {row[0]}")
             yield Sample(*row)

@@ -64,6 +64,7 @@ from .references import secret_value
 from .report import Summary, summary
 from .schedule import AT_ONCE, Schedule, Span
 from .tenants import Tenant
+from .timeline import Timeline
 from .transform import Transforms
 from .waves import assign, kept
 
@@ -855,7 +856,12 @@ async def _at_work(
     ):
         if orders.watch:
             tasks.start_soon(orders.watch, lanes)
-        yield lanes
+        timeline = Timeline(journal, lanes, rows, orders.ways.wall)
+        tasks.start_soon(timeline.watch)
+        try:
+            yield lanes
+        finally:
+            timeline.look()
         tasks.cancel_scope.cancel()
 
 

@@ -21,17 +21,17 @@ from .steps import SILENT, of_action, told_of
 
 _CHANGES: Final = """SELECT t.name, count(*) FROM items i JOIN tenants t ON t.id = i.tenant
     WHERE i.steps > 0 GROUP BY t.id ORDER BY t.id"""
-#: Groups of pending items that change the same, the largest first; then up to a number of each
+#: Groups of items in a state that change the same, the largest first; then up to a number of each
 #: group's tenants, in the job's order, and of its labels, the most frequent first.
 _OF_A_CHANGE: Final = """WITH g AS (SELECT change, count(*) AS items,
     count(DISTINCT tenant) AS tenants, count(DISTINCT label) AS labels, min(id) AS first
-    FROM items WHERE state = 'pending' GROUP BY change ORDER BY items DESC, first LIMIT :groups) """
+    FROM items WHERE state = :state GROUP BY change ORDER BY items DESC, first LIMIT :groups) """
 _GROUPS: Final = _OF_A_CHANGE + "SELECT * FROM g ORDER BY items DESC, first"
 _SOME_OF_EACH: Final = (
     _OF_A_CHANGE
     + """SELECT change, {what} FROM (SELECT g.items AS items, g.first AS first, i.change AS change,
     i.{what} AS {what}, row_number() OVER (PARTITION BY i.change ORDER BY {order}) AS nth
-    FROM g JOIN items i ON i.change = g.change WHERE i.state = 'pending'
+    FROM g JOIN items i ON i.change = g.change WHERE i.state = :state
     GROUP BY i.change, i.{what}) WHERE nth <= :{what}s OR :{what}s < 0
     ORDER BY items DESC, first, nth"""
 )
@@ -104,7 +104,7 @@ _HINTS: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Pending items that all change the same."""
+    """Items in one state that all change the same."""
 
     change: int
     items: int
@@ -138,14 +138,19 @@ class Cause:
 
 
 def groups(
-    journal: Journal, *, groups: int = -1, tenants: int = -1, labels: int = -1
+    journal: Journal,
+    state: State = State.PENDING,
+    *,
+    groups: int = -1,
+    tenants: int = -1,
+    labels: int = -1,
 ) -> Iterator[Group]:
-    """Pending items by what they change, the most frequent change first.
+    """Items in a state, pending ones, by what they change, the most frequent change first.
 
     Up to `groups` of them, each with up to `tenants` of its tenants and `labels` of its
     labels; -1: all.
     """
-    most = {"groups": groups, "tenants": tenants, "labels": labels}
+    most = {"state": state.value, "groups": groups, "tenants": tenants, "labels": labels}
     own = groupby(journal.each(_TENANTS_OF_EACH, most), itemgetter(0))
     called = groupby(journal.each(_LABELS_OF_EACH, most), itemgetter(0))
     for change, items, here, names, first in journal.each(_GROUPS, most):
@@ -157,7 +162,7 @@ def groups(
             labels=names,
             some_tenants=tuple([row[1] for row in some_tenants]),
             some_labels=tuple([row[1] for row in some_labels]),
-            example=(example := journal.items([State.PENDING], 1, first - 1)[0]),
+            example=(example := journal.items([state], 1, first - 1)[0]),
             move=_move_of(journal.body(example.edit)),
         )
 
@@ -174,10 +179,11 @@ def moves(journal: Journal) -> tuple[int, int]:
     return both or 0, neither or 0
 
 
-def different(journal: Journal) -> tuple[int, int]:
-    """How many pending items there are, and how many different changes they make."""
-    sql = "SELECT count(*), count(DISTINCT change) FROM items WHERE state = 'pending'"
-    items, changes = journal.rows(sql)[0]
+def different(journal: Journal, state: State = State.PENDING) -> tuple[int, int]:
+    """How many items there are in a state, pending ones, and how many different changes they
+    make."""
+    sql = "SELECT count(*), count(DISTINCT change) FROM items WHERE state = ?"
+    items, changes = journal.rows(sql, (state.value,))[0]
     return items, changes
 
 

@@ -15,6 +15,8 @@ LAYERS = (
     ("errors", "items", "convert", "sandbox"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule"),
     ("secrecy", "source", "store", "windows"),
+    ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule", "page"),
+    ("secrecy", "source", "store"),
     ("references", "steps", "prospect", "permit"),
     ("halting",),
     ("schema", "hook_edits", "action_edits"),
@@ -35,6 +37,11 @@ LAYERS = (
     ("night", "control"),
     ("progress", "run", "diff", "transfer", "check", "assess", "metrics", "page"),
     ("verdict",),
+    ("plan", "report", "chart", "course", "jobwriter", "legacy", "supplies"),
+    ("lanes", "migration", "changes", "markup"),
+    ("night", "timeline"),
+    ("progress", "run", "diff", "transfer", "check", "assess"),
+    ("verdict", "account"),
     ("console",),
     ("migrate_commands",),
     ("cli",),
@@ -109,6 +116,10 @@ def test_only_the_network_and_the_sandbox_know_aiohttp() -> None:
 
 def test_only_pages_know_jinja() -> None:
     assert users("jinja2") == {"page"}
+
+
+def test_only_the_page_knows_jinja() -> None:
+    assert users("jinja2", "markupsafe") == {"page"}
 
 
 def test_only_the_console_prints() -> None:

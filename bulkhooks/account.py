@@ -1,0 +1,556 @@
+"""The account of a job when it is done, or as far as it is: from its journal alone, as a page for
+whoever looks in the morning, as Markdown for a ticket, as CSV and as JSON.
+
+However large a job is, a page of its items is in memory at once. What servers and files say stays
+text in each of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from itertools import islice
+from pathlib import Path
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+import orjson
+
+from . import changes, tally
+from .chart import TENANTS, draw
+from .guards import listed
+from .items import Fields, Item, State
+from .journal import Event, Journal
+from .markup import change, clean_line, escaped, fenced, json_list, table, target
+from .page import check_page, save_page
+from .plan import schedule
+from .report import (
+    Books,
+    Summary,
+    TenantBooks,
+    causes,
+    clean,
+    foreign_tenants_file,
+    many,
+    summary,
+)
+
+#: Items in memory at once.
+_PAGE: Final = 256
+#: What a page shows: items, different changes, lines of a diff, names in a row.
+_ITEMS, _CHANGES, _LINES, _NAMES = 20_000, 100, 400, 300
+#: The same of Markdown.
+_CHANGES_TOLD, _TENANTS_TOLD, _LINES_TOLD = 20, 50, 60
+#: States that somebody has to look at first.
+_TROUBLE: Final = (State.FAILED, State.UNCERTAIN, State.SKIPPED, State.PENDING)
+_WELL: Final = (State.APPLIED, State.UNCHANGED)
+#: What items in a state did, as a heading; in this order.
+_DID: Final = {
+    State.APPLIED: "What was changed",
+    State.UNCERTAIN: "What may have been changed",
+    State.PENDING: "What is still to be changed",
+}
+_COLUMNS: Final = (
+    *("tenant", "of", "id", "name", "state", "cause", "hint", "edit", "note", "change"),
+    *("steps", "sent_at"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All of it in a sentence."""
+
+    says: str
+    shade: Literal["good", "open", "alarm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to type, and what it is for."""
+
+    what: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something that happened, in words."""
+
+    at: str
+    kind: str
+    says: str
+
+
+def save_account(journal: Journal, path: Path) -> None:
+    """Write the account as one page of HTML that needs nothing else, whole or not at all.
+
+    Raises Refused when it cannot be written; JournalError.
+    """
+    check_page(path)
+    journal.check()
+    found, zone = summary(journal), zone_of(journal)
+    rows = _Rows(journal)
+    save_page(
+        path,
+        "account.html",
+        scripted="account.js",
+        books=found,
+        states=[(state, getattr(found.books, state)) for state in _states(found.books)],
+        verdict=verdict(journal, found),
+        alarms=list(alarms(journal)),
+        facts=list(_facts(journal, found, zone)),
+        commands=list(commands(journal, found)),
+        headings=[(state, _DID[state]) for state in _DID if getattr(found.books, state)],
+        groups=rows.groups,
+        tenants=_by_tenant(found),
+        charts=draw(journal, zone),
+        charted=TENANTS,
+        zone=str(zone),
+        events=list(told(journal, zone)),
+        rows=rows,
+        many=many,
+        clean=clean,
+        span=_span,
+        listed=_listed,
+    )
+
+
+def verdict(journal: Journal, found: Summary) -> Verdict:
+    """How a job stands, in a sentence."""
+    books = found.books
+    done, rest = books.applied + books.unchanged, _told_states(books, _TROUBLE)
+    if not journal.meta("planned"):
+        return Verdict(says="Its plan was not finished; nothing was sent", shade="open")
+    if not books.planned:
+        return Verdict(says="There was nothing to do", shade="good")
+    if books.pending == books.planned and journal.untouched():
+        return Verdict(says=f"Planned: {many(books.planned, 'item')}, nothing sent", shade="open")
+    if done == books.planned:
+        kept = f", {books.unchanged:,} of them already" if books.unchanged else ""
+        what = "The one item is" if done == 1 else f"All {done:,} items are"
+        return Verdict(says=f"{what} as the job wants{kept}", shade="good")
+    bad = books.failed or books.uncertain
+    says = f"{done:,} of {many(books.planned, 'item')} done; {rest}"
+    return Verdict(says=says, shade="alarm" if bad else "open")
+
+
+def alarms(journal: Journal) -> Iterator[str]:
+    """What somebody has to know before anything else: clean lines."""
+    if kept := journal.meta("putback"):
+        yield from _not_put_back(journal.path.with_name(Path(kept).name))
+    if why := journal.meta("halted"):
+        yield clean(f"Halted: {why}")
+
+
+def _not_put_back(path: Path) -> Iterator[str]:
+    """What a freeze changed, and is still so. The journal that puts back lies beside its own."""
+    if not path.exists():
+        yield clean(f"Nothing is put back: {path} is not there; the same command again puts back")
+        return
+    with Journal.read(path) as back:
+        found = summary(back)
+        states = (State.FAILED, State.SKIPPED, State.UNCERTAIN, State.PENDING)
+        left = sum(getattr(found.books, state) for state in states)
+        if not left and back.meta("planned"):
+            return
+        what = _told_states(found.books, states) or "its plan was not finished"
+        yield clean(f"Not put back: {many(left, 'item')} ({what}), in {path}")
+        names = {row.id: row.name for row in back.tenants()}
+        for item in islice(_items(back, states), 10):
+            why = f": {item.outcome.cause}" if item.outcome.cause else ""
+            yield clean(f"{item.label} on {names[item.tenant]} is not put back{why}")
+        if left > 10:
+            yield f"and {many(left - 10, 'more item')}"
+
+
+def commands(journal: Journal, found: Summary) -> Iterator[Command]:
+    """The commands that one may want to type next."""
+    path = str(journal.path)
+    if found.next:
+        what = "Take up what failed" if " --failed" in found.next else "Go on with what is left"
+        what = "See what became of it" if found.undone_by else what
+        yield Command(what, found.next)
+    if not (journal.meta("sandbox") or found.undone_by or journal.untouched()):
+        foreign = foreign_tenants_file(journal)
+        words = ["bulkhooks", "undo", path, *(["--tenants", foreign] if foreign else [])]
+        yield Command("Take back what was written", shlex.join(words))
+    yield Command("The same as a table", shlex.join(["bulkhooks", "report", path, "--csv"]))
+
+
+def zone_of(journal: Journal) -> tzinfo:
+    """The zone in which times are told: its window's, else UTC."""
+    window = schedule(journal).window
+    return ZoneInfo(window.timezone) if window else ZoneInfo("UTC")
+
+
+# ---- the page
+
+
+class _Rows:
+    """What a page lists: groups of changes, and items that name their group."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._names = {row.id: row.name for row in journal.tenants()}
+        self._places: dict[tuple[str, int], int] = {}
+        self.shown = 0  #: items, once they were listed
+
+    def groups(self, state: State) -> Iterator[Fields]:
+        """The changes of items in a state, the most frequent first."""
+        found = tally.groups(
+            self._journal, state, groups=_CHANGES, tenants=_NAMES + 1, labels=_NAMES + 1
+        )
+        for group in found:
+            place = self._places[state, group.change] = len(self._places) + 1
+            yield {
+                "place": place,
+                "title": changes.title(group, self._names),
+                "size": group.items,
+                "fields": changes.fields(group) if group.example.steps else [],
+                "kind": changes.kind(group),
+                "labels": _cut([clean(label) for label in group.some_labels], group.labels),
+                "tenants": _cut([self._names[row] for row in group.some_tenants], group.tenants),
+                "spread": group.tenants,
+            }
+
+    def more(self, state: State) -> str:
+        """What is not shown of the changes of a state; "" if all are."""
+        items, different = tally.different(self._journal, state)
+        more = different - _CHANGES
+        return f"and {many(more, 'more different change')} of {items:,} items" if more > 0 else ""
+
+    def lines(self, diff: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """Lines of a diff, and what each is."""
+        kinds = {"+": "plus", "-": "minus", "@": "place"}
+        for line in diff[:_LINES]:
+            yield kinds.get(line[:1], "same"), clean_line(line)
+        if len(diff) > _LINES:
+            yield "place", f"and {many(len(diff) - _LINES, 'more line')}"
+
+    def __iter__(self) -> Iterator[list[object]]:
+        """Items, those first that somebody has to look at, as the page's script reads them."""
+        every = (item for states in (_TROUBLE, _WELL) for item in _items(self._journal, states))
+        for item in islice(every, _ITEMS):
+            self.shown += 1
+            outcome = item.outcome
+            yield [
+                outcome.state.value,
+                clean(self._names[item.tenant]),
+                clean(item.label),
+                clean(outcome.cause),
+                clean(item.edit_name),
+                _sent_at(item),
+                self._places.get((outcome.state, item.change), 0),
+            ]
+
+
+def _by_tenant(found: Summary) -> tuple[list[tuple[str, TenantBooks]], ...]:
+    """Tenants on which something is not done, and the others."""
+    every = [(clean(name), each) for name, each in found.tenants.items()]
+    troubled = [pair for pair in every if not _is_well(pair[1].books)]
+    troubled.sort(key=lambda pair: (-pair[1].books.failed, -pair[1].books.uncertain, pair[0]))
+    return troubled, [pair for pair in every if _is_well(pair[1].books)]
+
+
+def _is_well(books: Books) -> bool:
+    return books.applied + books.unchanged == books.planned
+
+
+def _facts(journal: Journal, found: Summary, zone: tzinfo) -> Iterator[tuple[str, str]]:
+    """What stands under the title."""
+    if note := journal.meta("note"):
+        yield "note", clean(note)
+    yield "journal", clean(f"{found.journal} (format {journal.FORMAT})")
+    yield "planned", clean(_of_iso(found.made, zone))
+    times = [event.at for event in journal.events()]
+    if times:
+        yield "carried out", f"{_clock(times[0], zone)} to {_clock(times[-1], zone)}"
+    requests = sum(each.requests for each in found.tenants.values())
+    refused = sum(each.throttled for each in found.tenants.values())
+    sent = f"{many(requests, 'request')} to {many(len(found.tenants), 'tenant')}"
+    yield "sent", sent + f", {refused:,} answered 429"
+    if journal.meta("sandbox"):
+        yield "sandbox", "pretend tenants: nothing of this happened on a real one"
+    if found.undoes:
+        yield "takes back", clean(found.undoes)
+    if found.undone_by:
+        yield "taken back by", clean(found.undone_by)
+
+
+# ---- what happened
+
+
+def told(journal: Journal, zone: tzinfo) -> Iterator[Told]:
+    """What happened to the job as a whole, in words."""
+    for event in journal.events():
+        yield Told(_clock(event.at, zone), clean(event.kind), clean(_says(event, zone)))
+
+
+#: What happened, with what is known of it.
+_SAYS: Final[Mapping[str, str]] = {
+    "apply": "work began",
+    "end": "work ended",
+    "closed": "the window closed",
+    "wave": "wave {n} began: {tenants}",
+    "wave-done": "wave {n} is done: {verdict}",
+    "soak": "waiting {seconds} after wave {n}",
+    "probe": "the probe of wave {n} said {verdict}: {command}",
+    "halt": "halted: {why}",
+    "stop": "stopped",
+    "pause": "paused",
+    "resume": "resumed",
+    "skip": "{tenant} is left out from here on",
+    "freeze": "frozen: what was changed is to be put back",
+    "putback": "putting back",
+    "clock": "the clock of {tenant} is {ahead} ahead of this host's",
+}
+
+
+def _says(event: Event, zone: tzinfo) -> str:
+    what = {key: _shown(key, value) for key, value in event.what.items()}
+    if event.kind == "window" and isinstance(end := event.what.get("end"), int | float):
+        return f"the window opened, until {_clock(end, zone)}"
+    says = _SAYS.get(event.kind, "")
+    try:
+        line = says.format(**what)
+    except (KeyError, IndexError):
+        line = ""
+    if not line:
+        pairs = " ".join(f"{key}={value}" for key, value in what.items())
+        return f"{event.kind} {pairs}".strip()
+    said = what.get("told", "")
+    return f"{line} ({said})" if said else line
+
+
+def _shown(key: str, value: object) -> str:
+    if key == "tenants" and isinstance(value, list):
+        return f"{many(len(value), 'tenant')}, {listed([str(each) for each in value])}"
+    if key == "tenants" and isinstance(value, int):
+        return many(value, "tenant")
+    if key in ("seconds", "ahead") and isinstance(value, int | float):
+        return _span(value)
+    return str(value)
+
+
+# ---- for a ticket, a table, a program
+
+
+def as_markdown(journal: Journal) -> Iterator[str]:
+    """The account for a ticket: short, with what is not well in full."""
+    journal.check()
+    found, zone = summary(journal), zone_of(journal)
+    yield f"# {escaped(found.job)}\n\n**{escaped(verdict(journal, found).says)}**\n\n"
+    for line in alarms(journal):
+        yield f"> {escaped(line)}\n\n"
+    for what, says in _facts(journal, found, zone):
+        yield f"- {escaped(what)}: {escaped(says)}\n"
+    books = {state: count for state, count in msgspec.structs.asdict(found.books).items() if count}
+    yield "\n" + table(list(books), [books.values()])
+    if lines := list(causes(found)):
+        yield "\n## Why\n\n" + "".join(map(_bullet, lines))
+    names = {row.id: row.name for row in journal.tenants()}
+    for state, heading in _DID.items():
+        yield from _changes_markdown(journal, state, heading, names)
+    if troubled := _by_tenant(found)[0]:
+        yield "\n## Tenants with something left\n\n"
+        yield table(("tenant", *books, "requests", "429s"), _tenant_rows(troubled, books))
+        if len(troubled) > _TENANTS_TOLD:
+            more = many(len(troubled) - _TENANTS_TOLD, "more tenant")
+            yield f"\nand {more}: `--csv` has all\n"
+    yield "\n## Commands\n\n"
+    for command in commands(journal, found):
+        yield f"{escaped(command.what)}:\n\n    {clean(command.words)}\n\n"
+
+
+def _bullet(line: str) -> str:
+    """A line of the causes; a hint is below its cause."""
+    return f"{'  ' if line.startswith(' ') else ''}- {escaped(line.strip())}\n"
+
+
+def _changes_markdown(
+    journal: Journal, state: State, heading: str, names: Mapping[int, str]
+) -> Iterator[str]:
+    most = changes.NAMES + 1
+    found = tally.groups(journal, state, groups=_CHANGES_TOLD, tenants=most, labels=most)
+    for number, group in enumerate(found):
+        yield f"\n## {heading}\n\n" if not number else ""
+        where = f" ({changes.where(group, names)})" if group.tenants > 1 else ""
+        yield f"- {escaped(changes.title(group, names) + where)}\n"
+        for field in changes.fields(group) if group.example.steps else []:
+            if field.fits:
+                yield f"  - {escaped(f'{field.name}: {field.says}')}\n"
+            else:
+                diff = fenced(field.diff[:_LINES_TOLD]).replace("\n", "\n    ").rstrip(" ")
+                yield f"  - {escaped(f'{field.name}: {field.brief}')}\n\n    {diff}\n"
+    different = tally.different(journal, state)[1]
+    if different > _CHANGES_TOLD:
+        yield f"- and {many(different - _CHANGES_TOLD, 'more different change')}\n"
+
+
+def _tenant_rows(
+    tenants: Iterable[tuple[str, TenantBooks]], states: Iterable[str]
+) -> Iterator[list[object]]:
+    for name, each in islice(tenants, _TENANTS_TOLD):
+        counts = [getattr(each.books, state) for state in states]
+        yield [name, *counts, each.requests, each.throttled]
+
+
+def as_csv(journal: Journal) -> Iterator[str]:
+    """A line for every item, with their names above. No cell is a formula to a spreadsheet."""
+    journal.check()
+    names = {row.id: row.name for row in journal.tenants()}
+    writer = csv.DictWriter(_Lines(), _COLUMNS, lineterminator="\n")
+    yield str(writer.writeheader())
+    for page in _pages(journal, State):
+        notes = journal.notes({item.edit for item in page})
+        for item in page:
+            kind, id = next(iter(target(item.target).items()))
+            row = {
+                "tenant": names[item.tenant],
+                "of": kind,
+                "id": id or "",
+                "name": item.label,
+                "state": item.outcome.state.value,
+                "cause": item.outcome.cause,
+                "hint": item.outcome.hint,
+                "edit": item.edit_name,
+                "note": notes.get(item.edit, ""),
+                "change": change(item.change) if item.change else "",
+                "steps": str(len(item.steps)),
+                "sent_at": _iso(_sent_at(item)),
+            }
+            yield str(writer.writerow({key: _harmless(cell) for key, cell in row.items()}))
+
+
+class _Lines:
+    """A file that hands over each line as it is written."""
+
+    def write(self, text: str) -> str:
+        """The line itself: a writer answers what its file answers."""
+        return text
+
+
+def _harmless(cell: str) -> str:
+    """A cell that a spreadsheet takes for text, and not for a formula."""
+    cell = clean(cell)
+    return f"'{cell}" if cell[:1] in tuple("=+-@") else cell
+
+
+def as_json(journal: Journal) -> Iterator[str]:
+    """All of it as one JSON document, piece by piece: the books, what happened, what changed,
+    every item, and the timeline."""
+    journal.check()
+    found = summary(journal)
+    said = verdict(journal, found)
+    head = found.as_json() | {
+        "note": journal.meta("note") or None,
+        "made": found.made,
+        "format": journal.FORMAT,
+        "sandbox": bool(journal.meta("sandbox")),
+        "verdict": said.says,
+        "alarms": list(alarms(journal)),
+        "commands": {each.what: each.words for each in commands(journal, found)},
+        "schedule": msgspec.to_builtins(schedule(journal)),
+    }
+    yield orjson.dumps(head, option=orjson.OPT_INDENT_2).decode().removesuffix("\n}")
+    names = {row.id: row.name for row in journal.tenants()}
+    yield from json_list("events", ({**event._asdict()} for event in journal.events()))
+    yield from json_list("items", _items_json(journal, names))
+    samples = (each._asdict() | {"tenant": names[each.tenant]} for each in journal.timeline())
+    yield from json_list("timeline", samples)
+    yield "\n}\n"
+
+
+def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
+    for page in _pages(journal, State):
+        notes = journal.notes({item.edit for item in page})
+        for item in page:
+            yield {
+                "tenant": names[item.tenant],
+                **target(item.target),
+                "name": item.label,
+                "edit": item.edit_name,
+                "note": notes.get(item.edit),
+                "state": item.outcome.state.value,
+                "cause": item.outcome.cause,
+                "hint": item.outcome.hint,
+                "change": change(item.change) if item.change else None,
+                "steps": [
+                    {
+                        "kind": step.kind,
+                        **target(step.target),
+                        "back": step.back,
+                        "before": step.before,
+                        "want": step.want,
+                        "state": step.state,
+                        "sent_at": step.sent_at,
+                        "after": step.after,
+                    }
+                    for step in item.steps
+                ],
+            }
+
+
+# ---- items, states, times
+
+
+def _pages(journal: Journal, states: Iterable[State]) -> Iterator[list[Item]]:
+    after, wanted = 0, tuple(states)
+    while page := journal.items(wanted, _PAGE, after):
+        after = page[-1].id
+        yield page
+
+
+def _items(journal: Journal, states: Iterable[State]) -> Iterator[Item]:
+    for page in _pages(journal, states):
+        yield from page
+
+
+def _states(books: Books) -> list[str]:
+    return [state for state in books.__struct_fields__ if state != "planned"]
+
+
+def _told_states(books: Books, states: Iterable[State]) -> str:
+    counts = [(state.value, getattr(books, state)) for state in states]
+    return ", ".join(f"{count:,} {state}" for state, count in counts if count)
+
+
+def _sent_at(item: Item) -> float | None:
+    """When its first write went out."""
+    return min((step.sent_at for step in item.steps if step.sent_at), default=None)
+
+
+def _iso(at: float | None) -> str:
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _of_iso(text: str, zone: tzinfo) -> str:
+    try:
+        return _clock(datetime.fromisoformat(text).timestamp(), zone)
+    except ValueError:
+        return text
+
+
+def _clock(at: float, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(at, zone).strftime("%a %Y-%m-%d %H:%M:%S")
+
+
+def _span(seconds: float) -> str:
+    """A time in words."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def _cut(names: list[str], total: int) -> str:
+    shown = ", ".join(names[:_NAMES])
+    return shown + (f", and {total - _NAMES:,} more" if total > _NAMES else "")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return clean(_cut(list(names), len(names)))
