@@ -13,10 +13,8 @@ PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
     ("errors", "items", "convert", "sandbox"),
-    ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule"),
-    ("secrecy", "source", "store", "windows"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule", "page"),
-    ("secrecy", "source", "store"),
+    ("secrecy", "source", "store", "windows"),
     ("references", "steps", "prospect", "permit"),
     ("halting",),
     ("schema", "hook_edits", "action_edits"),
@@ -29,18 +27,13 @@ LAYERS = (
     ("jobfile", "guards", "deploy", "lane", "requestlog"),
     ("waves",),
     ("deploy_hooks", "deploy_actions"),
-    ("plan", "course", "jobwriter", "legacy", "supplies"),
+    ("plan", "chart", "course", "jobwriter", "legacy", "supplies"),
     ("freeze",),
     ("report",),
-    ("lanes", "migration", "changes"),
-    ("probes",),
-    ("night", "control"),
-    ("progress", "run", "diff", "transfer", "check", "assess", "metrics", "page"),
-    ("verdict",),
-    ("plan", "report", "chart", "course", "jobwriter", "legacy", "supplies"),
     ("lanes", "migration", "changes", "markup"),
-    ("night", "timeline"),
-    ("progress", "run", "diff", "transfer", "check", "assess"),
+    ("probes", "timeline"),
+    ("night", "control"),
+    ("progress", "run", "diff", "transfer", "check", "assess", "metrics"),
     ("verdict", "account"),
     ("console",),
     ("migrate_commands",),
@@ -112,10 +105,6 @@ def users(*of: str) -> set[str]:
 
 def test_only_the_network_and_the_sandbox_know_aiohttp() -> None:
     assert users("aiohttp") == {"network", "sandbox"}
-
-
-def test_only_pages_know_jinja() -> None:
-    assert users("jinja2") == {"page"}
 
 
 def test_only_the_page_knows_jinja() -> None:
