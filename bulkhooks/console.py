@@ -465,7 +465,7 @@ def show_books(summary: Summary, *, json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .report import causes
+    from .report import ahead, causes
 
     _show_freeze(summary)
     console = Console(file=sys.stdout, highlight=False)
@@ -495,10 +495,8 @@ def show_books(summary: Summary, *, json: bool) -> None:
     console.print(f"{summary.job} in {summary.journal}", table)
     for line in causes(summary):
         print_text(f"  {line}")
-    if summary.undone_by:
-        print_text(f"taken back by {summary.undone_by}")
-    if summary.next:
-        print_text(f"next: {summary.next}")
+    for line in ahead(summary):
+        print_text(line)
 
 
 def _show_freeze(summary: Summary) -> None:

@@ -67,7 +67,7 @@ class _Worker:
             if item is None:
                 return
             try:
-                if not await lane.permit.begin(lane.stop, lane.takes(item)):
+                if not await lane.may_begin(item):
                     return
                 began = loop_time()
                 outcome = await _Course(self, item).outcome()

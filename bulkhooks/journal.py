@@ -183,6 +183,12 @@ _PENDING: Final = _ITEMS.format(
     ORDER BY rank, id LIMIT ?""",
     order="f.rank, f.id",
 )
+_DONE: Final = _ITEMS.format(
+    name="''",
+    which="""WHERE tenant = ? AND state IN ('applied', 'unchanged') AND id > ?
+    ORDER BY id LIMIT ?""",
+    order="f.id",
+)
 _WRITTEN: Final = _ITEMS.format(
     name=_EDIT_NAME,
     which="""WHERE rank = ? AND id < ? AND EXISTS (SELECT 1 FROM steps WHERE item = items.id
@@ -578,6 +584,19 @@ class Journal(Store):
     def pending(self, tenant: int, after: tuple[int, int], count: int) -> list[Item]:
         """Up to `count` pending items of a tenant in the order of work, `after` (rank, id)."""
         return list(self._items(self.rows(_PENDING, (tenant, *after, count))))
+
+    def done(self, tenant: int) -> Iterator[Item]:
+        """Every item of a tenant that ended well, in the order of their ids."""
+        last = 0
+        while page := list(self._items(self.rows(_DONE, (tenant, last, _PAGE)))):
+            yield from page
+            last = page[-1].id
+
+    def to_write(self) -> dict[str, int]:
+        """How many items of each tenant are, or were, to write something, by the tenant's name."""
+        sql = """SELECT t.name, count(i.id) FROM tenants t LEFT JOIN items i ON i.tenant = t.id
+            AND i.steps > 0 AND i.state <> 'unchanged' GROUP BY t.id"""
+        return dict(self.rows(sql))
 
     def items(self, states: Iterable[State], count: int, after: int = 0) -> list[Item]:
         """Up to `count` items in one of `states`, with the names of their edits, by their ids:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from asyncio import Lock
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from . import actions, hooks, steps
 from .answers import MOVE
@@ -22,6 +24,10 @@ from .permit import Permit
 from .references import secret_value
 from .tenants import Tenant
 from .tokens import Grant
+
+#: Items of which is known how long they took; and seconds that a step takes of which it is not.
+_RECENT: Final = 20
+_STEP: Final = 2.0
 
 #: Fetches the value of a secret by its reference. Raises ItemError.
 ValueOf: TypeAlias = Callable[[str], str]
@@ -41,6 +47,9 @@ class LaneView:
     in_flight: int = 0  #: requests
     switching: bool = False  #: one thing is off, and another that takes its place not yet on
     trouble: str = ""  #: why it was given up
+
+
+_LISTS: Final = {"hooks": hooks.list_all, "actions": actions.list_all}
 
 
 class Lane:
@@ -88,8 +97,8 @@ class Lane:
         #: Things that are waited for: why (`{n}`: how many), and until when on the loop's clock.
         self.waits: dict[str, tuple[str, float]] = {}
         self._counted = (0, 0)
-        #: Seconds that items took, those with a deployment apart.
-        self._longest: dict[bool, float] = {}
+        #: Seconds that the last items took, by how often each deployed.
+        self._took: dict[int, deque[float]] = {}
 
     def view(self, now: float) -> LaneView:
         """A snapshot; `now` is the loop's time."""
@@ -121,14 +130,29 @@ class Lane:
             self.permit.given_up(self.tenant.name)
         self.stop.ask()
 
+    async def may_begin(self, item: Item) -> bool:
+        """Wait while it is paused; then whether an item can be done and read back before the
+        window closes. Raises Stopped."""
+        permit = self.permit
+        if permit.paused:
+            await permit.gone_on(self.stop)
+        return math.isinf(permit.closes_at) or permit.has_room(self.takes(item))
+
     def takes(self, item: Item) -> float:
-        """About how many seconds an item takes from its beginning to its read-back, as far as was
-        measured."""
-        return self._longest.get(_deploys(item), 0.0)
+        """About how many seconds an item takes from its beginning to its read-back: what the
+        longest of the last ones took that deploy as often, or at first a guess; and no less than
+        its requests wait for their turn."""
+        deploys = _deploys(item)
+        steps = sum(not step.back for step in item.steps)
+        took = self._took.get(deploys)
+        guess = _STEP * steps + 2 * actions.LOOK_EVERY * deploys
+        # A step's write, what is read before and after it; of several things, all once more.
+        turns = self.limiter.seconds_for(3 * steps + (steps if steps > 1 else 0))
+        return max(max(took) if took else guess, turns)
 
     def took(self, item: Item, seconds: float) -> None:
         """Learn how long an item took."""
-        self._longest[_deploys(item)] = max(self.takes(item), seconds)
+        self._took.setdefault(_deploys(item), deque(maxlen=_RECENT)).append(seconds)
 
     def forbids(self, item: Item, grant: Grant) -> ItemError | None:
         """Why the steps of an item cannot be carried out here, as far as that is known before."""
@@ -161,6 +185,29 @@ class Lane:
                     self.live |= await self.list_all(kind)
                     self.listed_at[kind] = began
 
+    async def unlike(self, items: Iterable[Item], stop: Stop) -> list[str]:
+        """What of some items that ended well is not any more as they wrote it, a line each: all is
+        listed and read anew. Raises TenantError, Stopped."""
+        read = self.client.until(stop).read
+        live: dict[str, dict[str, Fields]] = {}
+        found = []
+        for item in items:
+            made = {s.target: str(s.after["id"]) for s in item.steps if s.after and "id" in s.after}
+            last = {(step.target, step.kind): step for step in item.steps if not step.back}
+            for step in last.values():
+                kind, id = steps.kind_of(step.target), made.get(step.target, step.target)
+                try:
+                    if kind not in live:
+                        live[kind] = await _LISTS[kind](read)
+                    seen = live[kind].get(id) if step.kind not in steps.SILENT else None
+                    if seen is None or not steps.shows(step, seen):
+                        seen = await steps.look(step, id, read)
+                    if not steps.shows(step, seen):
+                        found.append(f"{item.label}: {steps.unlike(step, seen)}")
+                except ItemError as error:
+                    found.append(f"{item.label}: {error.cause}")
+        return found
+
     async def list_all(self, kind: str) -> dict[str, Fields]:
         """All hooks, or all actions, as they are now. Raises TenantError when they cannot be had,
         NoActions when that concerns actions alone, Stopped."""
@@ -178,8 +225,8 @@ class Lane:
             raise TenantError(error.cause, hint) from error
 
 
-def _deploys(item: Item) -> bool:
-    return any(step.kind == "deploy" for step in item.steps)
+def _deploys(item: Item) -> int:
+    return sum(step.kind == "deploy" and not step.back for step in item.steps)
 
 
 def read_only(refused: str) -> Ended:

@@ -112,6 +112,16 @@ class Lanes:
         return self._journal.meta("job")
 
     @property
+    def tenants(self) -> dict[str, Tenant]:
+        """The tenants that there are lanes of, by name."""
+        return {lane.tenant.name: lane.tenant for lane in self._lanes}
+
+    @property
+    def asked_to_stop(self) -> Stop:
+        """A person's wish to stop it all."""
+        return self._stop
+
+    @property
     def stopped(self) -> bool:
         """Whether a stop was asked for."""
         return self._stop.asked
@@ -122,6 +132,8 @@ class Lanes:
 
     def stop(self) -> None:
         """Send nothing new; what is in flight ends and is recorded."""
+        if not self.stopped:
+            self._journal.post(self._journal.event("stop", self._wall()))
         self._stop.ask()
         self._end()
 
@@ -290,6 +302,32 @@ class Lanes:
                 cause, hint = lane.trouble.cause, lane.trouble.hint
                 self._journal.post(*self._journal.give_up(lane.row.id, cause, hint))
             lane.count(self._journal)
+
+    # ---- look back
+
+    async def read_back(self, names: Collection[str]) -> dict[str, list[str]]:
+        """What is not as it was written any more, by tenant, of those named that were not given
+        up; all of it is read anew. Raises Stopped."""
+        found: dict[str, list[str]] = {}
+
+        async def look(lane: Lane) -> None:
+            unlike = []
+            try:
+                unlike = await lane.unlike(self._journal.done(lane.row.id), self._stop)
+            except TenantError as error:
+                unlike = [error.cause]
+            except Stopped:
+                pass
+            if unlike:
+                found[lane.tenant.name] = unlike
+
+        async with TaskGroup() as tasks:
+            for lane in self._lanes:
+                if lane.tenant.name in names and lane.trouble is None:
+                    tasks.create_task(look(lane))
+        if self.stopped:
+            raise Stopped("stopped while it was read back; the same command goes on")
+        return found
 
 
 def _unresolved(place: Placeholder, label: str, error: ItemError) -> Item:

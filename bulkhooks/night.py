@@ -1,22 +1,38 @@
 """How a journal is carried out when it has a schedule: in its windows, wave by wave.
 
-Phases are told by the lanes' permit; what happened is kept in the journal's events.
+Phases are told by the lanes' permit; what happened is kept in the journal's events, by which a wave
+that was done is not begun again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, TypeAlias
 
+import anyio
+
+from . import windows
+from .errors import Stopped
+from .halting import Halting
+from .items import State
 from .journal import Journal
 from .lanes import Lanes
-from .permit import Wall
-from .schedule import Schedule
+from .permit import Phase, Wall
+from .probes import READ_BACK, Answer, Verdict, probe
+from .report import clean, many
+from .schedule import Schedule, Span, Wave
+from .waves import said, waves_of
 
 #: Is asked a question for a person; None: nobody is there.
 Ask: TypeAlias = Callable[[str], Awaitable[bool | None]]
+
+#: Seconds after which the wall clock is looked at again, for clocks are set.
+_SLICE: Final = 30.0
+#: Tenants that a read-back tells of.
+_SHOWN: Final = 5
 
 
 async def nobody(question: str) -> bool | None:
@@ -38,9 +54,196 @@ class Ways:
 AS_CALLED: Final = Ways()
 
 
+async def until(lanes: Lanes, ways: Ways, phase: Phase) -> None:
+    """Wait until the time that `phase` says, on the wall's clock. Raises Stopped."""
+    before, lanes.permit.phase = lanes.permit.phase, phase
+    while (left := (phase.until or 0.0) - ways.wall()) > 0:
+        with lanes.unless_stopped():
+            await anyio.sleep(min(left, _SLICE))
+    lanes.permit.phase = before
+
+
+async def opened(journal: Journal, lanes: Lanes, schedule: Schedule, ways: Ways) -> bool:
+    """Wait until the window of a schedule is open; whether it is, which it is not where a stop was
+    asked for, nobody is to wait, or it does not come again."""
+    if schedule.window is None or journal.meta("sandbox"):
+        return True
+    span = windows.coming(schedule.window, ways.wall())
+    if span is None or (span.start > ways.wall() and not ways.wait):
+        return False
+    try:
+        await until(lanes, ways, Phase(doing="waits for the window", until=span.start, span=span))
+    except Stopped:
+        return False
+    return True
+
+
 async def carry_out(
-    journal: Journal, lanes: Lanes, schedule: Schedule, ways: Ways, *, read_first: bool
+    journal: Journal,
+    lanes: Lanes,
+    schedule: Schedule,
+    ways: Ways,
+    *,
+    folder: Path,
+    read_first: bool,
 ) -> None:
-    """Carry out what is pending in a journal, as its schedule says."""
-    journal.post(journal.event("apply", ways.wall()))
-    await lanes.apply(read_first=read_first)
+    """Carry out what is pending in a journal as its schedule says, until its window closes, a wave
+    or a rule halts it, or a stop is asked for; `folder` is where probes may lie.
+
+    A window that is not open is not waited for (`opened` does that). No item is begun in it that
+    would not be done by its end; a step that is not sent by then stays pending. What is half done
+    then, one thing off and another not on yet, ends or goes back all the same, as it does at a
+    stop: that is no state to leave a tenant in.
+    """
+    night = _Night(journal, lanes, schedule, ways, folder)
+    if ways.go_on and journal.meta("halted"):
+        await journal.commit(*journal.noted(halted=""))
+    span = windows.current(schedule.window, ways.wall()) if schedule.window else None
+    if schedule.window and span is None and not journal.meta("sandbox"):
+        return
+    night.tell("apply")
+    if span is not None:
+        night.span, lanes.permit.closes_at = span, span.end
+        night.tell("window", start=span.start, end=span.end)
+    try:
+        await night.pass_on(read_first)
+    except Stopped:
+        pass
+    finally:
+        if lanes.permit.halted:
+            journal.post(*journal.noted(halted=lanes.permit.halted))
+            night.tell("halt", why=lanes.permit.halted)
+        if lanes.permit.late:
+            night.tell("closed")
+        night.tell("end")
+        lanes.permit.phase = Phase()
+        await journal.commit()
+
+
+class _Night:
+    """One call's way through the waves of a journal."""
+
+    def __init__(
+        self, journal: Journal, lanes: Lanes, schedule: Schedule, ways: Ways, folder: Path
+    ) -> None:
+        self._journal, self._lanes, self._schedule = journal, lanes, schedule
+        self._ways, self._folder = ways, folder
+        self._waves = waves_of(journal)
+        self.span: Span | None = None
+
+    def tell(self, kind: str, **what: object) -> None:
+        """Keep what happens."""
+        self._journal.post(self._journal.event(kind, self._ways.wall(), **what))
+
+    async def pass_on(self, read_first: bool) -> None:
+        """Carry out wave after wave, as long as each goes well; without waves, all at once. Raises
+        Stopped."""
+        if not self._waves:
+            self._lanes.permit.phase = self._phase()
+            await self._apply(None, read_first)
+            return
+        events = [event for event in self._journal.events() if event.kind.startswith("wave")]
+        done = {event.what["n"] for event in events if event.kind == "wave-done"}
+        begun = {event.what["n"] for event in events} - done
+        for n, names in enumerate(self._waves, 1):
+            if n in done or not (n in begun or self._pending(names)):
+                continue
+            self._lanes.permit.phase = self._phase(n, len(names))
+            self.tell("wave", n=n, tenants=list(names))
+            await self._journal.commit(*self._journal.noted(wave=str(n)))
+            if not await self._wave(n, names, read_first):
+                return
+
+    async def _wave(self, n: int, names: Collection[str], read_first: bool) -> bool:
+        """Whether the next wave may begin."""
+        permit, wave = self._lanes.permit, said(self._schedule, n - 1)
+        await self._apply(names, read_first)
+        if permit.halted or self._lanes.stopped or permit.late:
+            return False
+        if wave.soak and not await self._soaked(n, wave.soak):
+            return False
+        verdict = await self._probed(n, wave, names)
+        self.tell("wave-done", n=n, verdict=verdict.answer.value, told=verdict.told)
+        if verdict.answer is not Answer.GOOD:
+            asks = verdict.answer is Answer.ASK
+            why = "a person is asked whether it went well" if asks else "it went badly"
+            permit.halt(clean(f"wave {n}: {why}: {verdict.told or wave.probe}"))
+        return not permit.halted
+
+    async def _apply(self, names: Collection[str] | None, read_first: bool) -> None:
+        """Carry out what is pending on some tenants, under the rules that halt it."""
+        if self._schedule.halt:
+            counts = self._journal.to_write()
+            items = sum(counts[name] for name in (counts if names is None else names))
+            self._lanes.permit.judge = Halting(self._schedule.halt, items).judge
+        await self._lanes.apply(read_first=read_first, only=names)
+
+    async def _soaked(self, n: int, seconds: float) -> bool:
+        """Whether a wave was left alone for so long, which it is not where nobody is to wait. A
+        rehearsal does not wait either, and goes on. Raises Stopped."""
+        if self._journal.meta("sandbox"):
+            return True
+        self.tell("soak", n=n, seconds=seconds)
+        if not self._ways.wait:
+            return False
+        at = self._ways.wall() + seconds
+        phase = replace(self._lanes.permit.phase, doing="soaks", until=at)
+        await until(self._lanes, self._ways, phase)
+        return True
+
+    async def _probed(self, n: int, wave: Wave, names: Collection[str]) -> Verdict:
+        """What the probe of a wave says; good where there is none. Raises Stopped."""
+        if not wave.probe:
+            return Verdict(Answer.GOOD, "")
+        self._lanes.permit.phase = self._phase(n, len(names), doing="probes")
+        verdict = await (self._read_back(names) if wave.probe == READ_BACK else self._run(n, wave))
+        self.tell("probe", n=n, command=wave.probe, verdict=verdict.answer.value, told=verdict.told)
+        if verdict.answer is Answer.ASK:
+            question = f"Wave {n} is done; {wave.probe} asks: {verdict.told}\nDid it go well?"
+            with self._lanes.unless_stopped():
+                said_so = await self._ways.ask(question)
+            if said_so is not None:
+                answer = Answer.GOOD if said_so else Answer.BAD
+                return Verdict(answer, verdict.told if said_so else "a person said so")
+        return verdict
+
+    async def _run(self, n: int, wave: Wave) -> Verdict:
+        tenants = self._lanes.tenants
+        return await probe(
+            wave.probe,
+            [tenants[name] for name in self._waves[n - 1] if name in tenants],
+            journal=self._journal,
+            wave=n,
+            of=len(self._waves),
+            folder=self._folder,
+            stop=self._lanes.asked_to_stop,
+        )
+
+    async def _read_back(self, names: Collection[str]) -> Verdict:
+        unlike = await self._lanes.read_back(names)
+        if not unlike:
+            return Verdict(Answer.GOOD, "")
+        count = sum(map(len, unlike.values()))
+        told = [f"{name}: {each}" for name, found in sorted(unlike.items()) for each in found]
+        more = f"; and {count - _SHOWN} more" if count > _SHOWN else ""
+        what = f"{many(count, 'thing')} not as written any more"
+        return Verdict(Answer.BAD, clean(f"{what}: {'; '.join(told[:_SHOWN])}{more}"))
+
+    def _pending(self, names: Collection[str]) -> bool:
+        """Whether one of these tenants has anything to be done."""
+        counts = self._journal.counts()
+        rows = (row for row in self._journal.tenants() if row.name in names)
+        return any(counts[row.id][State.PENDING] for row in rows)
+
+    def _phase(
+        self, n: int = 0, tenants: int = 0, *, doing: str = "", until: float | None = None
+    ) -> Phase:
+        return Phase(
+            doing=doing,
+            until=until,
+            span=self.span,
+            wave=n,
+            waves=len(self._waves),
+            tenants=tenants,
+            frozen=self._schedule.freeze,
+        )

@@ -565,6 +565,21 @@ class Limiter:
             clock_uncertainty=(clock.high - clock.low) / 2 if known else None,
         )
 
+    def seconds_for(self, requests: int) -> float:
+        """About how long so many requests wait for their turns, if they were asked for now."""
+        now = asyncio.get_running_loop().time()
+        until = self._outlook(now)[0]
+        wait = until - now if math.isfinite(until) else 0.0
+        for bucket in self._buckets.values():
+            kept = reserved(bucket.limit, self._reserve)
+            short = requests + self._in_flight + self._queued + kept - bucket.tokens
+            # Auth0's documented buckets: 2 and 10 are refilled with 2 a second, 50 with 16.
+            refill = bucket.lore.rate or (2.0 if bucket.limit <= 10 else bucket.limit / 3)
+            wait = max(wait, short / refill)
+        if self._ceiling.rate is not None:
+            wait = max(wait, (requests + self._queued) / self._ceiling.rate)
+        return wait
+
     async def turn(self) -> Turn:
         """Waits until a request may be sent, and counts it as sent.
 

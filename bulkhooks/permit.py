@@ -42,6 +42,7 @@ class Permit:
     def __init__(self, wall: Wall) -> None:
         self._wall = wall
         self.closes_at = math.inf  #: the end of the window, in Unix seconds
+        self.late = False  #: something was not begun, for it would not be done by then
         self.phase = Phase()
         self.halted = ""  #: why, once something has halted it all
         self.causes: Counter[tuple[State, str]] = Counter()  #: of what did not end well
@@ -68,17 +69,23 @@ class Permit:
         """Go on."""
         self._go.set()
 
-    async def begin(self, stop: Stop, seconds: float) -> bool:
-        """Wait while paused; then whether an item that takes about so long may be begun, which it
-        may not where it would not be done by the window's end. Raises Stopped."""
-        if self.paused:
+    async def gone_on(self, stop: Stop) -> None:
+        """Wait while paused. Raises Stopped."""
+        while self.paused:
             with stop.ends():
                 await self._go.wait()
-        return self._wall() + seconds <= self.closes_at
+
+    def has_room(self, seconds: float) -> bool:
+        """Whether what takes about so long is done by the window's end. Where something is not,
+        that is kept: its turn is in the next one."""
+        room = self._wall() + seconds <= self.closes_at
+        self.late = self.late or not room
+        return room
 
     def send(self) -> None:
         """Raises Stopped when the window is over: no write goes out any more."""
         if self._wall() >= self.closes_at:
+            self.late = True
             raise Stopped("the window is over; the next one goes on")
 
     def ended(self, tenant: str, outcome: Outcome) -> None:
@@ -88,13 +95,14 @@ class Permit:
             books[outcome.state] += 1
         if outcome.state in (State.FAILED, State.SKIPPED, State.UNCERTAIN):
             self.causes[outcome.state, outcome.cause] += 1
-        self._halt(self.judge(tenant, outcome.state))
+        self.halt(self.judge(tenant, outcome.state))
 
     def given_up(self, tenant: str) -> None:
         """Hear that a tenant was given up."""
-        self._halt(self.judge(tenant, None))
+        self.halt(self.judge(tenant, None))
 
-    def _halt(self, why: str) -> None:
+    def halt(self, why: str) -> None:
+        """Begin nothing more; what is in flight ends."""
         if why and not self.halted:
             self.halted = why
             self.stop()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from . import tally
+from . import plan, tally, windows
 from .freeze import Freeze, look
 from .items import State
 from .journal import Journal
@@ -52,6 +53,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     undone_by: str  #: the journal that takes this one back, if there is one
     causes: tuple[tally.Cause, ...]
     tenants: dict[str, TenantBooks]
+    halted: str  #: why it goes on only when somebody has looked at it, if that is so
+    window: str  #: the one that is open, or the next, where something is pending; "": there is none
     freeze: Freeze | None = None  #: if it is one, or its put-back: how far that is
 
     @property
@@ -72,6 +75,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "next": self.next,
             "undoes": self.undoes,
             "undone_by": self.undone_by,
+            "halted": self.halted,
+            "window": self.window,
             "freeze": self.freeze and msgspec.to_builtins(self.freeze),
             "causes": [
                 {
@@ -125,8 +130,19 @@ def summary(journal: Journal) -> Summary:
         undone_by=journal.meta("undone_by"),
         causes=tuple(tally.causes(journal)),
         tenants=tenants,
+        halted=journal.meta("halted") if total.pending else "",
+        window=_window(journal) if total.pending and not frozen else "",
         freeze=frozen,
     )
+
+
+def _window(journal: Journal) -> str:
+    """When what is pending may be written, as far as its schedule says."""
+    window = plan.schedule(journal).window
+    if window is None:
+        return ""
+    span = windows.coming(window, time.time())
+    return windows.told(span, window.timezone) if span else "over, and it does not come again"
 
 
 def _books(states: Mapping[State, int]) -> Books:
@@ -163,6 +179,7 @@ def _next(journal: Journal, books: Books, frozen: Freeze | None) -> str:
     elif books.pending or books.uncertain or books.failed:
         words = ["apply", str(journal.path)]
         words += [] if books.pending or books.uncertain else ["--failed"]
+        words += ["--continue"] if books.pending and journal.meta("halted") else []
         tenants = foreign_tenants_file(journal)
     else:
         return ""
@@ -181,6 +198,18 @@ def causes(summary: Summary) -> Iterator[str]:
         yield clean(f"{cause.count} {cause.state} on {where}: {cause.cause}{example}")
         if cause.hint:
             yield clean(f"    {cause.hint}")
+
+
+def ahead(summary: Summary) -> Iterator[str]:
+    """What is to come of a journal: clean lines, the command to type last."""
+    if summary.halted:
+        yield clean(f"halted: {summary.halted}; it goes on when somebody has looked at it")
+    if summary.window:
+        yield f"its window: {summary.window}"
+    if summary.undone_by:
+        yield f"taken back by {summary.undone_by}"
+    if summary.next:
+        yield f"next: {summary.next}"
 
 
 def many(count: int, thing: str) -> str:

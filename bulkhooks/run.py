@@ -56,7 +56,7 @@ from .jobfile import Job
 from .journal import Journal, TenantRow
 from .lanes import ASIDE, SETTLE, Lanes
 from .locks import held, held_beside
-from .night import AS_CALLED, Ways, carry_out
+from .night import AS_CALLED, Ways, carry_out, opened, until
 from .pacing import Limits
 from .permit import Phase, Wall
 from .probes import check_probes
@@ -80,8 +80,6 @@ Confirm: TypeAlias = Callable[[Journal], Awaitable[bool]]
 _WRITTEN: Final = {"freeze": "during"}
 #: Differences between two jobs that an error shows.
 _SHOWN: Final = 10
-#: Seconds after which the wall clock is looked at again, for clocks are set.
-_SLICE: Final = 30.0
 #: Seconds after which what could not be put back is tried again: 5 minutes in all.
 _AGAIN: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 145.0)
 
@@ -536,10 +534,21 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
     if not journal.meta("sandbox"):
         check_protected(journal, tenants)
     check_probes(journal, plan.schedule(journal), orders.folder)
-    with held(_lock_file(), [row.base_url for row in rows]):
+    if journal.meta("halted") and not orders.ways.go_on:
+        return  # the books say why, and what somebody who has looked at it types
+    schedule, urls = plan.schedule(journal), [row.base_url for row in rows]
+    with ExitStack() as stack:
+        if schedule.window is None:
+            stack.enter_context(held(_lock_file(), urls))
         async with _at_work(journal, rows, tenants, limits, orders) as lanes:
             saved = await _made_ready(journal, lanes, tenants, orders)
-            await carry_out(journal, lanes, plan.schedule(journal), orders.ways, read_first=saved)
+            if not await opened(journal, lanes, schedule, orders.ways):
+                return
+            if schedule.window is not None:  # others may use the tenants while it was waited for
+                stack.enter_context(held(_lock_file(), urls))
+            await carry_out(
+                *(journal, lanes, schedule, orders.ways), folder=orders.folder, read_first=saved
+            )
 
 
 async def _made_ready(journal: Journal, lanes: Lanes, tenants: Tenants, orders: _Orders) -> bool:
@@ -688,17 +697,19 @@ async def _in_the_window(
             case Do.WAIT | Do.HOLD if not ways.wait:
                 return False
             case Do.WAIT:
-                await _until(lanes, ways, replace(phase, frozen=True))
+                await until(lanes, ways, replace(phase, frozen=True))
             case Do.HOLD:
                 locks.take(journal.tenants())
-                until, doing = freeze.back_at(stand), "holds until it puts back"
-                await _until(lanes, ways, replace(phase, doing=doing, until=until, frozen=True))
+                at, doing = freeze.back_at(stand), "holds until it puts back"
+                await until(lanes, ways, replace(phase, doing=doing, until=at, frozen=True))
             case Do.APPLY:
                 locks.take(journal.tenants())
                 freeze.check_start(journal, ways.wall())
                 began = ways.wall()
                 part = freeze.until_back(schedule, stand)
-                await carry_out(journal, lanes, part, ways, read_first=saved)
+                await carry_out(
+                    *(journal, lanes, part, ways), folder=orders.folder, read_first=saved
+                )
                 learned = {"putback_takes": str(max(stand.takes, ways.wall() - began))}
                 learned |= {"halted": why} if (why := lanes.permit.halted) else {}
                 await journal.commit(*journal.noted(**learned))
@@ -710,15 +721,6 @@ async def _in_the_window(
 
 def _ahead(seconds: float) -> Wall:
     return lambda: time.time() + seconds
-
-
-async def _until(lanes: Lanes, ways: Ways, phase: Phase) -> None:
-    """Wait until the time that `phase` says. Raises Stopped."""
-    lanes.permit.phase = phase
-    while (left := (phase.until or 0.0) - ways.wall()) > 0:
-        with lanes.unless_stopped():
-            await anyio.sleep(min(left, _SLICE))
-    lanes.permit.phase = Phase()
 
 
 async def _second_half(done: Journal, tenants: Tenants, orders: _Orders, locks: _Locks) -> None:
@@ -794,12 +796,12 @@ async def _one_round(
                 await lanes.survey(failed=orders.failed, replan=orders.replan)
             await lanes.reopen(failed=orders.failed, replan=orders.replan)
             await _confirmed(back, lanes, orders)
-            await carry_out(back, lanes, AT_ONCE, ways, read_first=saved)
+            await carry_out(*(back, lanes, AT_ONCE, ways), folder=orders.folder, read_first=saved)
             await back.commit()
             if lanes.stopped or not (pause and freeze.unfinished(back)):
                 return False
             again = "waits to try again what could not be put back"
-            await _until(lanes, ways, replace(phase, doing=again, until=ways.wall() + pause))
+            await until(lanes, ways, replace(phase, doing=again, until=ways.wall() + pause))
         except Stopped:
             return False
     return True
