@@ -207,8 +207,8 @@ async def _look(tenant: Tenant, client: ManagementClient, needs: _Needs, *, prob
     if needs.frozen and (found or tenant.read_only):
         refused = read_only(", ".join(sorted(needs.frozen)))
         troubles.append(Ended(refused.cause, MOVE) if found else refused)
-    pace, now = client.limiter.statistics(), time.time() - loop_time()
-    ahead = None if pace.clock_offset is None else pace.clock_offset - now
+    pace = client.limiter.statistics()
+    ahead = pace.clock_ahead(time.time(), loop_time())
     return Checked(
         client=grant.client or None,
         token_life=None if grant.life == math.inf else max(0.0, grant.life),

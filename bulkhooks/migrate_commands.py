@@ -456,6 +456,7 @@ def cutover(
                 guards=Guards(max_changes=max_changes),
                 schedule=when,
                 watch=desk.watch,
+                tell=talk,
                 log=log,
             )
         )

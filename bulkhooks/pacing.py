@@ -81,6 +81,11 @@ class Pace:
     clock_offset: float | None  #: the server's Unix time minus the loop's time, seconds
     clock_uncertainty: float | None  #: the offset is known to within plus or minus this
 
+    def clock_ahead(self, wall: float, now: float) -> float | None:
+        """Seconds that the server's clock is ahead of this host's, which shows `wall` (Unix
+        seconds) when the loop's shows `now`; None: that is not known."""
+        return None if self.clock_offset is None else self.clock_offset + now - wall
+
 
 class Clock(NamedTuple):
     """Bounds of (server's time - loop's time), in seconds."""

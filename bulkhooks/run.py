@@ -2,7 +2,7 @@
 
 Whoever looks on hands in `watch`, which runs beside the lanes, whoever may say no hands in
 `confirm`, which is asked before the first write, `log` is told of every request, and `tell` what
-functions of a person's own (`transform:`) write.
+functions of a person's own (`transform:`) write, and what a person should know on the way.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import orjson
 from platformdirs import user_state_path
 
 from . import freeze, plan
-from .auth0 import Log
+from .auth0 import Log, loop_time
 from .control import serving
 from .errors import (
     BulkhooksError,
@@ -50,6 +50,7 @@ from .guards import (
     check_narrowing,
     check_protected,
     check_to_come,
+    listed,
 )
 from .items import Move, State
 from .jobfile import Job
@@ -67,10 +68,11 @@ from .tenants import Tenant
 from .timeline import Timeline
 from .transform import Transforms
 from .waves import assign, kept
+from .windows import APART, length
 
 Tenants: TypeAlias = Mapping[str, Tenant]
 Watch: TypeAlias = Callable[[Lanes], Coroutine[Any, Any, None]]
-#: Is given what functions of a person's own write, and why they failed.
+#: Is given what functions of a person's own write, why they failed, and what else to know.
 Tell: TypeAlias = Callable[[str], None]
 #: Is asked with the journal as it will be applied.
 Confirm: TypeAlias = Callable[[Journal], Awaitable[bool]]
@@ -146,6 +148,7 @@ async def plan_moves(
     guards: Guards | None = None,
     schedule: Schedule = AT_ONCE,
     watch: Watch | None = None,
+    tell: Tell | None = None,
     log: Log | None = None,
 ) -> Summary:
     """Plan, as `plan_job` does, to move hooks to actions, as a journal called `name`; `prepared`
@@ -164,7 +167,7 @@ async def plan_moves(
         new = _stage(path, staging, tenants_file)
         _put_plan(new, path, fresh=fresh, sandbox=False, schedule=schedule)
         with _planned(path) as journal:
-            orders = _Orders(folder=path.parent, watch=watch, log=log)
+            orders = _Orders(folder=path.parent, tell=tell, watch=watch, log=log)
             return await _plan(journal, tenants, plan.limits(journal), orders)
 
 
@@ -412,14 +415,13 @@ def _only_a_rehearsal(path: Path) -> None:
 
 
 def _same_job(path: Path, new: Path, tell: Tell) -> bool:
-    """Whether to go on with the journal at `path`; False when its plan was not finished. One that
-    goes on does so by the new schedule."""
+    """Whether to go on with the journal at `path`, by the new schedule; False when its plan was
+    not finished, or is to be made anew."""
     with Journal.open(path) as old, Journal.open(new) as job:
         if not old.meta("planned"):
             return False
         if old.meta("digest") == job.meta("digest"):
-            _reschedule(old, job, tell)
-            return True
+            return _reschedule(old, job, tell)
         found = plan.differences(old, job)
     more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     raise Differs(
@@ -430,23 +432,27 @@ def _same_job(path: Path, new: Path, tell: Tell) -> bool:
     )
 
 
-def _reschedule(old: Journal, new: Journal, tell: Tell) -> None:
-    """Have a journal go on by the schedule of a new one of the same job. Raises Differs where a
-    freeze has begun by another."""
+def _reschedule(old: Journal, new: Journal, tell: Tell) -> bool:
+    """Have a journal go on by the schedule of a new one of the same job; False where it is to be
+    planned anew, for a freeze's window is chosen then. Raises Differs where one has begun."""
     was, now = plan.schedule(old), plan.schedule(new)
     if was == now:
-        return
-    if old.meta("span"):
+        return True
+    before, after = msgspec.structs.asdict(was), msgspec.structs.asdict(now)
+    keys = [_WRITTEN.get(key, key) for key in before if before[key] != after[key]]
+    changed = f"{' and '.join(keys)} changed"
+    if was.freeze or now.freeze:
+        if old.untouched():
+            return False
         raise Differs(
-            f"{old.path}: a freeze has begun by another window, waves or halt; run the job with "
-            "those until all is put back, then --fresh begins with the new"
+            f"{old.path} has begun by another schedule ({changed}), and a freeze keeps the one "
+            "that it began with: run the job with that to its end, then --fresh begins by the new"
         )
     # Who is in which wave is told anew; what was written is not written twice.
     anew = {"waves": "", "wave": ""} if was.waves != now.waves else {}
     old.note(schedule=new.meta("schedule"), **anew)
-    before, after = msgspec.structs.asdict(was), msgspec.structs.asdict(now)
-    changed = [_WRITTEN.get(key, key) for key in before if before[key] != after[key]]
-    tell(f"{old.path} goes on by another schedule than before: {' and '.join(changed)} changed")
+    tell(f"{old.path} goes on by another schedule than before: {changed}")
+    return True
 
 
 def _put_aside(path: Path) -> None:
@@ -504,6 +510,7 @@ async def _plan(journal: Journal, tenants: Tenants, limits: Limits, orders: _Ord
     check_probes(journal, plan.schedule(journal), orders.folder)
     async with _at_work(journal, journal.tenants(), tenants, limits, orders) as lanes:
         await _survey(journal, lanes, tenants)
+        _tell_clocks(journal, lanes, orders)
     return summary(journal)
 
 
@@ -549,6 +556,8 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
             await carry_out(
                 *(journal, lanes, schedule, orders.ways), folder=orders.folder, read_first=saved
             )
+            if saved:
+                _tell_clocks(journal, lanes, orders)
 
 
 async def _made_ready(journal: Journal, lanes: Lanes, tenants: Tenants, orders: _Orders) -> bool:
@@ -556,6 +565,7 @@ async def _made_ready(journal: Journal, lanes: Lanes, tenants: Tenants, orders: 
     saved = bool(journal.meta("planned"))
     if not saved:
         await _survey(journal, lanes, tenants)
+        _tell_clocks(journal, lanes, orders)
     elif orders.failed or orders.replan:
         await lanes.survey(failed=orders.failed, replan=orders.replan)
         plan.consistent(journal, lanes.contradictions)
@@ -674,10 +684,12 @@ async def _first_half(
         if do is not Do.HOLD or orders.failed or orders.replan:
             freeze.check_start(journal, orders.ways.wall())
             await _made_ready(journal, lanes, tenants, orders)
-        try:
-            return await _in_the_window(journal, lanes, orders, locks, saved=saved)
-        except Stopped:
-            return False
+        over = False
+        with suppress(Stopped):
+            over = await _in_the_window(journal, lanes, orders, locks, saved=saved)
+        if saved:
+            _tell_clocks(journal, lanes, orders)
+        return over
 
 
 async def _in_the_window(
@@ -805,6 +817,29 @@ async def _one_round(
         except Stopped:
             return False
     return True
+
+
+def _tell_clocks(journal: Journal, lanes: Lanes, orders: _Orders) -> None:
+    """Tell which servers' clocks are far from this host's, if windows are kept by that."""
+    if plan.schedule(journal).window is None:
+        return
+    wall, now = orders.ways.wall(), loop_time()
+    known = {view.tenant: view.pace.clock_ahead(wall, now) for view in lanes.views()}
+    apart = {name: ahead for name, ahead in known.items() if ahead and abs(ahead) > APART}
+    journal.post(
+        *(
+            journal.event("clock", wall, tenant=name, ahead=round(ahead, 1))
+            for name, ahead in apart.items()
+        )
+    )
+    for is_ahead, word in ((True, "behind"), (False, "ahead of")):
+        those = [name for name, ahead in apart.items() if (ahead > 0) is is_ahead]
+        if those:
+            most = length(max(abs(apart[name]) for name in those))
+            (orders.tell or _unheard)(
+                f"the clock of this host is {most} {word} that of {listed(those)}; windows are "
+                "kept by this host's clock: set it if it is wrong"
+            )
 
 
 def _lock_file() -> Path:

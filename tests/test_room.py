@@ -30,7 +30,6 @@ START, END = (datetime.fromisoformat(f"2026-11-28T0{hour}:00+00:00").timestamp()
 #: Takes ten seconds a request from the first on.
 PACE = {"limit": 50, "remaining": 0, "refill": 0.1}
 HOOK = Step(kind="update", target="h", before={"enabled": True}, want={"enabled": False})
-BOUND = {"triggerId": "post-login", "name": "a", "bound": True}
 ACTION = Step(
     kind="bind",
     target="actions/bindings:post-login",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +19,9 @@ from bulkhooks.cli import app
 from bulkhooks.errors import Differs, Refused
 from bulkhooks.jobfile import Job
 from bulkhooks.journal import Journal
+from bulkhooks.night import Ways
 from bulkhooks.plan import schedule as schedule_of
-from bulkhooks.run import plan_job, run_job
+from bulkhooks.run import apply_journal, plan_job, run_job
 from bulkhooks.sandbox import Sandbox, serve
 from bulkhooks.schedule import AT_ONCE, Rule, Schedule, Wave, Window
 from bulkhooks.tenants import Tenant
@@ -39,8 +42,8 @@ def a_job(schedule: Schedule, edits: list[Mapping[str, Any]] = OFF) -> Job:
     return Job.of("job", edits, schedule=schedule)
 
 
-def a_sandbox() -> Sandbox:
-    sandbox = Sandbox(["t0"], hooks=0)
+def a_sandbox(**more: Any) -> Sandbox:
+    sandbox = Sandbox(["t0"], hooks=0, **more)
     sandbox.add_hook("t0", name="h", triggerId=PRE, enabled=True)
     sandbox.add_action("t0", name="a", triggerId=PRE, bound=True)
     return sandbox
@@ -185,15 +188,42 @@ async def test_a_job_goes_on_by_another_schedule_and_says_so(
         assert journal.meta("waves") == ("" if changed == "waves" else '[["t0"]]')
 
 
-async def test_a_freeze_that_has_begun_keeps_its_schedule(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Schedule(window=OPEN, freeze=True), Schedule(window=LONGER, freeze=True)),
+        (Schedule(window=OPEN, freeze=True), Schedule(window=OPEN)),
+        (Schedule(window=OPEN), Schedule(window=OPEN, freeze=True)),
+    ],
+)
+async def test_a_freeze_keeps_the_schedule_that_it_began_with(
+    tmp_path: Path, before: Schedule, after: Schedule
+) -> None:
     sandbox, path = a_sandbox(), tmp_path / "j"
-    await run(sandbox, path, a_job(Schedule(window=OPEN)))
-    with Journal.open(path) as journal:
-        journal.note(span="[1, 2]")
-    await run(sandbox, path, a_job(Schedule(window=OPEN)))
-    with pytest.raises(Differs, match="a freeze has begun"):
-        await run(sandbox, path, a_job(Schedule(window=LONGER)))
-    assert "2099" in kept(path)
+    await run(sandbox, path, a_job(before), ways=Ways(wait=False))
+    assert len(sandbox.writes()) == 2
+    kept_before = kept(path)
+    for _ in range(2):
+        with pytest.raises(Differs, match="a freeze keeps the one that it began with"):
+            await run(sandbox, path, a_job(after), ways=Ways(wait=False))
+    assert kept(path) == kept_before
+    assert len(sandbox.writes()) == 2
+
+
+async def test_a_freeze_that_has_not_begun_is_planned_anew_for_another_window(
+    tmp_path: Path,
+) -> None:
+    sandbox, path = a_sandbox(), tmp_path / "j"
+    for year in (2090, 2091):
+        later = Window(
+            start=f"{year}-01-01T00:00", end=f"{year}-01-02T00:00", timezone="Europe/London"
+        )
+        schedule = Schedule(window=later, freeze=True)
+        _, told = await run(sandbox, path, a_job(schedule), ways=Ways(wait=False))
+        assert told == []
+        span = json.loads(kept(path, "span"))
+        assert datetime.fromtimestamp(span[0], UTC).year == year
+    assert sandbox.writes() == []
 
 
 async def test_a_window_that_is_over_is_refused_where_work_would_begin(tmp_path: Path) -> None:
@@ -213,3 +243,38 @@ async def test_a_window_that_is_over_is_refused_where_work_would_begin(tmp_path:
     # What has begun goes on by it: what is to be put back must be.
     books, _ = await run(sandbox, path, late)
     assert books == {"applied": 2, "pending": 0}
+
+
+# ---- of clocks
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"), [(45.0, "4[45] s behind"), (-45.0, "4[56] s ahead of"), (25.0, "")]
+)
+async def test_a_host_whose_clock_is_off_is_told_where_windows_are_kept(
+    tmp_path: Path, ahead: float, words: str
+) -> None:
+    for number, schedule in enumerate((Schedule(window=OPEN), AT_ONCE)):
+        path, sandbox = tmp_path / f"j{number}", a_sandbox(clock_ahead=ahead)
+        _, told = await run(sandbox, path, a_job(schedule))
+        with Journal.open(path) as journal:
+            events = [event.what for event in journal.events() if event.kind == "clock"]
+        if not words or schedule is AT_ONCE:
+            assert (told, events) == ([], [])
+            continue
+        (line,) = told
+        assert re.match(f"the clock of this host is {words} that of t0; windows are kept by", line)
+        (event,) = events
+        assert event["tenant"] == "t0"
+        assert abs(event["ahead"] - ahead) < 2
+
+
+async def test_a_plan_that_is_applied_later_tells_of_clocks_each_time(tmp_path: Path) -> None:
+    told: list[str] = []
+    async with serve(a_sandbox(clock_ahead=300)) as url:
+        tenants = {"t0": Tenant.with_token("t0", f"{url}/t0", "sandbox")}
+        await plan_job(a_job(Schedule(window=OPEN)), tenants, tmp_path / "j", tell=told.append)
+        assert len(told) == 1
+        await apply_journal(tmp_path / "j", tenants, tell=told.append)
+    assert len(told) == 2
+    assert all("this host is" in line for line in told)
