@@ -109,10 +109,9 @@ def test_the_last_lines_are_told_and_steer_no_terminal(journal: Journal) -> None
         "import sys\nfor n in range(9000): print(n)\n"
         "sys.stderr.write('\\x1b[2Jred\\n\\n'); sys.stdout.buffer.write(b'\\xff\\x07')",
     )
-    assert asked("./smoke.py", journal).told.splitlines()[-2:] in (
-        ["␛[2Jred", "�␇"],
-        ["8999", "�␇"],
-    )
+    lines = asked("./smoke.py", journal).told.splitlines()
+    assert len(lines) == 5
+    assert {"␛[2Jred", "8999", "�␇"} >= {*lines[-2:]}
 
 
 def test_nobody_has_to_read_what_a_probe_is_given(journal: Journal) -> None:

@@ -217,6 +217,7 @@ def each(one: Mapping[str, Any], other: Mapping[str, Any]) -> Job:
     return Job.of("job", [{"tenant": "t0", **one}, {"tenant": "t1", **other}])
 
 
+OTHER, UNBIND = {"hook": {"name": "other"}}, {"set": {"bound": False}}
 HOOK, ACTION = {"hook": {"name": "one"}}, {"action": {"name": "a"}}
 LONG = "module.exports = 1;\n" * 50
 
@@ -263,6 +264,34 @@ def test_a_hook_that_takes_the_place_of_different_ones_counts_once(tmp_path: Pat
 @pytest.mark.parametrize(
     "job",
     [
+        # Nothing begins to run.
+        each(HOOK | {"set": {"enabled": False}}, OTHER | {"set": {"enabled": False}}),
+        each(
+            ACTION | {"set": {"bound": False}}, {"action": {"name": "b"}, "set": {"bound": False}}
+        ),
+        # What begins to run is what is written.
+        each(
+            HOOK | {"set": {"script": LONG, "enabled": True}},
+            OTHER | {"set": {"script": LONG, "enabled": True}},
+        ),
+    ],
+)
+def test_names_make_no_difference_where_all_that_runs_is_known(tmp_path: Path, job: Job) -> None:
+    tenants = sandbox()
+    on = not next(iter(job.edits(TENANTS))).set.get("enabled")
+    for tenant in NAMES:
+        tenants.change(tenant, f"{tenant}1", enabled=on)
+    tenants.change("t1", "t11", name="other")
+    tenants.set_bindings("t1", PRE, [])
+    tenants.add_action("t1", name="b", triggerId=PRE, bound=True, code="1")
+    found = wanted_of(tmp_path, tenants, job)
+    assert len(found["t0"]) == 1
+    assert found["t0"] == found["t1"]
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
         each(HOOK | {"set": {"name": "new"}}, {"hook": {"name": "two"}, "delete": True}),
         each(HOOK | {"set": {"script": LONG}}, HOOK | {"set": {"script": LONG + "2"}}),
         each(ACTION | {"set": {"code": LONG}}, ACTION | {"set": {"code": LONG + "2"}}),
@@ -297,14 +326,18 @@ def test_what_is_not_the_same_to_be_there_is_told_apart(tmp_path: Path, job: Job
 def test_hooks_that_become_actions_are_told_apart_by_what_they_become(
     tmp_path: Path, until: str
 ) -> None:
-    def move(code: str) -> Move:
-        create = {"name": "one", "triggerId": PRE, "code": code}
+    def move(code: str, name: str = "one") -> Move:
+        create = {"name": name, "triggerId": PRE, "code": code}
         more: dict[str, Any] = {"until": until, "script": "1", "enabled": True}
-        return Move(hook=None, label="one", create=create, **more)
+        return Move(hook=None, label=name, create=create, **more)
 
     (tmp_path / "same").mkdir()
     (tmp_path / "other").mkdir()
-    same = wanted_of(tmp_path / "same", sandbox(), [(name, move(LONG)) for name in NAMES])
+    moves = [("t0", move(LONG)), ("t1", move(LONG, "two"))]
+    tenants = sandbox()
+    tenants.change("t1", "t11", enabled=False)
+    tenants.change("t1", "t12", enabled=True)
+    same = wanted_of(tmp_path / "same", tenants, moves)
     assert same["t0"] == same["t1"]
     codes = [("t0", move(LONG)), ("t1", move(LONG + "2"))]
     other = wanted_of(tmp_path / "other", sandbox(), codes)
@@ -377,6 +410,16 @@ def test_only_tenants_with_something_to_do_are_in_a_wave(planned: Planned, step:
     assert assign(journal, fleet("abcd"), scheduled(Wave(count=1))) == (("a",), ("c",))
     assert assign(journal, fleet("abcd"), AT_ONCE) == ()
     assert waves_of(journal) == ()
+
+
+def test_the_way_back_makes_no_difference(planned: Planned) -> None:
+    def item_with(way_back: Step) -> Item:
+        return Item(edit=1, target="h", label="h", steps=(OFF, way_back))
+
+    backs = [Step(kind="update", target="h", before={}, want={"name": n}, back=True) for n in "xy"]
+    journal = planned({"a": [item_with(backs[0])], "b": [item_with(backs[1])]})
+    found = tally.wanted(journal)
+    assert found["a"] == found["b"]
 
 
 @pytest.mark.parametrize("step", [OFF, UNBOUND], ids=["enabled", "bound"])
