@@ -422,6 +422,21 @@ def test_the_way_back_makes_no_difference(planned: Planned) -> None:
     assert found["a"] == found["b"]
 
 
+def test_a_hook_that_becomes_an_action_is_told_by_its_script_alone(planned: Planned) -> None:
+    def moved(name: str, was: Mapping[str, Any]) -> Item:
+        made = Step(
+            kind="create", target=f"new:actions/{name}", before={}, want={"name": name, "code": "1"}
+        )
+        off = Step(kind="update", target="h", before={**was}, want={"enabled": False})
+        return Item(edit=1, target="h", label=name, keys=(f"name:{name}",), steps=(made, off))
+
+    one, two = moved("a", {"enabled": True}), moved("b", {"enabled": True, "name": "c"})
+    journal = planned({"a": [one], "b": [two]})
+    assert tally.different(journal) == (2, 2)
+    found = tally.wanted(journal)
+    assert found["a"] == found["b"]
+
+
 @pytest.mark.parametrize("step", [OFF, UNBOUND], ids=["enabled", "bound"])
 def test_what_is_pending_again_of_a_wave_that_is_done_goes_in_the_next(
     planned: Planned, step: Step
