@@ -30,9 +30,6 @@ from .undo import undone
 #: How many times as long as expected a put-back may take, and seconds that it has beside that.
 _LONGER: Final = 1.5
 _SPARE: Final = 10.0
-#: Kinds of steps that no put-back takes back wholly: values of secrets are lost, and what is made
-#: again has another id.
-_STAYS: Final = "'delete', 'update_secrets', 'remove_secrets'"
 _LEFT: Final = (State.PENDING, State.FAILED, State.UNCERTAIN, State.SKIPPED)
 #: Hooks and actions that are told one by one.
 _SHOWN: Final = 20
@@ -158,16 +155,8 @@ def putback_path(path: Path) -> Path:
 
 
 def check(journal: Journal, tenants: Mapping[str, Tenant]) -> float:
-    """About how many seconds the put-back of what is planned takes. Raises Refused when it cannot
-    be put back wholly, or its window is too short for there and back."""
-    stays = f"""SELECT count(*), min(i.label) FROM steps s JOIN items i ON i.id = s.item
-        WHERE s.kind IN ({_STAYS}) AND NOT s.back"""
-    count, label = journal.rows(stays)[0]
-    if count:
-        raise Refused(
-            f"{count} of its writes cannot be put back wholly, such as that of {label}: a freeze "
-            "may not delete anything, nor set or remove secrets that are there"
-        )
+    """About how many seconds the put-back of what is planned takes. Raises Refused when
+    its window is too short for there and back."""
     efforts = plan.expected(journal, tenants)
     takes = plan.together(efforts.values()).seconds
     span = span_of(journal)

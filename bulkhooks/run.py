@@ -422,13 +422,13 @@ def _same_job(path: Path, new: Path, tell: Tell) -> bool:
             return False
         if old.meta("digest") == job.meta("digest"):
             return _reschedule(old, job, tell)
-        found = plan.differences(old, job)
+        found, frozen = plan.differences(old, job), freeze.look(old)
     more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    differs = f"{path} was made for another job:\n  " + "\n  ".join(found[:_SHOWN]) + more
+    if frozen and frozen.state == "open":
+        raise NotPutBack(f"{frozen.told}\n{differs}")
     raise Differs(
-        f"{path} was made for another job:\n  "
-        + "\n  ".join(found[:_SHOWN])
-        + more
-        + "\nfinish that one with `bulkhooks apply`, or put it aside with --fresh"
+        f"{differs}\nfinish that one with `bulkhooks apply`, or put it aside with --fresh"
     )
 
 
@@ -461,7 +461,7 @@ def _put_aside(path: Path) -> None:
         made, doubtful, frozen = journal.meta("made"), books.books.uncertain, books.freeze
         undone = journal.meta("undone_by")
     if frozen and frozen.state == "open":
-        raise Refused(f"{path} is of a freeze that is not over: {frozen.told}")
+        raise NotPutBack(f"{path} is of a freeze that is not over: {frozen.told}")
     if doubtful and not undone:
         raise Refused(
             f"{path}: {doubtful} of its items may have been sent; "

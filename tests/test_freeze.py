@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from platformdirs import user_state_path
 
 from bulkhooks import Job, Limits, Refused, Summary, Tenant, apply_journal, read_books, run_job
 from bulkhooks import run as running
@@ -21,6 +22,7 @@ from bulkhooks.freeze import Do, Stand, back_at, next_step
 from bulkhooks.items import Reply
 from bulkhooks.journal import Journal, TenantRow
 from bulkhooks.lanes import Lanes
+from bulkhooks.locks import held
 from bulkhooks.night import Ways
 from bulkhooks.run import Watch, undo_journal
 from bulkhooks.sandbox import Sandbox
@@ -424,8 +426,10 @@ def test_a_stop_tells_what_is_off_and_until_when(
     )
     assert books.next == f"bulkhooks apply {here.journal}"
     assert whole_state_of(here.sandbox) != was
-    with pytest.raises(Refused, match="NOT put back yet"):
+    with pytest.raises(NotPutBack, match="NOT put back yet"):
         here.run(job, fresh=True)
+    with pytest.raises(NotPutBack, match=r"NOT put back yet(.|\n)*was made for another job"):
+        here.run(freeze_of({"hook": "C", "set": {"enabled": True}}))
     assert here.apply().exit_status == 0
     assert whole_state_of(here.sandbox) == was
 
@@ -484,21 +488,6 @@ def test_a_halt_puts_back_at_once(tmp_path: Path) -> None:
 # ---- before it
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        {"hook": "B", "set_secrets": {"OLD": "env:SECRET_ONE"}},
-        {"hook": "B", "remove_secrets": ["OLD"]},
-    ],
-)
-def test_what_no_put_back_takes_back_is_refused(tmp_path: Path, edit: dict[str, Any]) -> None:
-    here = night(tmp_path)
-    here.sandbox.set_secrets("t0", "B", {"OLD": "old"})
-    with pytest.raises(Refused, match="cannot be put back"):
-        here.run(freeze_of(edit))
-    assert not here.journal.exists()
-
-
 def test_a_window_that_is_too_short_is_refused_and_says_by_how_much(tmp_path: Path) -> None:
     here = night(tmp_path)
     window = Window(timezone="UTC", start=at(START), end=at(START + 60))
@@ -547,3 +536,24 @@ def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> No
     first = read_books(here.folder / "freeze.2023-11-14T2230.journal")
     assert first.freeze
     assert first.freeze.wholly_back
+
+
+# ---- others at work
+
+
+def test_a_tenant_that_another_process_works_on_is_put_back_when_that_has_ended(
+    tmp_path: Path,
+) -> None:
+    here = night(tmp_path)
+    here.run(HOOKS_OFF, stops_in_the_window)
+    here.clock.pass_by(3600)
+    locks = user_state_path("bulkhooks") / "tenants.lock"
+    with ExitStack() as stack:
+        stack.enter_context(held(locks, [TENANTS["t0"].base_url]))
+
+        async def ends(lanes: Lanes) -> None:
+            await anyio.sleep(3)
+            stack.close()
+
+        assert here.run(HOOKS_OFF, ends).exit_status == 0
+    assert on(here.sandbox) == "A"
