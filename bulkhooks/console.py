@@ -307,7 +307,8 @@ class Desk:
         with heard():
             show_books(summary, json=json)
             if not self._began:
-                talk(f"nothing sent; journal of {summary.made}")
+                told = summary.freeze and summary.freeze.told
+                talk(f"nothing sent; {told or f'journal of {summary.made}'}")
         return summary.exit_status
 
 

@@ -238,7 +238,7 @@ def unfinished(back: Journal) -> bool:
 def over(journal: Journal, path: Path, now: float, why: str) -> list[Write]:
     """The writes that end the first half of a freeze, to be put back by a journal at `path`. What
     was sent and has no answer is left to the put-back, which reads it."""
-    hint = "plan its job again for another window"
+    hint = "what may have been sent before was read, and put back; the rest was not sent"
     state = State.SKIPPED
     gone = [journal.give_up(t.id, "window over", hint, state=state) for t in journal.tenants()]
     return [

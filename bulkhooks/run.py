@@ -125,6 +125,10 @@ async def plan_job(
     JournalError, Stopped. Each recurrence of a freeze has a journal of its own: a date is added to
     the name of `path`, as the books say.
     """
+    for earlier in _open_earlier(path, job.schedule, time.time()):
+        with Journal.read(earlier) as journal:
+            told = (found := freeze.look(journal)) and found.told
+        raise NotPutBack(f"{earlier} is of a freeze that is not over: {told}")
     path, span = _recurrence(path, job.schedule, time.time())
     with _locked(path):
         staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
@@ -628,18 +632,23 @@ def _is_over(path: Path) -> bool:
         return bool(found and found.state == "put back")
 
 
+def _open_earlier(path: Path, schedule: Schedule, now: float) -> Iterator[Path]:
+    """The journals of earlier recurrences of a freeze that were not put back."""
+    if not (schedule.freeze and schedule.window and schedule.window.cron):
+        return
+    for earlier in freeze.recurrences(path):
+        with Journal.read(earlier) as journal:
+            found = freeze.look(journal)
+        if found and found.state == "open" and found.end <= now:
+            yield earlier
+
+
 async def _put_back_earlier(
     path: Path, schedule: Schedule, tenants: Tenants, orders: _Orders
 ) -> Summary | None:
     """Put back what earlier recurrences of a freeze have left. The books of one that could not
     be: nothing new is begun then."""
-    if not (schedule.freeze and schedule.window and schedule.window.cron):
-        return None
-    for earlier in freeze.recurrences(path):
-        with Journal.read(earlier) as journal:
-            found = freeze.look(journal)
-        if not found or found.state != "open" or found.end > orders.ways.wall():
-            continue
+    for earlier in _open_earlier(path, schedule, orders.ways.wall()):
         with _locked(earlier), Journal.open(earlier) as journal:
             await _apply(journal, tenants, plan.limits(journal), orders)
             books = summary(journal)
@@ -756,7 +765,7 @@ def _staged_putback(done: Journal, path: Path, now: float, why: str) -> bool:
             planned, untouched = bool(back.meta("planned")), back.untouched()
         if mine and planned:
             return True
-        if not untouched:
+        if not (untouched or done.meta("sandbox")):
             _put_aside(path)
     if not freeze.stand(done).written:
         return False
@@ -773,13 +782,14 @@ def _staged_putback(done: Journal, path: Path, now: float, why: str) -> bool:
 async def _put_back(
     done: Journal | None, back: Journal, tenants: Tenants, orders: _Orders, locks: _Locks
 ) -> None:
-    """Carry out a put-back; what fails is tried again, for 5 minutes."""
-    _same_addresses(back, back.tenants(), tenants)
+    """Carry out a put-back; what fails is tried again, for 5 minutes. Raises Differs when all has
+    been done but on tenants that are elsewhere now."""
     for pause in (*_AGAIN, 0.0):
         if not await _one_round(done, back, tenants, orders, locks, pause):
             break
         orders = replace(orders, confirm=None, failed=True)
     freeze.note_end(back, orders.ways.wall())
+    _same_addresses(back, _with_work(back, orders), tenants)
 
 
 async def _one_round(
@@ -794,8 +804,10 @@ async def _one_round(
     left = _with_work(back, orders)
     if not left:
         return False
-    # A tenant that another process works on has its turn later, and holds up no other.
-    rows, ways = locks.free(left), orders.ways
+    # A tenant that another process works on, or that is elsewhere now, holds up no other.
+    there = [row for row in left if row.name in tenants]
+    there = [row for row in there if tenants[row.name].base_url == row.base_url]
+    rows, ways = locks.free(there), orders.ways
     async with _at_work(back, rows, tenants, plan.limits(back), orders) as lanes:
         phase = Phase(span=freeze.span_of(back), frozen=True, putting_back=True)
         lanes.permit.phase = phase

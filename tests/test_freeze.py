@@ -15,7 +15,17 @@ import anyio
 import pytest
 from platformdirs import user_state_path
 
-from bulkhooks import Job, Limits, Refused, Summary, Tenant, apply_journal, read_books, run_job
+from bulkhooks import (
+    Job,
+    Limits,
+    Refused,
+    Summary,
+    Tenant,
+    apply_journal,
+    plan_job,
+    read_books,
+    run_job,
+)
 from bulkhooks import run as running
 from bulkhooks.errors import NotPutBack
 from bulkhooks.freeze import Do, Stand, back_at, next_step
@@ -503,6 +513,17 @@ def test_a_window_that_is_too_short_is_refused_and_says_by_how_much(tmp_path: Pa
     assert not here.writes_at
 
 
+def test_one_that_never_began_is_over_and_nothing_was_sent(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.run(HOOKS_OFF, wait=False)
+    here.clock.pass_by(5000)
+    books = here.run(HOOKS_OFF)
+    assert (books.exit_status, books.books.skipped) == (1, 1)
+    assert [cause.cause for cause in books.causes] == ["window over"]
+    assert not here.writes_at
+    assert not here.putback.exists()
+
+
 # ---- one that recurs
 
 
@@ -538,6 +559,14 @@ def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> No
     assert first.freeze.wholly_back
 
 
+def test_a_plan_is_refused_while_an_earlier_recurrence_is_open(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=DAILY)
+    here.run(job, lambda lanes: _stop_after(lanes, 1100))
+    with pytest.raises(NotPutBack, match=r"T2230\.journal is of a freeze that is not over"):
+        anyio.run(lambda: plan_job(job, TENANTS, here.journal))
+
+
 # ---- others at work
 
 
@@ -557,3 +586,18 @@ def test_a_tenant_that_another_process_works_on_is_put_back_when_that_has_ended(
 
         assert here.run(HOOKS_OFF, ends).exit_status == 0
     assert on(here.sandbox) == "A"
+
+
+def test_a_tenant_that_is_elsewhere_by_now_holds_up_no_other(tmp_path: Path) -> None:
+    here = night(tmp_path, Sandbox(("t0", "t1"), hooks=8))
+    was = whole_state_of(here.sandbox)
+    off = {"tenants": ["t0", "t1"], "hooks": {"enabled": True}, "set": {"enabled": False}}
+    job = Job.of("freeze", [off], schedule=HOOKS_OFF.schedule)
+    here.run(job, stops_in_the_window)
+    here.clock.pass_by(3600)
+    left = {"t1": TENANTS["t1"]}
+    with pytest.raises(NotPutBack, match=r"tenant t0 of .* is not in the tenants file"):
+        here.call(lambda ways: apply_journal(here.journal, left, ways=ways))
+    assert whole_state_of(here.sandbox)[0][1] == was[0][1]
+    assert here.apply(failed=True).exit_status in (0, 1)
+    assert whole_state_of(here.sandbox) == was
