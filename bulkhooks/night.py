@@ -20,7 +20,7 @@ from .halting import Halting
 from .items import State
 from .journal import Journal
 from .lanes import Lanes
-from .permit import Phase, Wall
+from .permit import SLICE, Phase, Wall
 from .probes import READ_BACK, Answer, Verdict, probe
 from .report import clean, many
 from .schedule import Schedule, Span, Wave
@@ -29,8 +29,6 @@ from .waves import said, waves_of
 #: Is asked a question for a person; None: nobody is there.
 Ask: TypeAlias = Callable[[str], Awaitable[bool | None]]
 
-#: Seconds after which the wall clock is looked at again, for clocks are set.
-_SLICE: Final = 30.0
 #: Tenants that a read-back tells of.
 _SHOWN: Final = 5
 
@@ -59,7 +57,7 @@ async def until(lanes: Lanes, ways: Ways, phase: Phase) -> None:
     before, lanes.permit.phase = lanes.permit.phase, phase
     while (left := (phase.until or 0.0) - ways.wall()) > 0:
         with lanes.unless_stopped():
-            await anyio.sleep(min(left, _SLICE))
+            await anyio.sleep(min(left, SLICE))
     lanes.permit.phase = before
 
 

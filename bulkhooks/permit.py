@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 
@@ -17,6 +18,9 @@ from .errors import Stopped
 from .gates import Stop
 from .items import Outcome, State
 from .schedule import Span
+
+#: Seconds after which the wall clock is looked at again, for clocks are set.
+SLICE: Final = 30.0
 
 #: The wall clock, in Unix seconds.
 Wall = Callable[[], float]
@@ -70,9 +74,9 @@ class Permit:
         self._go.set()
 
     async def gone_on(self, stop: Stop) -> None:
-        """Wait while paused. Raises Stopped."""
-        while self.paused:
-            with stop.ends():
+        """Wait while paused, until the window's end at most. Raises Stopped."""
+        while self.paused and (left := self.closes_at - self._wall()) > 0:
+            with stop.ends(), anyio.move_on_after(min(left, SLICE)):
                 await self._go.wait()
 
     def has_room(self, seconds: float) -> bool:

@@ -344,6 +344,23 @@ async def test_what_a_night_is_at_is_told_with_its_wave_and_window(tmp_path: Pat
     ]
 
 
+def test_what_is_paused_ends_with_its_window(tmp_path: Path, kind: Kind) -> None:
+    """Also where the clock is set meanwhile: a freeze is put back though somebody has paused it."""
+    clock = Clock()
+    sandbox = acting()
+
+    async def pause(lanes: Lanes) -> None:
+        lanes.permit.closes_at = clock() + 100
+        lanes.pause()
+        await anyio.sleep(10)
+        clock._begin += 50.0
+
+    core = Core(sandbox, tmp_path / "j", tmp_path / "none", 0, False, clock)
+    states = run(tmp_path / "j", core, plan=kind.job, watch=pause)
+    assert states[State.PENDING] == 2
+    assert 100 <= clock._now - EPOCH < 101
+
+
 # ---- limits, while they are at work
 
 
