@@ -193,6 +193,8 @@ class Steering:
                 return self._skip(order.tenant)
 
     def _pause(self) -> str:
+        if self._lanes.permit.phase.putting_back:
+            raise Refused("it is putting back, which is not to be held up; `stop` ends that too")
         self._lanes.pause()
         flight = _in_flight(self._lanes.views()) or "nothing is in flight"
         goes_on = f"`{_command(self._journal.path)} resume` goes on"
@@ -240,10 +242,9 @@ class Steering:
         wave = f"wave {now.wave} of {now.waves}" if now.waves else ""
         window = f"window until {self._clock(now.window[1])}" if now.window else ""
         yield ", ".join(part for part in (doing, wave, window) if part)
-        yield (
-            f"{now.done} of {many(now.planned, 'item')} done, "
-            f"{now.at_work} of {many(now.tenants, 'tenant')} at work"
-        )
+        if now.planned:
+            at_work = f"{now.at_work} of {many(now.tenants, 'tenant')} at work"
+            yield f"{now.done} of {many(now.planned, 'item')} done, {at_work}"
         if now.halted:
             yield clean(f"halted: {now.halted}")
         if now.stopping:

@@ -114,7 +114,7 @@ async def carry_out(
         if lanes.permit.late:
             night.tell("closed")
         night.tell("end")
-        lanes.permit.phase = Phase()
+        lanes.permit.phase = night.before
         await journal.commit()
 
 
@@ -127,7 +127,8 @@ class _Night:
         self._journal, self._lanes, self._schedule = journal, lanes, schedule
         self._ways, self._folder = ways, folder
         self._waves = waves_of(journal)
-        self.span: Span | None = None
+        self.before = lanes.permit.phase  #: what all of it is part of: a put-back, say
+        self.span = self.before.span
 
     def tell(self, kind: str, **what: object) -> None:
         """Keep what happens."""
@@ -236,12 +237,13 @@ class _Night:
     def _phase(
         self, n: int = 0, tenants: int = 0, *, doing: str = "", until: float | None = None
     ) -> Phase:
-        return Phase(
+        return replace(
+            self.before,
             doing=doing,
             until=until,
             span=self.span,
             wave=n,
             waves=len(self._waves),
             tenants=tenants,
-            frozen=self._schedule.freeze,
+            frozen=self.before.frozen or self._schedule.freeze,
         )

@@ -718,7 +718,7 @@ async def _in_the_window(
             case Do.WAIT | Do.HOLD if not ways.wait:
                 return False
             case Do.WAIT:
-                await until(lanes, ways, replace(phase, frozen=True))
+                await until(lanes, ways, replace(phase, frozen=stand.written))
             case Do.HOLD:
                 locks.take(journal.tenants())
                 at, doing = freeze.back_at(stand), "holds until it puts back"

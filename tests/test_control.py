@@ -226,9 +226,11 @@ async def test_each_order_is_kept_once_among_the_events(tmp_path: Path, kind: Ki
         await at.obeys("resume")
         await at.obeys("set", "max_rate=30/m", "reserve=7", tenant="t1")
         await at.obeys("skip-tenant", "t0")
+        await at.obeys("stop")
+        await at.obeys("stop")
         await at.journal.commit()
         said = dict(at.events())
-        assert [event for event, _ in at.events()] == ["pause", "resume", "set", "skip"]
+        assert [event for event, _ in at.events()] == ["pause", "resume", "set", "skip", "stop"]
     assert said["set"]["max_rate"] == 0.5
     assert said["set"]["reserve"] == 7
     assert said["skip"] == {"tenant": "t0"}
@@ -300,6 +302,15 @@ async def test_while_it_plans_only_status_and_stop_are_taken(tmp_path: Path) -> 
         assert at.lanes.stopped
 
 
+async def test_what_puts_back_is_not_paused(tmp_path: Path, kind: Kind) -> None:
+    async with night(tmp_path, kind.job) as at:
+        at.lanes.permit.phase = Phase(frozen=True, putting_back=True)
+        with pytest.raises(Refused, match="putting back"):
+            await at.obeys("pause")
+        assert not at.lanes.permit.paused
+        assert "not all is put back yet" in await at.obeys("stop")
+
+
 @pytest.mark.parametrize(
     ("words", "tenant", "told"),
     [
@@ -339,7 +350,6 @@ async def test_what_a_night_is_at_is_told_with_its_wave_and_window(tmp_path: Pat
     until = "window until Tue 2023-11-14 22:28:20 UTC"
     assert said == [
         f"the freeze holds until Tue 2023-11-14 22:23:20 UTC, wave 2 of 4, {until}",
-        "0 of 0 items done, 0 of 2 tenants at work",
         f"stop it now? safe, but {OFF}",
     ]
 
