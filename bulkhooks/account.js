@@ -28,14 +28,13 @@
 
   const line = ([state, tenant, name, cause, edit, sent, place]) => {
     const made = element("tr");
-    const at = sent ? new Date(sent * 1000).toISOString().slice(0, 19).replace("T", " ") : "";
     made.append(
       element("td", state, shades[state] || "ready"),
       element("td", tenant, "name"),
       named(name, place),
       element("td", cause, "cause-of"),
       element("td", edit, "name"),
-      element("td", at),
+      element("td", sent),
     );
     return made;
   };

@@ -93,7 +93,7 @@ def save_account(journal: Journal, path: Path) -> None:
     check_page(path)
     journal.check()
     found, zone = summary(journal), zone_of(journal)
-    rows = _Rows(journal)
+    rows = _Rows(journal, zone)
     save_page(
         path,
         "account.html",
@@ -193,8 +193,8 @@ def zone_of(journal: Journal) -> tzinfo:
 class _Rows:
     """What a page lists: groups of changes, and items that name their group."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal, zone: tzinfo) -> None:
+        self._journal, self._zone = journal, zone
         self._names = {row.id: row.name for row in journal.tenants()}
         self._places: dict[tuple[str, int], int] = {}
         self.shown = 0  #: items, once they were listed
@@ -236,14 +236,14 @@ class _Rows:
         every = (item for states in (_TROUBLE, _WELL) for item in _items(self._journal, states))
         for item in islice(every, _ITEMS):
             self.shown += 1
-            outcome = item.outcome
+            outcome, sent = item.outcome, _sent_at(item)
             yield [
                 outcome.state.value,
                 clean(self._names[item.tenant]),
                 clean(item.label),
                 clean(outcome.cause),
                 clean(item.edit_name),
-                _sent_at(item),
+                "" if sent is None else _stamp(sent, self._zone),
                 self._places.get((outcome.state, item.change), 0),
             ]
 
@@ -265,10 +265,10 @@ def _facts(journal: Journal, found: Summary, zone: tzinfo) -> Iterator[tuple[str
     if note := journal.meta("note"):
         yield "note", clean(note)
     yield "journal", clean(f"{found.journal} (format {journal.FORMAT})")
-    yield "planned", clean(_of_iso(found.made, zone))
+    yield "planned", clean(f"{_of_iso(found.made, zone)}, {zone}")
     times = [event.at for event in journal.events()]
     if times:
-        yield "carried out", f"{_clock(times[0], zone)} to {_clock(times[-1], zone)}"
+        yield "carried out", f"{_clock(times[0], zone)} to {_clock(times[-1], zone)}, {zone}"
     requests = sum(each.requests for each in found.tenants.values())
     refused = sum(each.throttled for each in found.tenants.values())
     sent = f"{many(requests, 'request')} to {many(len(found.tenants), 'tenant')}"
@@ -537,6 +537,10 @@ def _of_iso(text: str, zone: tzinfo) -> str:
 
 def _clock(at: float, zone: tzinfo) -> str:
     return datetime.fromtimestamp(at, zone).strftime("%a %Y-%m-%d %H:%M:%S")
+
+
+def _stamp(at: float, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _span(seconds: float) -> str:

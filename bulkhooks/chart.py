@@ -24,6 +24,8 @@ WIDTH: Final = 1000.0
 _IDLE, _CUT = 1800.0, 14.0
 #: Bars across a chart, and the least seconds of one.
 _BARS, _LEAST = 250, 1.0
+#: How high a 429 is at least, that it can be seen.
+_SEEN: Final = 8.0
 #: Marks of time below a chart.
 _TICKS: Final = 5
 #: Tenants with a chart of their own: those with 429s, then those that waited longest.
@@ -163,12 +165,12 @@ class _Bars:
         """The highest bar, in counts a second."""
         return max(self._count.values(), default=0.0) / self.seconds
 
-    def path(self, top: float) -> str:
-        """The bars as one shape; `top` is the count a second at 0."""
+    def path(self, top: float, least: float = 0.0) -> str:
+        """The bars as one shape; `top` is the count a second at 0, none is lower than `least`."""
         shape = []
         for bar, count in sorted(self._count.items()):
             if count > 0:
-                high = 100 - 100 * count / self.seconds / top
+                high = 100 - max(100 * count / self.seconds / top, least)
                 x, over = bar * self._wide, min((bar + 1) * self._wide, WIDTH)
                 shape.append(f"M{x:.5g},100V{high:.4g}H{over:.5g}V100Z")
         return "".join(shape)
@@ -274,7 +276,7 @@ class _Lane:
             waited=self._waited,
             peak=peak,
             sent=self._sent.path(peak),
-            refused=self._refused.path(peak),
+            refused=self._refused.path(peak, _SEEN),
             top=self._top,
             bucket=self._bucket.path(self._top) if self._top else "",
             reserve=self._reserve.path(self._top) if self._top else "",

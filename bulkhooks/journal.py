@@ -670,7 +670,7 @@ class Journal(Store):
     def event(self, kind: str, at: float, **what: object) -> Write:
         """The write that keeps that something happened, at `at` Unix seconds."""
         told = orjson.dumps(what).decode()
-        return (_ADD_EVENT, {"at": at, "kind": kind, "what": told})
+        return (_ADD_EVENT, {"at": float(at), "kind": kind, "what": told})
 
     def events(self) -> Iterator[Event]:
         """All that happened, in its order."""
@@ -683,7 +683,8 @@ class Journal(Store):
 
     def sampled(self, sample: Sample) -> Write:
         """The write that keeps a sample of the timeline."""
-        return (_ADD_SAMPLE, sample._asdict())
+        real = {key: float(getattr(sample, key)) for key in ("at", "seconds", "waited")}
+        return (_ADD_SAMPLE, sample._asdict() | real)
 
     def timeline(self) -> Iterator[Sample]:
         """All samples, by tenant and time."""

@@ -59,4 +59,4 @@ class Timeline:
 def _counts(view: LaneView) -> tuple[int, int, float]:
     """Requests, answers of 429, and seconds that requests waited for their turn."""
     pace = view.pace
-    return pace.requests, pace.throttled, sum(pace.waits.values())
+    return pace.requests, pace.throttled, sum(pace.waits.values(), 0.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from hashlib import sha256
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from bulkhooks.convert import Conversion, convert
 from bulkhooks.errors import TenantError
 from bulkhooks.sandbox import Sandbox, serve
 from bulkhooks.tenants import Tenant
+from nights import Page
 from raw import http, raw_server
 from world import Make
 
@@ -488,26 +488,6 @@ def test_the_next_commands_have_the_words_of_this_one(make: Make) -> None:
     assert world.call("migrate", "assess", "--tenants", "tenants.json", "--only", "t1").stdout == (
         "\n0 hooks of 1 tenant: 0 scripts, 0 ready, 0 blocked\n"
     )
-
-
-class Page(HTMLParser):
-    """What is markup in a page, and what is text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.style = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.tags and self.tags[-1][0] == "style":
-            self.style += data
-        self.text.append(data)
 
 
 EVIL: Final = "<script>alert(1)</script>"
