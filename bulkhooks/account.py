@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import orjson
 
-from . import changes, tally
+from . import changes, freeze, tally
 from .chart import TENANTS, draw
 from .guards import listed
 from .items import Fields, Item, State
@@ -92,7 +92,7 @@ def save_account(journal: Journal, path: Path) -> None:
     """
     check_page(path)
     journal.check()
-    found, zone = summary(journal), zone_of(journal)
+    found, zone = summary(journal), ZoneInfo(freeze.timezone(journal))
     rows = _Rows(journal, zone)
     save_page(
         path,
@@ -101,13 +101,13 @@ def save_account(journal: Journal, path: Path) -> None:
         books=found,
         states=[(state, getattr(found.books, state)) for state in _states(found.books)],
         verdict=verdict(journal, found),
-        alarms=list(alarms(journal)),
+        alarms=list(alarms(journal, found)),
         facts=list(_facts(journal, found, zone)),
         commands=list(commands(journal, found)),
         headings=[(state, _DID[state]) for state in _DID if getattr(found.books, state)],
         groups=rows.groups,
         tenants=_by_tenant(found),
-        charts=draw(journal, zone),
+        charts=draw(journal, zone, freeze.span_of(journal)),
         charted=TENANTS,
         zone=str(zone),
         events=list(told(journal, zone)),
@@ -132,39 +132,21 @@ def verdict(journal: Journal, found: Summary) -> Verdict:
     if done == books.planned:
         kept = f", {books.unchanged:,} of them already" if books.unchanged else ""
         what = "The one item is" if done == 1 else f"All {done:,} items are"
-        return Verdict(says=f"{what} as the job wants{kept}", shade="good")
+        back = not found.freeze or found.freeze.wholly_back
+        says = f"{what} as the job wants{kept}"
+        return Verdict(says=says, shade="good" if back else "alarm")
     bad = books.failed or books.uncertain
     says = f"{done:,} of {many(books.planned, 'item')} done; {rest}"
     return Verdict(says=says, shade="alarm" if bad else "open")
 
 
-def alarms(journal: Journal) -> Iterator[str]:
+def alarms(journal: Journal, found: Summary) -> Iterator[str]:
     """What somebody has to know before anything else: clean lines."""
-    if kept := journal.meta("putback"):
-        yield from _not_put_back(journal.path.with_name(Path(kept).name))
+    if found.freeze and not found.freeze.wholly_back:
+        yield clean(found.freeze.told)
+        yield from map(clean, freeze.details(found.freeze))
     if why := journal.meta("halted"):
         yield clean(f"Halted: {why}")
-
-
-def _not_put_back(path: Path) -> Iterator[str]:
-    """What a freeze changed, and is still so. The journal that puts back lies beside its own."""
-    if not path.exists():
-        yield clean(f"Nothing is put back: {path} is not there; the same command again puts back")
-        return
-    with Journal.read(path) as back:
-        found = summary(back)
-        states = (State.FAILED, State.SKIPPED, State.UNCERTAIN, State.PENDING)
-        left = sum(getattr(found.books, state) for state in states)
-        if not left and back.meta("planned"):
-            return
-        what = _told_states(found.books, states) or "its plan was not finished"
-        yield clean(f"Not put back: {many(left, 'item')} ({what}), in {path}")
-        names = {row.id: row.name for row in back.tenants()}
-        for item in islice(_items(back, states), 10):
-            why = f": {item.outcome.cause}" if item.outcome.cause else ""
-            yield clean(f"{item.label} on {names[item.tenant]} is not put back{why}")
-        if left > 10:
-            yield f"and {many(left - 10, 'more item')}"
 
 
 def commands(journal: Journal, found: Summary) -> Iterator[Command]:
@@ -174,17 +156,12 @@ def commands(journal: Journal, found: Summary) -> Iterator[Command]:
         what = "Take up what failed" if " --failed" in found.next else "Go on with what is left"
         what = "See what became of it" if found.undone_by else what
         yield Command(what, found.next)
-    if not (journal.meta("sandbox") or found.undone_by or journal.untouched()):
+    kept = journal.meta("sandbox") or journal.meta("puts_back") or found.undone_by
+    if not (kept or journal.untouched()):
         foreign = foreign_tenants_file(journal)
         words = ["bulkhooks", "undo", path, *(["--tenants", foreign] if foreign else [])]
         yield Command("Take back what was written", shlex.join(words))
     yield Command("The same as a table", shlex.join(["bulkhooks", "report", path, "--csv"]))
-
-
-def zone_of(journal: Journal) -> tzinfo:
-    """The zone in which times are told: its window's, else UTC."""
-    window = schedule(journal).window
-    return ZoneInfo(window.timezone) if window else ZoneInfo("UTC")
 
 
 # ---- the page
@@ -275,6 +252,8 @@ def _facts(journal: Journal, found: Summary, zone: tzinfo) -> Iterator[tuple[str
     yield "sent", sent + f", {refused:,} answered 429"
     if journal.meta("sandbox"):
         yield "sandbox", "pretend tenants: nothing of this happened on a real one"
+    if found.freeze and found.freeze.wholly_back and found.freeze.told:
+        yield "freeze", clean("; ".join((found.freeze.told, *found.freeze.places)))
     if found.undoes:
         yield "takes back", clean(found.undoes)
     if found.undone_by:
@@ -290,49 +269,52 @@ def told(journal: Journal, zone: tzinfo) -> Iterator[Told]:
         yield Told(_clock(event.at, zone), clean(event.kind), clean(_says(event, zone)))
 
 
-#: What happened, with what is known of it.
-_SAYS: Final[Mapping[str, str]] = {
-    "apply": "work began",
-    "end": "work ended",
-    "closed": "the window closed",
-    "wave": "wave {n} began: {tenants}",
-    "wave-done": "wave {n} is done: {verdict}",
-    "soak": "waiting {seconds} after wave {n}",
-    "probe": "the probe of wave {n} said {verdict}: {command}",
-    "halt": "halted: {why}",
-    "stop": "stopped",
-    "pause": "paused",
-    "resume": "resumed",
-    "skip": "{tenant} is left out from here on",
-    "freeze": "frozen: what was changed is to be put back",
-    "putback": "putting back",
-    "clock": "the clock of {tenant} is {ahead} ahead of this host's",
+#: What happened, with what is known of it: the first of these for which enough is.
+_SAYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "apply": ("work began",),
+    "end": ("work ended",),
+    "window": ("the window opened, until {end}",),
+    "closed": ("the window closed",),
+    "wave": ("wave {n} began: {tenants}",),
+    "wave-done": ("wave {n} is done: {verdict}",),
+    "soak": ("waiting {seconds} after wave {n}",),
+    "probe": ("the probe of wave {n} said {verdict}: {command}",),
+    "halt": ("halted: {why}",),
+    "stop": ("stopped",),
+    "pause": ("paused",),
+    "resume": ("resumed",),
+    "skip": ("{tenant} is left out from here on",),
+    "freeze": ("frozen: what was changed is to be put back",),
+    "putback": ("putting back: {why}", "put back, but for {left}", "putting back"),
+    "place": ("{told}",),
+    "clock": ("the clock of {tenant} is {ahead} ahead of this host's",),
 }
 
 
 def _says(event: Event, zone: tzinfo) -> str:
-    what = {key: _shown(key, value) for key, value in event.what.items()}
-    if event.kind == "window" and isinstance(end := event.what.get("end"), int | float):
-        return f"the window opened, until {_clock(end, zone)}"
-    says = _SAYS.get(event.kind, "")
-    try:
-        line = says.format(**what)
-    except (KeyError, IndexError):
-        line = ""
-    if not line:
-        pairs = " ".join(f"{key}={value}" for key, value in what.items())
-        return f"{event.kind} {pairs}".strip()
-    said = what.get("told", "")
-    return f"{line} ({said})" if said else line
+    what = {key: _shown(key, value, zone) for key, value in event.what.items() if value is not None}
+    for words in _SAYS.get(event.kind, ()):
+        try:
+            line = words.format(**what)
+        except (KeyError, IndexError):
+            continue
+        said = "" if "{told}" in words else what.get("told", "")
+        return f"{line} ({said})" if said else line
+    pairs = " ".join(f"{key}={value}" for key, value in what.items())
+    return f"{event.kind} {pairs}".strip()
 
 
-def _shown(key: str, value: object) -> str:
+def _shown(key: str, value: object, zone: tzinfo) -> str:
     if key == "tenants" and isinstance(value, list):
         return f"{many(len(value), 'tenant')}, {listed([str(each) for each in value])}"
     if key == "tenants" and isinstance(value, int):
         return many(value, "tenant")
+    if key in ("start", "end") and isinstance(value, int | float):
+        return _clock(value, zone)
     if key in ("seconds", "ahead") and isinstance(value, int | float):
         return _span(value)
+    if key == "left" and isinstance(value, int):
+        return many(value, "item")
     return str(value)
 
 
@@ -342,10 +324,11 @@ def _shown(key: str, value: object) -> str:
 def as_markdown(journal: Journal) -> Iterator[str]:
     """The account for a ticket: short, with what is not well in full."""
     journal.check()
-    found, zone = summary(journal), zone_of(journal)
-    yield f"# {escaped(found.job)}\n\n**{escaped(verdict(journal, found).says)}**\n\n"
-    for line in alarms(journal):
+    found, zone = summary(journal), ZoneInfo(freeze.timezone(journal))
+    yield f"# {escaped(found.job)}\n\n"
+    for line in alarms(journal, found):
         yield f"> {escaped(line)}\n\n"
+    yield f"**{escaped(verdict(journal, found).says)}**\n\n"
     for what, says in _facts(journal, found, zone):
         yield f"- {escaped(what)}: {escaped(says)}\n"
     books = {state: count for state, count in msgspec.structs.asdict(found.books).items() if count}
@@ -452,7 +435,7 @@ def as_json(journal: Journal) -> Iterator[str]:
         "format": journal.FORMAT,
         "sandbox": bool(journal.meta("sandbox")),
         "verdict": said.says,
-        "alarms": list(alarms(journal)),
+        "alarms": list(alarms(journal, found)),
         "commands": {each.what: each.words for each in commands(journal, found)},
         "schedule": msgspec.to_builtins(schedule(journal)),
     }

@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import Final
 
 from .journal import Event, Journal, Sample
+from .schedule import Span
 
 WIDTH: Final = 1000.0
 #: Seconds without anything after which time is left out, and how wide the cut is.
@@ -203,8 +204,9 @@ class _Line:
         return "".join(shape)
 
 
-def draw(journal: Journal, zone: tzinfo) -> Drawn | None:
-    """The charts of a journal, with times of a zone; None when nothing was sent."""
+def draw(journal: Journal, zone: tzinfo, frozen: Span | None = None) -> Drawn | None:
+    """The charts of a journal, with times of a zone; None when nothing was sent. `frozen` is how
+    long what it changed was to last."""
     busy = list(_busy(journal))
     events = list(journal.events())
     axis = Axis.over([*busy, *((event.at, event.at) for event in events)]) if busy else None
@@ -231,7 +233,7 @@ def draw(journal: Journal, zone: tzinfo) -> Drawn | None:
         axis=axis,
         ticks=tuple(axis.ticks(zone)),
         cuts=tuple(cuts),
-        bands=tuple((name, tuple(found)) for name, found in _bands(axis, events).items()),
+        bands=tuple((name, tuple(found)) for name, found in _bands(axis, events, frozen).items()),
         whole=whole.chart(),
         tenants=tuple(tenants),
         more=len(_sampled(journal)) - len(tenants),
@@ -329,16 +331,15 @@ def _most(journal: Journal) -> set[int]:
 # ---- bands
 
 #: Events that begin a band, by the row of it, and those that end it.
-_BEGINS: Final[Mapping[str, str]] = {"wave": "waves", "pause": "pauses", "freeze": "freeze"}
+_BEGINS: Final[Mapping[str, str]] = {"wave": "waves", "pause": "pauses"}
 _ENDED_BY: Final[Mapping[str, frozenset[str]]] = {
     "waves": frozenset(("wave-done", "wave", "halt", "stop", "end")),
     "pauses": frozenset(("resume", "stop", "end")),
-    "freeze": frozenset(("putback",)),
 }
 
 
-def _bands(axis: Axis, events: list[Event]) -> dict[str, list[Band]]:
-    """Rows of bands: windows, waves with their soaks, pauses, and what was frozen how long."""
+def _bands(axis: Axis, events: list[Event], frozen: Span | None) -> dict[str, list[Band]]:
+    """Rows of bands: windows, waves with their soaks, pauses, and how long a freeze is."""
     last = axis.stretches[-1][1]
     found: dict[str, list[Band]] = {}
     windows: dict[tuple[float, float], None] = {}
@@ -350,12 +351,14 @@ def _bands(axis: Axis, events: list[Event]) -> dict[str, list[Band]]:
             found.setdefault("waves", []).append(axis.band("soak", "soak", at, over))
         if row := _BEGINS.get(kind, ""):
             ends = (event.at for event in events[n + 1 :] if event.kind in _ENDED_BY[row])
-            told = f"wave {what.get('n')}" if kind == "wave" else {"pause": "paused"}.get(kind)
-            band = axis.band(kind, told or "frozen", at, next(ends, last))
+            told = f"wave {what.get('n')}" if kind == "wave" else "paused"
+            band = axis.band(kind, told, at, next(ends, last))
             found.setdefault(row, []).append(band)
     for start, end in windows:
         if end > start and end > axis.stretches[0][0] and start < last:
             found.setdefault("windows", []).append(axis.band("window", "window", start, end))
+    if frozen:
+        found["freeze"] = [axis.band("freeze", "freeze", *frozen)]
     order = ("windows", "freeze", "waves", "pauses")
     return {name: found[name] for name in order if name in found}
 

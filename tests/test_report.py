@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +15,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bulkhooks import account, chart
+from bulkhooks import Job, account, chart
 from bulkhooks.errors import Refused
 from bulkhooks.items import Outcome, State
 from bulkhooks.journal import Event, Journal
 from bulkhooks.page import check_page, save_page
+from bulkhooks.sandbox import Sandbox
+from bulkhooks.schedule import Span
+from engine import acting, one_on
 from nights import BEGAN, Page, night
+from test_freeze import END, HOOKS_OFF, START, UNBOUND
+from test_freeze import night as frozen
 from world import Make
 
 LONDON: Final = ZoneInfo("Europe/London")
@@ -222,32 +228,47 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, begins: str) -> None:
     assert row["name"] == f"'{begins}cmd|' /C calc'!A0"
 
 
-def test_what_was_not_put_back_stands_first(tmp_path: Path) -> None:
-    with night(tmp_path / "back", troubles=4):
-        pass
-    with night(tmp_path / "j", troubles=0, meta={"putback": "/elsewhere/back"}) as journal:
-        (first, *rest) = account.alarms(journal)
+@pytest.mark.parametrize(
+    ("job", "there", "name"), [(HOOKS_OFF, one_on, "a"), (UNBOUND, acting, "c")]
+)
+def test_what_was_not_put_back_stands_first(
+    tmp_path: Path, job: Job, there: Callable[[], Sandbox], name: str
+) -> None:
+    here = frozen(tmp_path / "night", there())
+    here.refuses = lambda method, url, body: method == "PATCH" and here.clock() > START + 100
+    assert here.run(job).exit_status == 5
+    to = tmp_path / "a.html"
+    for journal in (here.journal, here.putback):
+        with Journal.read(journal) as kept:
+            marked = "".join(account.as_markdown(kept))
+            told = json.loads("".join(account.as_json(kept)))
+        first, second = told["alarms"][:2]
+        assert "NOT put back: t0" in first
+        assert second.startswith(f"t0: {name}: failed: ")
+        assert marked.index("NOT put back") < marked.index("**") < marked.index("journal:")
+        assert told["commands"]["Take up what failed"] == f"bulkhooks apply {here.putback} --failed"
+        assert "Take back what was written" not in told["commands"]
+        classes = [attributes.get("class") for _, attributes in page_of(journal, to).tags]
+        assert classes.index("alarms") < classes.index("verdict blocked") < classes.index("facts")
+
+
+def test_a_freeze_that_was_put_back_is_no_alarm(tmp_path: Path) -> None:
+    here = frozen(tmp_path / "night")
+    assert here.run(HOOKS_OFF).exit_status == 0
+    for journal in (here.journal, here.putback):
+        with Journal.read(journal) as kept:
+            assert json.loads("".join(account.as_json(kept)))["alarms"] == []
+            drawn = chart.draw(kept, LONDON, Span(START, END))
+        assert drawn is not None
+        assert [band.told for band in dict(drawn.bands)["freeze"]] == ["freeze"]
+        assert "freeze put back on 2023-11-14T" in shown(page_of(journal, tmp_path / "a.html"))
+    assert "putting back: it is time" in shown(page_of(here.journal, tmp_path / "a.html"))
+
+
+def test_what_halted_a_job_stands_first(tmp_path: Path) -> None:
+    with night(tmp_path / "j", meta={"halted": "the 3rd item failed"}) as journal:
         marked = "".join(account.as_markdown(journal))
-    assert first.startswith("Not put back: 4 items (1 failed, 1 skipped, 1 uncertain, 1 pending)")
-    assert "fraud-check on prod-000 is not put back" in "\n".join(rest)
-    assert marked.index("Not put back") < marked.index("note:")
-    page = page_of(tmp_path / "j", tmp_path / "a.html")
-    text = shown(page)
-    assert text.index("Not put back: 4 items") < text.index("Books 36 items planned")
-
-
-def test_what_was_put_back_is_no_alarm(tmp_path: Path) -> None:
-    with night(tmp_path / "back", troubles=0):
-        pass
-    with night(tmp_path / "j", meta={"putback": str(tmp_path / "back")}) as journal:
-        assert list(account.alarms(journal)) == []
-
-
-def test_a_freeze_that_nothing_has_put_back_yet_says_so(tmp_path: Path) -> None:
-    with night(tmp_path / "j", meta={"putback": "back", "halted": "3 items failed"}) as journal:
-        first, second = account.alarms(journal)
-    assert first.startswith("Nothing is put back")
-    assert second == "Halted: 3 items failed"
+    assert marked.startswith("# freeze\n\n> Halted: the 3rd item failed\n\n**32 of 36")
 
 
 @pytest.mark.parametrize(
@@ -305,8 +326,11 @@ def test_a_journal_that_is_being_worked_on_is_told_as_it_is(tmp_path: Path) -> N
             "the probe of wave 1 said ask: ./p",
         ),
         ("clock", {"tenant": "t0", "ahead": 41}, "the clock of t0 is 41 s ahead of this host's"),
-        ("set", {"max_rate": "4/s"}, "set max_rate=4/s"),
-        ("window", {"start": BEGAN}, f"window start={BEGAN}"),
+        ("set", {"max_rate": 4.0, "reserve": None, "tenants": None}, "set max_rate=4.0"),
+        ("putback", {"why": "it is time", "journal": "j"}, "putting back: it is time"),
+        ("putback", {"left": 1}, "put back, but for 1 item"),
+        ("place", {"told": "t0: a: elsewhere"}, "t0: a: elsewhere"),
+        ("window", {"start": BEGAN}, "window start=Sat 2026-11-28 01:00:00"),
         ("new", {"a": [1]}, "new a=[1]"),
     ],
 )
