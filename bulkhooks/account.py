@@ -154,7 +154,7 @@ def commands(journal: Journal, found: Summary) -> Iterator[Command]:
     path = str(journal.path)
     if found.next:
         what = "Take up what failed" if " --failed" in found.next else "Go on with what is left"
-        what = "See what became of it" if found.undone_by else what
+        what = "See what became of it" if found.next.startswith("bulkhooks status") else what
         yield Command(what, found.next)
     kept = journal.meta("sandbox") or journal.meta("puts_back") or found.undone_by
     if not (kept or journal.untouched()):
