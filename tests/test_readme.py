@@ -52,6 +52,14 @@ def test_the_job_and_tenants_files_it_shows_are_valid(folder: Path) -> None:
     assert "5 edits, nothing wrong" in program("validate", "job.yaml", folder=folder)
 
 
+def test_the_night_it_shows_is_valid_and_can_be_rehearsed(folder: Path) -> None:
+    (folder / "night.yaml").write_text(block("yaml", "# night.yaml"))
+    assert "2 edits, nothing wrong" in program("validate", "night.yaml", folder=folder)
+    program("run", "night.yaml", "--sandbox", folder=folder)
+    books = program("status", "signup-checks-off.sandbox.journal", "--json", folder=folder)
+    assert json.loads(books)["applied"] == 4
+
+
 def test_the_job_it_shows_runs_on_the_sandbox(folder: Path) -> None:
     program("run", "job.yaml", "--sandbox", "--max-deletes", "1", folder=folder)
     assert "applied" in program("status", "freeze-signups.sandbox.journal", folder=folder)
@@ -193,5 +201,5 @@ def test_a_rehearsal_has_the_actions_that_a_job_names(folder: Path) -> None:
 
 def test_the_exit_statuses_it_lists_are_the_ones_there_are() -> None:
     assert re.findall(r"^\| (\d+) \|", README, re.MULTILINE) == [
-        *("0", "1", "2", "3", "4", "70", "130")
+        *("0", "1", "2", "3", "4", "5", "70", "130")
     ]
