@@ -23,7 +23,7 @@ from .lanes import Lanes
 from .permit import SLICE, Phase, Wall
 from .probes import READ_BACK, Answer, Verdict, probe
 from .report import clean, many
-from .schedule import Schedule, Span, Wave
+from .schedule import Schedule, Wave
 from .waves import said, waves_of
 
 #: Is asked a question for a person; None: nobody is there.
