@@ -44,6 +44,7 @@ class LaneView:
     pace: Pace
     waiting: tuple[str, float] | None  #: for what, and seconds from now until when
     reserve: int | None = None  #: requests of its bucket that are left to others
+    max_rate: float | None = None  #: requests a second that are never exceeded
     in_flight: int = 0  #: requests
     switching: bool = False  #: one thing is off, and another that takes its place not yet on
     trouble: str = ""  #: why it was given up
@@ -113,6 +114,7 @@ class Lane:
             doing=self.doing,
             pace=pace,
             reserve=pace.limit and self.limiter.reserved(pace.limit),
+            max_rate=self.limiter.max_rate,
             in_flight=self.limiter.in_flight,
             switching=self.switch.held,
             trouble=str(self.trouble or ""),

@@ -26,6 +26,7 @@ from .listing import Listing
 from .network import Carrier, Network
 from .pacing import Limits
 from .permit import Permit, Wall
+from .plan import schedule
 from .prospect import Contradiction
 from .references import secret_value
 from .tenants import Tenant
@@ -120,6 +121,12 @@ class Lanes:
     def asked_to_stop(self) -> Stop:
         """A person's wish to stop it all."""
         return self._stop
+
+    @property
+    def timezone(self) -> str:
+        """The time zone of the job's window; "": it has none."""
+        window = schedule(self._journal).window
+        return window.timezone if window else self._journal.meta("zone")
 
     @property
     def stopped(self) -> bool:

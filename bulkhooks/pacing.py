@@ -540,6 +540,11 @@ class Limiter:
         """Requests that were sent and have no answer yet."""
         return self._in_flight
 
+    @property
+    def max_rate(self) -> float | None:
+        """Requests a second that are never exceeded; None: the bucket alone counts."""
+        return self._ceiling.rate
+
     def reserved(self, limit: int) -> int:
         """How many requests of a bucket of this size are left to others."""
         return reserved(limit, self._reserve)
