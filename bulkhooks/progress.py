@@ -96,7 +96,10 @@ class Paces:
         self._samples: deque[_Sample] = deque()
 
     def measure(self, now: float, views: Sequence[LaneView]) -> Rates:
-        """Look once more; `now` is the loop's time."""
+        """Look once more; `now` is the loop's time. What went before all were idle counts no more."""
+        if not any(view.doing for view in views):
+            self._samples.clear()
+            return Rates()
         sample = _Sample(now, [v.pace.requests for v in views], [v.done for v in views])
         samples = self._samples
         if not samples or now - samples[-1].at >= _SAMPLE:

@@ -247,6 +247,13 @@ def test_how_long_it_takes_follows_the_last_minute() -> None:
     assert measured(*looks, planned=225).left == pytest.approx(400.0)
 
 
+def test_a_pause_between_two_waves_makes_neither_slower() -> None:
+    paces, rates = Paces(), Rates()
+    for at, done, doing in ((0, 0, "writing"), (1, 0, ""), (50, 0, "writing"), (60, 50, "writing")):
+        rates = paces.measure(float(at), [view(planned=100, done=done, doing=doing)])
+    assert rates.left == 10.0
+
+
 def test_nothing_is_told_of_what_was_hardly_measured() -> None:
     assert measured((0.0, [(0, 0)])) == measured((0.0, [(0, 0)]), (0.5, [(5, 5)])) == Rates()
     assert measured((0.0, [(0, 7)]), (9.0, [(5, 7)])).left is None
