@@ -275,6 +275,7 @@ _SAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "end": ("work ended",),
     "window": ("the window opened, until {end}",),
     "closed": ("the window closed",),
+    "waves": ("the job got other waves",),
     "wave": ("wave {n} began: {tenants}",),
     "wave-done": ("wave {n} is done: {verdict}",),
     "soak": ("waiting {seconds} after wave {n}",),

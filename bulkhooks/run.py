@@ -452,9 +452,10 @@ def _reschedule(old: Journal, new: Journal, tell: Tell) -> bool:
             f"{old.path} has begun by another schedule ({changed}), and a freeze keeps the one "
             "that it began with: run the job with that to its end, then --fresh begins by the new"
         )
-    # Who is in which wave is told anew; what was written is not written twice.
-    anew = {"waves": "", "wave": ""} if was.waves != now.waves else {}
-    old.note(schedule=new.meta("schedule"), **anew)
+    old.note(schedule=new.meta("schedule"))
+    if was.waves != now.waves:
+        # Who is in which wave is told anew; what was written is not written twice.
+        old.write([*old.noted(waves="", wave=""), old.event("waves", time.time())])
     tell(f"{old.path} goes on by another schedule than before: {changed}")
     return True
 

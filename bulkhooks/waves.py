@@ -42,12 +42,12 @@ def assign(journal: Journal, tenants: Mapping[str, Tenant], schedule: Schedule) 
     if not schedule.waves:
         return ()
     journal.verify([State.PENDING], steps=True)
-    kept, done = waves_of(journal), _done(journal)
-    stays = {name for n, wave in enumerate(kept) if n not in done for name in wave}
+    was, over = waves_of(journal), done(journal)
+    stays = {name for n, wave in enumerate(was) if n not in over for name in wave}
     work = tally.wanted(journal)
     late = {name: changes for name, changes in work.items() if name not in stays}
     tags = {name: tenants[name].tags for name in late}
-    return spread(schedule.waves, late, tags, kept=kept, done=done)
+    return spread(schedule.waves, late, tags, was=was, over=over)
 
 
 def waves_of(journal: Journal) -> Waves:
@@ -58,6 +58,18 @@ def waves_of(journal: Journal) -> Waves:
         return msgspec.json.decode(journal.meta("waves") or b"[]", type=Waves)
     except msgspec.DecodeError as error:
         raise journal.damaged("its waves") from error
+
+
+def done(journal: Journal) -> set[int]:
+    """The waves that are done, from 0: those that were since the job last got other waves. Raises
+    JournalError."""
+    found: set[int] = set()
+    for event in journal.events():
+        if event.kind == "waves":
+            found = set()
+        elif event.kind == "wave-done":
+            found.add(int(event.what["n"]) - 1)
+    return found
 
 
 def kept(waves: Waves) -> str:
@@ -75,19 +87,19 @@ def spread(
     late: Mapping[str, Set[int]],
     tags: Mapping[str, Collection[str]],
     *,
-    kept: Waves = (),
-    done: Collection[int] = (),
+    was: Waves = (),
+    over: Collection[int] = (),
 ) -> Waves:
     """Put tenants in waves as `assign` does: `late` are those to be put, in the job's order, with
-    the things that are to be there; `kept` are waves that have tenants already, `done` those of
+    the things that are to be there; `was` are waves that have tenants already, `over` those of
     them, from 0, that get no more."""
-    found = [[name for name in wave if name not in late] for wave in kept]
+    found = [[name for name in wave if name not in late] for wave in was]
     found += [[] for _ in range(len(wanted) - len(found))]
     left = dict(late)
     total = sum(map(len, found)) + len(left)
     ahead, first = 0, True
     for n, wave in enumerate(wanted):
-        if n not in done:
+        if n not in over:
             new = {name for name in left if not set(wave.tags).isdisjoint(tags[name])}
             if first:
                 new |= _cover(left, new)
@@ -98,7 +110,7 @@ def spread(
             first = False
         ahead += len(found[n])
     if left:
-        if len(found) == len(wanted) or len(found) - 1 in done:
+        if len(found) == len(wanted) or len(found) - 1 in over:
             found.append([])
         found[-1] += left
     return tuple(map(tuple, found))
@@ -130,9 +142,3 @@ def _cover(left: Mapping[str, Set[int]], chosen: Iterable[str]) -> set[str]:
         elif new:
             heappush(most, (-new, place, name))
     return found
-
-
-def _done(journal: Journal) -> set[int]:
-    """The waves that are done, from 0."""
-    ends = (event.what for event in journal.events() if event.kind == "wave-done")
-    return {int(what["n"]) - 1 for what in ends}

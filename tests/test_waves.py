@@ -25,7 +25,7 @@ from bulkhooks.plan import stage_moves
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.schedule import AT_ONCE, Schedule, Wave, part
 from bulkhooks.tenants import Tenant
-from bulkhooks.waves import Waves, assign, kept, said, spread, waves_of
+from bulkhooks.waves import Waves, assign, done, kept, said, spread, waves_of
 from engine import NAMES, PRE, TENANTS, calm, work
 from world import Make, World
 
@@ -158,7 +158,7 @@ def test_every_tenant_is_in_one_wave_and_no_change_is_only_in_later_ones(
 @given(fleets(), st.sets(st.integers(0, 5)), st.sets(st.sampled_from(ABC)))
 def test_tenants_stay_where_they_are_and_none_goes_in_a_wave_that_is_done(
     fleet: tuple[list[Wave], dict[str, set[int]], dict[str, set[str]]],
-    done: set[int],
+    over: set[int],
     again: set[str],
 ) -> None:
     wanted, changes, tags = fleet
@@ -167,15 +167,15 @@ def test_tenants_stay_where_they_are_and_none_goes_in_a_wave_that_is_done(
     late = {
         name: changes[name]
         for name in changes
-        if name in again or any(name in was[n] for n in done if n < len(was))
+        if name in again or any(name in was[n] for n in over if n < len(was))
     }
-    found = spread(wanted, late, tags, kept=was, done=done)
+    found = spread(wanted, late, tags, was=was, over=over)
     assert sorted(name for wave in found for name in wave) == sorted(changes)
     for n, wave in enumerate(was):
         assert [name for name in wave if name not in late] == [
             name for name in found[n] if name not in late
         ]
-        assert n not in done or not {*found[n]} & late.keys()
+        assert n not in over or not {*found[n]} & late.keys()
 
 
 # ---- what is told apart
@@ -463,6 +463,19 @@ def test_what_can_be_read_at_last_goes_in_a_wave_too(planned: Planned) -> None:
     assert assign(journal, fleet("abc"), schedule) == (("a", "b"), ("c",))
     journal.write([journal.event("wave-done", 1.0, n=1, verdict="good", told="")])
     assert assign(journal, fleet("abc"), schedule) == ((), ("c", "a", "b"))
+
+
+def test_other_waves_begin_anew(planned: Planned) -> None:
+    journal = planned({name: [item()] for name in "abc"})
+    journal.write([journal.event("wave-done", 1.0, n=1, verdict="good", told="")])
+    assert done(journal) == {0}
+    journal.write([journal.event("waves", 2.0), *journal.noted(waves="")])
+    assert done(journal) == set()
+    was = assign(journal, fleet("abc"), scheduled(Wave(count=2)))
+    assert was == (("a", "b"), ("c",))
+    journal.note(waves=kept(was))
+    journal.write([journal.event("wave-done", 3.0, n=2, verdict="good", told="")])
+    assert done(journal) == {1}
 
 
 def test_each_wave_has_what_its_schedule_says_of_it() -> None:

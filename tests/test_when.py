@@ -186,6 +186,8 @@ async def test_a_job_goes_on_by_another_schedule_and_says_so(
     with Journal.open(path) as journal:
         assert schedule_of(journal) == after
         assert journal.meta("waves") == ("" if changed == "waves" else '[["t0"]]')
+        anew = [event for event in journal.events() if event.kind == "waves"]
+        assert len(anew) == (changed == "waves")
 
 
 @pytest.mark.parametrize(
