@@ -129,7 +129,7 @@ async def plan_job(
         with Journal.read(earlier) as journal:
             told = (found := freeze.look(journal)) and found.told
         raise NotPutBack(f"{earlier} is of a freeze that is not over: {told}")
-    path, span = _recurrence(path, job.schedule, time.time())
+    path, span = _recurrence(path, job.schedule, time.time(), dated=not sandbox)
     with _locked(path):
         staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file, span)
@@ -261,7 +261,7 @@ async def run_job(
     )
     if left := await _put_back_earlier(path, job.schedule, tenants, orders):
         return left
-    path, span = _recurrence(path, job.schedule, ways.wall())
+    path, span = _recurrence(path, job.schedule, ways.wall(), dated=not sandbox)
     with _locked(path):
         staging = partial(plan.stage, job=job, tenants=tenants, sandbox=sandbox, guards=guards)
         new = _stage(path, partial(staging, narrowing=narrowing), tenants_file, span)
@@ -348,7 +348,7 @@ def _stage(
             if tenants_file:
                 journal.note(tenants_file=str(tenants_file.absolute()))
             if span is None:
-                _, span = _recurrence(path, plan.schedule(journal), time.time())
+                _, span = _recurrence(path, plan.schedule(journal), time.time(), dated=False)
             if span is not None:
                 journal.note(span=orjson.dumps([*span]).decode())
     except BaseException:
@@ -424,16 +424,24 @@ def _same_job(path: Path, new: Path, tell: Tell) -> bool:
     with Journal.open(path) as old, Journal.open(new) as job:
         if not old.meta("planned"):
             return False
+        frozen = freeze.look(old)
         if old.meta("digest") == job.meta("digest"):
-            return _reschedule(old, job, tell)
-        found, frozen = plan.differences(old, job), freeze.look(old)
+            try:
+                return _reschedule(old, job, tell)
+            except Differs as error:
+                raise _unless_open(frozen, error) from None
+        found = plan.differences(old, job)
     more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     differs = f"{path} was made for another job:\n  " + "\n  ".join(found[:_SHOWN]) + more
-    if frozen and frozen.state == "open":
-        raise NotPutBack(f"{frozen.told}\n{differs}")
-    raise Differs(
-        f"{differs}\nfinish that one with `bulkhooks apply`, or put it aside with --fresh"
-    )
+    finish = "finish that one with `bulkhooks apply`, or put it aside with --fresh"
+    raise _unless_open(frozen, Differs(f"{differs}\n{finish}"))
+
+
+def _unless_open(frozen: freeze.Freeze | None, error: BulkhooksError) -> BulkhooksError:
+    """What a call is ended by: an open freeze is told ahead of it."""
+    if frozen is None or frozen.state != "open":
+        return error
+    return NotPutBack(f"{frozen.told}\n{error}")
 
 
 def _reschedule(old: Journal, new: Journal, tell: Tell) -> bool:
@@ -614,15 +622,19 @@ class _Locks:
         return mine
 
 
-def _recurrence(path: Path, schedule: Schedule, now: float) -> tuple[Path, Span | None]:
+def _recurrence(
+    path: Path, schedule: Schedule, now: float, *, dated: bool
+) -> tuple[Path, Span | None]:
     """The journal of a freeze, and its span: of one that recurs, those of the current recurrence,
-    or of the next one if its work is done. What is no freeze has no span."""
+    or of the next one if its work is done, by its date if it is to be `dated`. What is no freeze
+    has no span."""
     window = schedule.window
     if window is None or not schedule.freeze:
         return path, None
+    dated = dated and bool(window.cron)
     for span in freeze.spans_of(window, now):
-        own = freeze.dated(path, span, window.timezone) if window.cron else path
-        if not (window.cron and own.exists() and _is_over(own)):
+        own = freeze.dated(path, span, window.timezone) if dated else path
+        if not (dated and own.exists() and _is_over(own)):
             return own, span
     raise Refused(f"its window {window.written or window.cron} does not open any more")
 
@@ -669,10 +681,10 @@ async def _freeze(journal: Journal, tenants: Tenants, limits: Limits, orders: _O
         found = error if isinstance(error, BulkhooksError) else _told(error)
         if found is None or isinstance(found, JournalError):
             raise
-        frozen = freeze.look(journal)
-        if frozen is None or frozen.state != "open":
+        ended = _unless_open(freeze.look(journal), found)
+        if ended is found:
             raise
-        raise NotPutBack(f"{frozen.told}\n{found}") from error
+        raise ended from error
 
 
 async def _first_half(

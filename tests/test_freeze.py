@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -440,6 +441,9 @@ def test_a_stop_tells_what_is_off_and_until_when(
         here.run(job, fresh=True)
     with pytest.raises(NotPutBack, match=r"NOT put back yet(.|\n)*was made for another job"):
         here.run(freeze_of({"hook": "C", "set": {"enabled": True}}))
+    longer = Window(timezone="UTC", start=at(START), end=at(END + 60))
+    with pytest.raises(NotPutBack, match="NOT put back yet"):
+        here.run(replace(job, schedule=Schedule(window=longer, freeze=True)))
     assert here.apply().exit_status == 0
     assert whole_state_of(here.sandbox) == was
 
@@ -527,32 +531,32 @@ def test_one_that_never_began_is_over_and_nothing_was_sent(tmp_path: Path) -> No
 # ---- one that recurs
 
 
-DAILY = Window(timezone="UTC", cron="30 22 * * *", seconds=600)  # EPOCH is at 22:13:20
+HOURLY = Window(timezone="UTC", cron="30 * * * *", seconds=600)  # EPOCH is at 22:13:20
 
 
 def test_each_recurrence_has_its_own_journal(tmp_path: Path) -> None:
     here = night(tmp_path)
-    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=DAILY)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)
     journals = []
     for _ in range(3):
         books = here.run(job)
         assert books.exit_status == 0
         assert on(here.sandbox) == "A"
         journals.append(Path(books.journal).name)
-    assert journals == [f"freeze.2023-11-{day}T2230.journal" for day in (14, 15, 16)]
-    assert (here.folder / "freeze.2023-11-15T2230.putback.journal").exists()
+    assert journals == [f"freeze.2023-11-{at}.journal" for at in ("14T2230", "14T2330", "15T0030")]
+    assert (here.folder / "freeze.2023-11-14T2330.putback.journal").exists()
     assert len(here.writes_at) == 6
 
 
 def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> None:
     here = night(tmp_path)
-    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=DAILY)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)
     here.run(job, lambda lanes: _stop_after(lanes, 1100))
     assert on(here.sandbox) == ""
-    here.clock.pass_by(3600)
+    here.clock.pass_by(1800)
     books = here.run(job, wait=False)
     assert on(here.sandbox) == "A"
-    assert Path(books.journal).name == "freeze.2023-11-15T2230.journal"
+    assert Path(books.journal).name == "freeze.2023-11-14T2330.journal"
     assert books.exit_status == 3
     first = read_books(here.folder / "freeze.2023-11-14T2230.journal")
     assert first.freeze
@@ -561,7 +565,7 @@ def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> No
 
 def test_a_plan_is_refused_while_an_earlier_recurrence_is_open(tmp_path: Path) -> None:
     here = night(tmp_path)
-    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=DAILY)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)
     here.run(job, lambda lanes: _stop_after(lanes, 1100))
     with pytest.raises(NotPutBack, match=r"T2230\.journal is of a freeze that is not over"):
         anyio.run(lambda: plan_job(job, TENANTS, here.journal))
