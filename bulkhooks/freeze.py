@@ -6,6 +6,7 @@ is an undo in a journal of its own, beside the first.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -205,6 +206,20 @@ def stand(journal: Journal, *, tried: bool = False) -> Stand:
         ended=bool(journal.meta("putback")),
         back=_is_back(journal),
     )
+
+
+def measured(journal: Journal, since: float) -> float:
+    """How many seconds what was carried out since then has taken, of waves the longest: all are
+    put back at once, and what they were left alone for afterwards does not count."""
+    longest, began = 0.0, math.inf
+    for event in journal.events():
+        if event.at < since:
+            continue
+        if event.kind in ("apply", "wave"):
+            began = event.at
+        elif event.kind in ("soak", "probe", "wave-done", "end"):
+            longest, began = max(longest, event.at - began), math.inf
+    return longest
 
 
 def _is_back(journal: Journal) -> bool:

@@ -744,7 +744,9 @@ async def _in_the_window(
                 await carry_out(
                     *(journal, lanes, part, ways), folder=orders.folder, read_first=saved
                 )
-                learned = {"putback_takes": str(max(stand.takes, ways.wall() - began))}
+                await journal.commit()
+                takes = max(stand.takes, freeze.measured(journal, began))
+                learned = {"putback_takes": str(takes)}
                 learned |= {"halted": why} if (why := lanes.permit.halted) else {}
                 await journal.commit(*journal.noted(**learned))
                 tried = True

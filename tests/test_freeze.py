@@ -29,7 +29,7 @@ from bulkhooks import (
 )
 from bulkhooks import run as running
 from bulkhooks.errors import NotPutBack
-from bulkhooks.freeze import Do, Stand, back_at, next_step
+from bulkhooks.freeze import Do, Stand, back_at, measured, next_step
 from bulkhooks.items import Reply
 from bulkhooks.journal import Journal, TenantRow
 from bulkhooks.lanes import Lanes
@@ -446,6 +446,46 @@ def test_a_stop_tells_what_is_off_and_until_when(
         here.run(replace(job, schedule=Schedule(window=longer, freeze=True)))
     assert here.apply().exit_status == 0
     assert whole_state_of(here.sandbox) == was
+
+
+def test_a_stop_while_it_is_put_back_tells_what_is_not(tmp_path: Path) -> None:
+    here = night(tmp_path, Sandbox(("t0", "t1"), hooks=8))
+    was = whole_state_of(here.sandbox)
+
+    seen: list[Lanes] = []
+
+    async def watch(lanes: Lanes) -> None:
+        seen.append(lanes)
+
+    def stops(*request: object) -> bool:
+        if len(here.writes_at) > every:
+            seen[-1].stop()
+        return False
+
+    off = {"tenants": ["t0", "t1"], "hooks": {"enabled": True}, "set": {"enabled": False}}
+    job = Job.of("freeze", [off], schedule=HOOKS_OFF.schedule, limits=Limits(concurrency=1))
+    every = sum(hook["enabled"] for name in ("t0", "t1") for hook in here.sandbox.hooks_of(name))
+    here.refuses = stops
+    books = here.run(job, watch)
+    here.refuses = lambda *request: False
+    assert books.exit_status == 5
+    assert books.freeze
+    left = len(books.freeze.not_put_back)
+    assert 0 < left < every
+    assert books.freeze.told.startswith(f"{left} of {every} hooks are NOT put back: t")
+    assert books.next == f"bulkhooks apply {here.putback}"
+    assert here.run(job).exit_status == 0
+    assert whole_state_of(here.sandbox) == was
+
+
+def test_how_long_it_takes_is_measured_by_waves_and_without_what_they_are_left_alone_for(
+    tmp_path: Path,
+) -> None:
+    with Journal.create(tmp_path / "j") as kept:
+        events = [("apply", 0), ("wave", 1), ("soak", 9), ("probe", 609), ("wave-done", 640)]
+        events += [("wave", 641), ("wave-done", 646), ("end", 650), ("apply", 700), ("end", 703)]
+        kept.write(kept.event(kind, at) for kind, at in events)
+        assert [measured(kept, since) for since in (0, 600, 700, 900)] == [8, 5, 3, 0]
 
 
 def test_an_undo_of_it_puts_back_now_in_the_same_journal(tmp_path: Path) -> None:
