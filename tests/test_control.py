@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,11 +30,12 @@ from bulkhooks.items import State
 from bulkhooks.journal import Journal
 from bulkhooks.lane import LaneView
 from bulkhooks.lanes import Lanes
+from bulkhooks.night import AS_CALLED, carry_out
 from bulkhooks.pacing import Limiter
 from bulkhooks.permit import Phase
 from bulkhooks.plan import stage
 from bulkhooks.sandbox import Sandbox
-from bulkhooks.schedule import Span
+from bulkhooks.schedule import AT_ONCE, Span
 from engine import EPOCH, NAMES, TENANTS, Clock, Core, acting, bound, run
 from test_end_to_end import dependencies_job
 from world import Make
@@ -302,13 +304,20 @@ async def test_while_it_plans_only_status_and_stop_are_taken(tmp_path: Path) -> 
         assert at.lanes.stopped
 
 
-async def test_what_puts_back_is_not_paused(tmp_path: Path, kind: Kind) -> None:
-    async with night(tmp_path, kind.job) as at:
-        at.lanes.permit.phase = Phase(frozen=True, putting_back=True)
+async def test_what_puts_back_says_so_to_its_end_and_is_not_paused(
+    tmp_path: Path, kind: Kind
+) -> None:
+    async with night(tmp_path, kind.job) as at, anyio.create_task_group() as tasks:
+        back = at.lanes.permit.phase = Phase(frozen=True, putting_back=True)
+        way = (at.journal, at.lanes, AT_ONCE, AS_CALLED)
+        tasks.start_soon(partial(carry_out, *way, folder=tmp_path, read_first=False))
+        await at.flies()
         with pytest.raises(Refused, match="putting back"):
             await at.obeys("pause")
         assert not at.lanes.permit.paused
         assert "not all is put back yet" in await at.obeys("stop")
+        at.core.go.set()
+    assert at.lanes.permit.phase == back
 
 
 @pytest.mark.parametrize(
