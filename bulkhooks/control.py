@@ -130,16 +130,17 @@ def stop(lanes: Lanes) -> str:
         lanes.abandon()
         return "waiting for nothing: what was in flight is read back by the command that goes on"
     lanes.stop()
-    left = _left_by(lanes.permit.phase)
-    told = f"stopping: {_in_flight(lanes.views()) or 'nothing is in flight'}"
-    return "; ".join(part for part in (told, left, "once more to wait for nothing") if part)
+    views, left = lanes.views(), _left_by(lanes.permit.phase)
+    told = f"stopping: {_in_flight(views) or 'nothing is in flight'}"
+    again = "once more to wait for nothing" if any(view.doing for view in views) else ""
+    return "; ".join(part for part in (told, left, again) if part)
 
 
 class Steering:
-    """A running job, as it is steered."""
+    """A running job, as it is steered. What it was made to do is told where it runs, too."""
 
-    def __init__(self, lanes: Lanes, journal: Journal) -> None:
-        self._lanes, self._journal = lanes, journal
+    def __init__(self, lanes: Lanes, journal: Journal, tell: _Tell) -> None:
+        self._lanes, self._journal, self._tell = lanes, journal, tell
 
     def obey(self, order: Order) -> Reply:
         """Do as told, if that can be."""
@@ -147,6 +148,9 @@ class Steering:
             said = self._obeyed(order)
         except Refused as error:
             return Reply(said=str(error), refused=True, now=self.now())
+        if order.do != "status":
+            with suppress(OSError):  # nobody may look on there any more
+                self._tell(f"from another terminal: {said}")
         return Reply(said=said, now=self.now())
 
     def now(self) -> Now:
@@ -283,10 +287,11 @@ async def serving(
     """Be steered until the block ends, under the journal's path, and under that of the journal that
     it takes back: who steers a freeze need not know which half it is at.
 
-    Whoever runs a journal holds its lock: a socket that is there already is a dead process's. Where
-    there can be no socket, `tell` hears why, and all else goes on.
+    Whoever runs a journal holds its lock: a socket that is there already is a dead process's.
+    `tell` hears what others make it do; and where there can be no socket, why, and all goes on.
     """
-    steering, listeners = Steering(lanes, journal), list[SocketListener]()
+    tell = tell or _unheard
+    steering, listeners = Steering(lanes, journal, tell), list[SocketListener]()
     undoes = journal.meta("undoes")
     async with AsyncExitStack() as stack:
         for path in (journal.path, Path(undoes)) if undoes else (journal.path,):
@@ -294,7 +299,7 @@ async def serving(
                 place = _place(path)
                 listener = await anyio.create_unix_listener(place, mode=0o600)
             except (OSError, Refused) as error:
-                (tell or _unheard)(f"{path} cannot be steered while it runs: {error}")
+                tell(f"{path} cannot be steered while it runs: {error}")
                 continue
             stack.push_async_callback(listener.aclose)
             stack.callback(place.unlink, missing_ok=True)

@@ -328,10 +328,11 @@ class Lanes:
             if unlike:
                 found[lane.tenant.name] = unlike
 
-        async with TaskGroup() as tasks:
-            for lane in self._lanes:
-                if lane.tenant.name in names and lane.trouble is None:
-                    tasks.create_task(look(lane))
+        with self._scope:
+            async with TaskGroup() as tasks:
+                for lane in self._lanes:
+                    if lane.tenant.name in names and lane.trouble is None:
+                        tasks.create_task(look(lane))
         if self.stopped:
             raise Stopped("stopped while it was read back; the same command goes on")
         return found

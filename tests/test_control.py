@@ -24,7 +24,7 @@ import pytest
 from bulkhooks import Job, Limits
 from bulkhooks import control as steering
 from bulkhooks.control import Order, Reply, Word, ask, order_of, safety, serving
-from bulkhooks.errors import Refused
+from bulkhooks.errors import Refused, Stopped
 from bulkhooks.items import Reply as Answer
 from bulkhooks.items import State
 from bulkhooks.journal import Journal
@@ -130,6 +130,9 @@ class Held(Core):
         super().__init__(sandbox, folder / "j", folder / "none", 0, False)
         self.go, self.came = anyio.Event(), anyio.Event()
         self.writes = 0
+        #: Reads wait for this where it is not None; `looked` is set when one does.
+        self.reads: anyio.Event | None = None
+        self.looked = anyio.Event()
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
@@ -138,6 +141,9 @@ class Held(Core):
             self.writes += 1
             self.came.set()
             await self.go.wait()
+        elif self.reads:
+            self.looked.set()
+            await self.reads.wait()
         return await super().send(method, url, headers, body)
 
 
@@ -217,6 +223,7 @@ async def test_what_is_paused_begins_nothing_and_what_goes_on_ends_well(
         assert "paused" in await at.obeys("status")
         assert at.core.writes == 0
         assert await at.obeys("resume") == "it goes on"
+        assert [told.partition(": ")[2][:8] for told in at.told] == ["paused: ", "it goes "]
     assert all(kind.done(at.core.sandbox, name) for name in NAMES)
 
 
@@ -279,6 +286,25 @@ async def test_a_second_stop_waits_for_nothing_and_what_was_in_flight_is_in_doub
     with Journal.open(at.path) as journal:
         states = [state for mine in journal.books().values() for state in mine if mine[state]]
         assert set(states) == {State.UNCERTAIN}
+
+
+async def test_a_second_stop_ends_a_read_back(tmp_path: Path, kind: Kind) -> None:
+    async with night(tmp_path, kind.job) as at:
+        at.core.go.set()
+        await at.lanes.apply()
+        await at.journal.commit()
+        at.core.reads = anyio.Event()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+
+                async def look() -> None:
+                    with pytest.raises(Stopped):
+                        await at.lanes.read_back(NAMES)
+
+                tasks.start_soon(look)
+                await at.core.looked.wait()
+                await at.obeys("stop")
+                await at.obeys("stop")
 
 
 async def test_a_stop_ends_what_is_paused(tmp_path: Path, kind: Kind) -> None:
