@@ -38,6 +38,7 @@ from .report import (
     many,
     summary,
 )
+from .waves import waves_of
 
 #: Items in memory at once.
 _PAGE: Final = 256
@@ -55,8 +56,8 @@ _DID: Final = {
     State.PENDING: "What is still to be changed",
 }
 _COLUMNS: Final = (
-    *("tenant", "of", "id", "name", "state", "cause", "hint", "edit", "note", "change"),
-    *("steps", "sent_at"),
+    *("tenant", "wave", "of", "id", "name", "state", "cause", "hint", "edit", "note"),
+    *("change", "steps", "sent_at"),
 )
 
 
@@ -101,12 +102,13 @@ def save_account(journal: Journal, path: Path) -> None:
         books=found,
         states=[(state, getattr(found.books, state)) for state in _states(found.books)],
         verdict=verdict(journal, found),
-        alarms=list(alarms(journal, found)),
+        alarms=list(alarms(found)),
         facts=list(_facts(journal, found, zone)),
         commands=list(commands(journal, found)),
         headings=[(state, _DID[state]) for state in _DID if getattr(found.books, state)],
         groups=rows.groups,
         tenants=_by_tenant(found),
+        waves=waves_by_tenant(journal),
         charts=draw(journal, zone, freeze.span_of(journal)),
         charted=TENANTS,
         zone=str(zone),
@@ -140,13 +142,13 @@ def verdict(journal: Journal, found: Summary) -> Verdict:
     return Verdict(says=says, shade="alarm" if bad else "open")
 
 
-def alarms(journal: Journal, found: Summary) -> Iterator[str]:
+def alarms(found: Summary) -> Iterator[str]:
     """What somebody has to know before anything else: clean lines."""
     if found.freeze and not found.freeze.wholly_back:
         yield clean(found.freeze.told)
         yield from map(clean, freeze.details(found.freeze))
-    if why := journal.meta("halted"):
-        yield clean(f"Halted: {why}")
+    if found.halted:
+        yield clean(f"Halted: {found.halted}; it goes on when somebody has looked at it")
 
 
 def commands(journal: Journal, found: Summary) -> Iterator[Command]:
@@ -154,6 +156,7 @@ def commands(journal: Journal, found: Summary) -> Iterator[Command]:
     path = str(journal.path)
     if found.next:
         what = "Take up what failed" if " --failed" in found.next else "Go on with what is left"
+        what = "Go on, when somebody has looked at why it halted" if found.halted else what
         what = "See what became of it" if found.next.startswith("bulkhooks status") else what
         yield Command(what, found.next)
     kept = journal.meta("sandbox") or journal.meta("puts_back") or found.undone_by
@@ -162,6 +165,11 @@ def commands(journal: Journal, found: Summary) -> Iterator[Command]:
         words = ["bulkhooks", "undo", path, *(["--tenants", foreign] if foreign else [])]
         yield Command("Take back what was written", shlex.join(words))
     yield Command("The same as a table", shlex.join(["bulkhooks", "report", path, "--csv"]))
+
+
+def waves_by_tenant(journal: Journal) -> dict[str, int]:
+    """The wave that each tenant is in, from 1, by its name; none where there are no waves."""
+    return {name: n for n, names in enumerate(waves_of(journal), 1) for name in names}
 
 
 # ---- the page
@@ -327,7 +335,7 @@ def as_markdown(journal: Journal) -> Iterator[str]:
     journal.check()
     found, zone = summary(journal), ZoneInfo(freeze.timezone(journal))
     yield f"# {escaped(found.job)}\n\n"
-    for line in alarms(journal, found):
+    for line in alarms(found):
         yield f"> {escaped(line)}\n\n"
     yield f"**{escaped(verdict(journal, found).says)}**\n\n"
     for what, says in _facts(journal, found, zone):
@@ -387,6 +395,7 @@ def as_csv(journal: Journal) -> Iterator[str]:
     """A line for every item, with their names above. No cell is a formula to a spreadsheet."""
     journal.check()
     names = {row.id: row.name for row in journal.tenants()}
+    waves = waves_by_tenant(journal)
     writer = csv.DictWriter(_Lines(), _COLUMNS, lineterminator="\n")
     yield str(writer.writeheader())
     for page in _pages(journal, State):
@@ -395,6 +404,7 @@ def as_csv(journal: Journal) -> Iterator[str]:
             kind, id = next(iter(target(item.target).items()))
             row = {
                 "tenant": names[item.tenant],
+                "wave": str(waves.get(names[item.tenant], "")),
                 "of": kind,
                 "id": id or "",
                 "name": item.label,
@@ -436,9 +446,10 @@ def as_json(journal: Journal) -> Iterator[str]:
         "format": journal.FORMAT,
         "sandbox": bool(journal.meta("sandbox")),
         "verdict": said.says,
-        "alarms": list(alarms(journal, found)),
+        "alarms": list(alarms(found)),
         "commands": {each.what: each.words for each in commands(journal, found)},
         "schedule": msgspec.to_builtins(schedule(journal)),
+        "waves": [list(names) for names in waves_of(journal)],
     }
     yield orjson.dumps(head, option=orjson.OPT_INDENT_2).decode().removesuffix("\n}")
     names = {row.id: row.name for row in journal.tenants()}

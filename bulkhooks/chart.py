@@ -336,6 +336,7 @@ _ENDED_BY: Final[Mapping[str, frozenset[str]]] = {
     "waves": frozenset(("wave-done", "wave", "halt", "stop", "end")),
     "pauses": frozenset(("resume", "stop", "end")),
 }
+_ENDS_SOAK: Final = frozenset(("probe", "wave-done", "stop", "end"))
 
 
 def _bands(axis: Axis, events: list[Event], frozen: Span | None) -> dict[str, list[Band]]:
@@ -347,7 +348,8 @@ def _bands(axis: Axis, events: list[Event], frozen: Span | None) -> dict[str, li
         if kind == "window":
             windows[_span(what)] = None
         if kind == "soak":
-            over = min(at + _number(what.get("seconds")), last)
+            ends = (event.at for event in events[n + 1 :] if event.kind in _ENDS_SOAK)
+            over = min(at + _number(what.get("seconds")), next(ends, last))
             found.setdefault("waves", []).append(axis.band("soak", "soak", at, over))
         if row := _BEGINS.get(kind, ""):
             ends = (event.at for event in events[n + 1 :] if event.kind in _ENDED_BY[row])

@@ -111,8 +111,9 @@ def _events(journal: Journal) -> list[Write]:
         event("apply", BEGAN - 4000),
         event("window", BEGAN, start=BEGAN, end=BEGAN + 7200),
         event("wave", BEGAN, n=1, tenants=2),
-        event("wave-done", BEGAN + 60, n=1, verdict="good", told=""),
-        event("soak", BEGAN + 61, n=1, seconds=120),
+        event("soak", BEGAN + 60, n=1, seconds=600),
+        event("probe", BEGAN + 180, n=1, command="read-back", verdict="good", told=""),
+        event("wave-done", BEGAN + 190, n=1, verdict="good", told=""),
         event("wave", BEGAN + 200, n=2, tenants=4),
         event("end", end),
     ]

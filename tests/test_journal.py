@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from bulkhooks import tally
 from bulkhooks.errors import JournalError, Refused
 from bulkhooks.items import APPLIED, Item, Outcome, State, Step
-from bulkhooks.journal import Journal, Placeholder, StagedEdit, Unresolved
+from bulkhooks.journal import Event, Journal, Placeholder, Sample, StagedEdit, Unresolved
 from bulkhooks.store import rowsum
 
 LONG = "module.exports = (user, context, cb) => cb(null);\n" * 20
@@ -613,3 +613,10 @@ def test_a_checksum_is_the_same_in_sql_and_here(row: list[Any]) -> None:
     marks = ",".join("?" * len(row))
     assert db.execute(f"SELECT rowsum({marks})", row).fetchone()[0] == rowsum(*row)
     db.close()
+
+
+def test_times_that_are_whole_numbers_are_kept_whole(journal: Journal) -> None:
+    write(journal, journal.event("apply", 5), journal.sampled(Sample(1, 5, 1, 2, 0, 0, 9, 10, 2)))
+    journal.check()
+    assert list(journal.events()) == [Event(5.0, "apply", {})]
+    assert list(journal.timeline()) == [Sample(1, 5.0, 1.0, 2, 0, 0.0, 9, 10, 2)]

@@ -22,10 +22,11 @@ from bulkhooks.journal import Event, Journal
 from bulkhooks.page import check_page, save_page
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.schedule import Span
-from engine import acting, one_on
+from engine import Undoing, acting, one_on, run
 from nights import BEGAN, Page, night
 from test_freeze import END, HOOKS_OFF, START, UNBOUND
 from test_freeze import night as frozen
+from test_moves import move, moved
 from world import Make
 
 LONDON: Final = ZoneInfo("Europe/London")
@@ -268,7 +269,50 @@ def test_a_freeze_that_was_put_back_is_no_alarm(tmp_path: Path) -> None:
 def test_what_halted_a_job_stands_first(tmp_path: Path) -> None:
     with night(tmp_path / "j", meta={"halted": "the 3rd item failed"}) as journal:
         marked = "".join(account.as_markdown(journal))
-    assert marked.startswith("# freeze\n\n> Halted: the 3rd item failed\n\n**32 of 36")
+    looked = "it goes on when somebody has looked at it"
+    assert marked.startswith(f"# freeze\n\n> Halted: the 3rd item failed; {looked}\n\n**32 of 36")
+
+
+def test_a_wave_that_went_badly_is_told(make: Make) -> None:
+    world = make(("t0", "t1", "t2"), hooks=0)
+    for name in world.tenants:
+        world.sandbox.add_hook(name, name="check", triggerId=PRE, enabled=True)
+        world.sandbox.add_action(name, name="enrich", triggerId="post-login", bound=True)
+    probe = world.folder / "smoke.sh"
+    probe.write_text("#!/bin/sh\necho '<logins fail>'\nexit 1\n")
+    probe.chmod(0o700)
+    edits = [
+        {"tenants": "*", "hooks": {"name": "check"}, "set": {"enabled": False}},
+        {"tenants": "*", "actions": {"name": "enrich"}, "set": {"bound": False}},
+    ]
+    waves = [{"tenants": 1, "probe": "./smoke.sh"}, "100%"]
+    world.write("job.json", {"name": "job", "edits": edits, "waves": waves})
+    world.run_job("job.json", status=3)
+    rows = list(csv.DictReader(world.call("report", "j", "--csv").stdout.splitlines()))
+    assert {row["tenant"]: row["wave"] for row in rows} == {"t0": "1", "t1": "2", "t2": "2"}
+    assert {row["state"] for row in rows if row["wave"] == "1"} == {"applied"}
+    assert {row["state"] for row in rows if row["wave"] == "2"} == {"pending"}
+    told = json.loads(world.call("report", "j", "--json").stdout)
+    assert told["waves"] == [["t0"], ["t1", "t2"]]
+    assert told["alarms"][0].startswith("Halted: wave 1: it went badly: <logins fail>")
+    assert told["commands"]["Go on, when somebody has looked at why it halted"].endswith(
+        " --continue"
+    )
+    world.call("report", "j", "--html", "a.html")
+    text = shown(Page((world.folder / "a.html").read_text()))
+    assert "wave 1 began: 1 tenant, t0" in text
+    assert "wave 1 is done: bad (<logins fail>)" in text
+    assert "halted: wave 1: it went badly" in text
+
+
+def test_hooks_that_become_actions_are_told_and_their_way_back(tmp_path: Path) -> None:
+    core, books = moved(tmp_path, move())
+    assert books[State.APPLIED] == 1
+    run(tmp_path / "u", core, plan=Undoing(tmp_path / "j", max_deletes=1))
+    for journal, says in (("j", "move hook h to an action on t0"), ("u", "move hook h back")):
+        with Journal.read(tmp_path / journal) as kept:
+            assert says in "".join(account.as_markdown(kept))
+        assert says in shown(page_of(tmp_path / journal, tmp_path / "a.html"))
 
 
 @pytest.mark.parametrize(
@@ -439,7 +483,8 @@ def test_windows_and_waves_lie_above_the_same_time(journal: Path) -> None:
     assert [band.told for band in bands["waves"]] == ["wave 1", "soak", "wave 2"]
     first, soak, second = bands["waves"]
     assert first.x == pytest.approx(drawn.axis.x(BEGAN), abs=0.01)
-    assert first.x + first.width < soak.x < second.x
+    assert soak.x + soak.width == pytest.approx(drawn.axis.x(BEGAN + 180), abs=0.02)
+    assert first.x < soak.x < first.x + first.width < second.x
     assert second.x + second.width == pytest.approx(drawn.axis.x(BEGAN + 600), abs=0.02)
     assert [tick.told for tick in drawn.ticks] == ["01:00", "01:05", "01:10"]
 
