@@ -144,7 +144,10 @@ MaxDeletesOption = Annotated[
     int, typer.Option(min=0, metavar="N", help="Refuse to delete more hooks and actions than this.")
 ]
 NoWaitOption = Annotated[
-    bool, typer.Option("--no-wait", help="Do not wait for the window: exit status 3 outside it.")
+    bool,
+    typer.Option(
+        "--no-wait", help="Wait for no window and no soak: exit status 3, or 5 in a freeze."
+    ),
 ]
 ContinueOption = Annotated[
     bool, typer.Option("--continue", help="Go on after a halt that somebody has looked at.")
@@ -308,7 +311,10 @@ def apply(
     metrics_file: MetricsOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Carry out what is pending in a journal. Run again, it goes on where it was."""
+    """Carry out what is pending in a journal, or put back what a freeze has left.
+
+    Run again, it goes on where it was, whatever ended it.
+    """
     from .night import Ways
 
     known = tenants_of(journal, tenants)
@@ -383,7 +389,11 @@ def run(
     metrics_file: MetricsOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Plan, ask, apply. With a journal of the same job there already, go on with that."""
+    """Plan, ask, apply: in the job's windows, wave by wave; a freeze is put back at the end.
+
+    With a journal of the same job there already, it goes on with that: run again, whatever ended
+    it, it does what is left.
+    """
     from .night import Ways
     from .run import run_job
 
@@ -430,15 +440,13 @@ def control(
     journal: JournalArgument,
     order: Annotated[
         Steered,
-        typer.Argument(
-            metavar="status|pause|resume|stop|set|skip-tenant", help="What it is to do."
-        ),
+        typer.Argument(metavar="ORDER", help="What it is to do."),
     ],
     given: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[max_rate=RATE] [reserve=PART] [NAME]",
-            help="What to set, as in `limits:`; the tenant to skip.",
+            metavar="WHAT",
+            help="To set: max_rate=RATE, reserve=PART, as in `limits:`; to skip: the tenant.",
         ),
     ] = None,
     tenant: Annotated[

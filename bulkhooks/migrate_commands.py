@@ -120,7 +120,7 @@ ScheduleOption = Annotated[
     typer.Option("--schedule", metavar="FILE", help="When: window, waves and halt."),
 ]
 NoWaitOption = Annotated[
-    bool, typer.Option("--no-wait", help="Do not wait for the window: exit status 3 outside it.")
+    bool, typer.Option("--no-wait", help="Wait for no window and no soak: exit status 3.")
 ]
 ContinueOption = Annotated[
     bool, typer.Option("--continue", help="Go on after a halt that somebody has looked at.")
