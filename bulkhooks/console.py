@@ -105,7 +105,7 @@ class Work:
         from .tenants import Given, Route, StaticToken
 
         schedule = self.job.schedule
-        if schedule.freeze or schedule != schedule.rehearsed():
+        if schedule.window or any(wave.soak for wave in schedule.waves):
             talk("a rehearsal waits for nothing: no window, no soak, no end of a freeze")
         named: dict[tuple[str, str, str], Edit] = {}
         names: dict[str, None] = {}

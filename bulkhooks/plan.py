@@ -74,14 +74,13 @@ def stage(
     whole.update(b"sandbox" if sandbox else b"tenants")
     if narrowing != Narrowing():
         whole.update(f"{sorted(narrowing.only)} {sorted(narrowing.skip)}".encode())
-    schedule = job.schedule.rehearsed() if sandbox else job.schedule
     journal.note(
         job=job.name,
         note=job.note or "",
         file=str(job.path.absolute()) if job.path else "",
         digest=whole.hexdigest(),
         limits=orjson.dumps(job.limits).decode(),
-        schedule=msgspec.json.encode(schedule).decode(),
+        schedule=msgspec.json.encode(job.schedule).decode(),
         guards=orjson.dumps(guards).decode(),
         narrowing=orjson.dumps(narrowing).decode(),
         sandbox="yes" if sandbox else "",

@@ -56,13 +56,6 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     waves: tuple[Wave, ...] = ()
     halt: tuple[Rule, ...] = ()
 
-    def rehearsed(self) -> Schedule:
-        """The same for a rehearsal, which waits for nothing: a window stays where a freeze has it
-        for its two halves."""
-        waves = tuple(msgspec.structs.replace(wave, soak=0.0) for wave in self.waves)
-        window = self.window if self.freeze else None
-        return msgspec.structs.replace(self, window=window, waves=waves)
-
 
 #: At once, on all tenants, to the end.
 AT_ONCE = Schedule()

@@ -14,9 +14,9 @@ import trustme
 
 from bulkhooks.cli import app
 from bulkhooks.jobfile import load_job
+from bulkhooks.journal import Journal
 from bulkhooks.pacing import Pace
 from bulkhooks.sandbox import Sandbox
-from bulkhooks.schedule import AT_ONCE
 from bulkhooks.schema import TenantsFile, json_schema
 from bulkhooks.tenants import load_tenants
 from world import World, served
@@ -153,7 +153,7 @@ def test_every_sample_job_is_valid_and_short() -> None:
     "job",
     [
         *("toggles.jsonl", "renames.csv", "script-edit.yaml", "swap.yaml"),
-        *("window.yaml", "freeze-window.yaml", "waves.yaml"),
+        *("window.yaml", "freeze-window.yaml"),
     ],
 )
 def test_every_sample_job_can_be_rehearsed(job: str, tmp_path: Path) -> None:
@@ -161,20 +161,19 @@ def test_every_sample_job_can_be_rehearsed(job: str, tmp_path: Path) -> None:
     assert " failed" not in out.replace("failed  ", "")
 
 
-def test_a_rehearsal_waits_for_nothing() -> None:
+def test_the_samples_of_nights_are_for_hooks_and_actions_alike() -> None:
     tenants = load_tenants(ROOT / "jobs" / "tenants.yaml")
-    schedules = {}
     for name in ("window", "freeze-window", "waves"):
-        job = load_job(ROOT / "jobs" / f"{name}.yaml")
-        assert {edit.of for edit in job.edits(tenants)} == {"hooks", "actions"}
-        schedules[name] = (job.schedule, job.schedule.rehearsed())
-    assert schedules["window"][1] == AT_ONCE
-    assert schedules["freeze-window"][1] == schedules["freeze-window"][0]
-    real, rehearsed = schedules["waves"]
-    assert [wave.soak for wave in real.waves] == [600, 600, 0]
-    assert [wave.soak for wave in rehearsed.waves] == [0, 0, 0]
-    assert [wave.probe for wave in rehearsed.waves] == [wave.probe for wave in real.waves]
-    assert rehearsed.halt == real.halt
+        edits = load_job(ROOT / "jobs" / f"{name}.yaml").edits(tenants)
+        assert {edit.of for edit in edits} == {"hooks", "actions"}
+
+
+def test_a_rehearsal_asks_a_probe_and_waits_for_nothing(tmp_path: Path) -> None:
+    program("run", str(ROOT / "jobs" / "waves.yaml"), "--sandbox", folder=tmp_path)
+    with Journal.read(tmp_path / "waves.sandbox.journal") as journal:
+        events = [(event.kind, event.what.get("verdict")) for event in journal.events()]
+    assert events.count(("probe", "good")) == 2
+    assert not {"soak", "halt"} & {kind for kind, _ in events}
 
 
 def test_a_rehearsal_knows_the_tenants_that_a_selector_leaves_out(folder: Path) -> None:
