@@ -24,7 +24,8 @@ from .permit import SLICE, Phase, Wall
 from .probes import READ_BACK, Answer, Verdict, probe
 from .report import clean, many
 from .schedule import Schedule, Wave
-from .waves import said, waves_of
+from .store import Write
+from .waves import begun, done, said, waves_of
 
 #: Is asked a question for a person; None: nobody is there.
 Ask: TypeAlias = Callable[[str], Awaitable[bool | None]]
@@ -132,7 +133,10 @@ class _Night:
 
     def tell(self, kind: str, **what: object) -> None:
         """Keep what happens."""
-        self._journal.post(self._journal.event(kind, self._ways.wall(), **what))
+        self._journal.post(self._event(kind, **what))
+
+    def _event(self, kind: str, **what: object) -> Write:
+        return self._journal.event(kind, self._ways.wall(), **what)
 
     async def pass_on(self, read_first: bool) -> None:
         """Carry out wave after wave, as long as each goes well; without waves, all at once. Raises
@@ -141,12 +145,11 @@ class _Night:
             self._lanes.permit.phase = self._phase()
             await self._apply(None, read_first)
             return
-        events = [event for event in self._journal.events() if event.kind.startswith("wave")]
-        done = {event.what["n"] for event in events if event.kind == "wave-done"}
-        begun = {event.what["n"] for event in events} - done
-        for n, names in enumerate(self._waves, 1):
-            if n in done or not (n in begun or self._pending(names)):
+        over, on_the_way = done(self._journal), begun(self._journal)
+        for place, names in enumerate(self._waves):
+            if place in over or not (place in on_the_way or self._pending(names)):
                 continue
+            n = place + 1
             self._lanes.permit.phase = self._phase(n, len(names))
             self.tell("wave", n=n, tenants=list(names))
             await self._journal.commit(*self._journal.noted(wave=str(n)))
@@ -162,11 +165,15 @@ class _Night:
         if wave.soak and not await self._soaked(n, wave.soak):
             return False
         verdict = await self._probed(n, wave, names)
-        self.tell("wave-done", n=n, verdict=verdict.answer.value, told=verdict.told)
         if verdict.answer is not Answer.GOOD:
             asks = verdict.answer is Answer.ASK
             why = "a person is asked whether it went well" if asks else "it went badly"
             permit.halt(clean(f"wave {n}: {why}: {verdict.told or wave.probe}"))
+        # In one piece: whoever finds that the wave is done finds that it halted it all.
+        self._journal.post(
+            self._event("wave-done", n=n, verdict=verdict.answer.value, told=verdict.told),
+            *(self._journal.noted(halted=permit.halted) if permit.halted else ()),
+        )
         return not permit.halted
 
     async def _apply(self, names: Collection[str] | None, read_first: bool) -> None:

@@ -96,7 +96,8 @@ class Paces:
         self._samples: deque[_Sample] = deque()
 
     def measure(self, now: float, views: Sequence[LaneView]) -> Rates:
-        """Look once more; `now` is the loop's time. What went before all were idle counts no more."""
+        """Look once more; `now` is the loop's time. What went before all were idle does not count
+        any more."""
         if not any(view.doing for view in views):
             self._samples.clear()
             return Rates()

@@ -63,11 +63,20 @@ def waves_of(journal: Journal) -> Waves:
 def done(journal: Journal) -> set[int]:
     """The waves that are done, from 0: those that were since the job last got other waves. Raises
     JournalError."""
+    return _told(journal, "wave-done")
+
+
+def begun(journal: Journal) -> set[int]:
+    """The same of those that were begun."""
+    return _told(journal, "wave")
+
+
+def _told(journal: Journal, kind: str) -> set[int]:
     found: set[int] = set()
     for event in journal.events():
         if event.kind == "waves":
             found = set()
-        elif event.kind == "wave-done":
+        elif event.kind == kind:
             found.add(int(event.what["n"]) - 1)
     return found
 
