@@ -88,7 +88,7 @@ class Work:
                 wrong.extend(error.complaints)
 
         work, known = read(load_job, job), read(load_tenants, file)
-        when = read(load_schedule, schedule, known) if schedule else None
+        when = read(load_schedule, schedule, known, job.parent) if schedule else None
         if wrong:
             raise BadInput(wrong)
         if when is not None:

@@ -433,8 +433,8 @@ def cutover(
     from .run import plan_moves
 
     known = tenants_of(prepared, tenants)
-    when = _when(schedule, known)
     new = journal or prepared.with_name(f"{prepared.stem}.cutover{prepared.suffix}")
+    when = _when(schedule, known, new.parent)
     narrowing = Narrowing(only=tuple(only or ()), skip=tuple(skip or ()))
     chosen = whole_tenants(known, narrowing)
     with (
@@ -464,14 +464,15 @@ def cutover(
         _carry_out(new, desk, log, ways=ways, yes=yes, json=json)
 
 
-def _when(file: Path | None, tenants: Mapping[str, Tenant]) -> Schedule:
-    """When a cutover is to be. Raises Refused where that is for a time alone."""
+def _when(file: Path | None, tenants: Mapping[str, Tenant], folder: Path) -> Schedule:
+    """When a cutover is to be, whose journal is in `folder`. Raises Refused where it would be put
+    back."""
     from .schedule import AT_ONCE
     from .schedulefile import load_schedule
 
     if file is None:
         return AT_ONCE
-    schedule = load_schedule(file, tenants)
+    schedule = load_schedule(file, tenants, folder)
     if schedule.freeze:
         raise Refused(f"{file}: `during` is for jobs that are put back, a cutover is to stay")
     return schedule

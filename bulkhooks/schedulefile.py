@@ -52,13 +52,16 @@ _tag = matcher(schema.Tag)
 _Match = Callable[[str], re.Match[str] | None]
 
 
-def load_schedule(path: Path, tenants: Mapping[str, Tenant] | None = None) -> Schedule:
-    """Read a file of just the keys `window`, `during`, `waves` and `halt`, YAML or JSON. Raises
-    BadInput with all that is wrong; where `tenants` are given, tags that none of them has too."""
+def load_schedule(
+    path: Path, tenants: Mapping[str, Tenant] | None = None, folder: Path | None = None
+) -> Schedule:
+    """Read a file of just the keys `window`, `during`, `waves` and `halt`, YAML or JSON. Commands
+    of probes are seen from `folder`, the job's, or the file's own unless given. Raises BadInput
+    with all that is wrong; where `tenants` are given, tags that none of them has too."""
     document = read_document(path, limit=_MAX_FILE)
     found = Findings(document.file, document.lines)
     found.take(*document.complaints)
-    schedule = schedule_in(found, _FILE.of(found, "", document.value), path.parent)
+    schedule = schedule_in(found, _FILE.of(found, "", document.value), folder or path.parent)
     if tenants is not None:
         check_tags(found, schedule, tenants)
     found.close()
@@ -256,7 +259,7 @@ def _soak(found: Findings, key: str, value: object) -> float:
 
 
 def _probe(found: Findings, key: str, value: object, folder: Path) -> str:
-    """A probe's command; a relative path that it begins with is one from `folder`."""
+    """A probe's command, as it is written; a relative path is one from `folder`."""
     text = found.text(key, value)
     if text is None:
         return ""
@@ -268,12 +271,11 @@ def _probe(found: Findings, key: str, value: object, folder: Path) -> str:
     if not words:
         found.add(key, "is no command")
     elif "/" in words[0]:
-        program = (folder / words[0]).absolute()
+        program = folder / words[0]
         if not program.is_file():
             found.add(key, f"{shown(words[0])} is not there")
         elif not os.access(program, os.X_OK):
             found.add(key, f"{shown(words[0])} cannot be run; chmod +x makes it so")
-        return shlex.join([str(program), *words[1:]])
     return text
 
 

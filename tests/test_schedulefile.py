@@ -126,7 +126,7 @@ halt: {{failures: 5% of wave, in_a_row: 5, tenants: 2}}
     assert read.freeze
     assert read.waves == (
         Wave(count=1),
-        Wave(share=0.05, soak=600.0, probe=f"'{tmp_path}/smoke test.sh' --fast"),
+        Wave(share=0.05, soak=600.0, probe="'./smoke test.sh' --fast"),
         Wave(tags=("canary", "eu")),
         Wave(tags=("us",), probe="read-back"),
         Wave(share=0.125),

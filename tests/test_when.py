@@ -117,6 +117,19 @@ def test_a_freeze_from_a_file_apart_takes_no_more_than_one_of_the_job(tmp_path: 
     assert "job.jsonl:1: delete: cannot be put back at the window's end" in told
 
 
+def test_a_probe_is_looked_for_from_the_folder_of_the_job(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    when = tmp_path / "elsewhere" / "when.yaml"
+    when.write_text("waves: [{tenants: 1, probe: ./smoke.sh}]\n")
+    (tmp_path / "elsewhere" / "smoke.sh").write_text("#!/bin/sh\n")
+    words = ("validate", tmp_path / "job.yaml", "--schedule", when)
+    assert "waves[0].probe: `./smoke.sh` is not there" in refusal(*words)
+    (tmp_path / "elsewhere" / "smoke.sh").rename(tmp_path / "smoke.sh")
+    (tmp_path / "smoke.sh").chmod(0o700)
+    assert call(*words).exit_code == 0
+
+
 def test_two_schedules_are_two_answers(tmp_path: Path) -> None:
     written(tmp_path, "halt: {tenants: 1}\n", halt={"failures": 1})
     for command in ("validate", "plan", "run"):
