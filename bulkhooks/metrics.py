@@ -115,7 +115,7 @@ class Metrics:
             while True:
                 await anyio.sleep(_LOOK)
                 phase, begun = permit.phase, bool(permit.books)
-                new = (begun, phase.wave, phase.frozen, permit.halted, permit.paused)
+                new = (begun, phase.span, phase.wave, phase.frozen, permit.halted, permit.paused)
                 if new != told or loop_time() - written >= _EVERY:
                     written, told = loop_time(), new
                     self._look()

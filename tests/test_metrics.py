@@ -208,6 +208,20 @@ async def test_a_freeze_that_waits_for_its_window_is_not_open(
         assert metrics(as_text(metrics_file.seen()).decode())["freeze_open",] == open
 
 
+async def test_a_window_that_is_waited_for_is_told_as_soon_as_it_is(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkhooks.metrics._EVERY", math.inf)
+    lanes: Any = Looked(Phase())
+    with kept(file) as metrics_file:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(metrics_file.watch, lanes)
+            await lanes.looked.wait()
+            lanes.permit.phase, lanes.looked = Phase(span=Span(NOW + 1, NOW + 2)), anyio.Event()
+            await lanes.looked.wait()
+            tasks.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
