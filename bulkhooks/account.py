@@ -132,14 +132,23 @@ def verdict(journal: Journal, found: Summary) -> Verdict:
     if books.pending == books.planned and journal.untouched():
         return Verdict(says=f"Planned: {many(books.planned, 'item')}, nothing sent", shade="open")
     if done == books.planned:
-        kept = f", {books.unchanged:,} of them already" if books.unchanged else ""
-        what = "The one item is" if done == 1 else f"All {done:,} items are"
-        back = not found.freeze or found.freeze.wholly_back
-        says = f"{what} as the job wants{kept}"
-        return Verdict(says=says, shade="good" if back else "alarm")
+        return _all_done(journal, found, done)
     bad = books.failed or books.uncertain
     says = f"{done:,} of {many(books.planned, 'item')} done; {rest}"
     return Verdict(says=says, shade="alarm" if bad else "open")
+
+
+def _all_done(journal: Journal, found: Summary, done: int) -> Verdict:
+    """That nothing is left, of a job or of a put-back."""
+    what = "The one item is" if done == 1 else f"All {done:,} items are"
+    if journal.meta("puts_back"):
+        return Verdict(says=f"{what} put back", shade="good")
+    unchanged = found.books.unchanged
+    kept = f", {unchanged:,} of them already" if unchanged else ""
+    then = "; what was changed is put back" if found.freeze and found.freeze.told else ""
+    if found.freeze and not found.freeze.wholly_back:
+        return Verdict(says=f"{what} as the job wants{kept}", shade="alarm")
+    return Verdict(says=f"{what} as the job wants{kept}{then}", shade="good")
 
 
 def alarms(found: Summary) -> Iterator[str]:
@@ -251,7 +260,7 @@ def _facts(journal: Journal, found: Summary, zone: tzinfo) -> Iterator[tuple[str
         yield "note", clean(note)
     yield "journal", clean(f"{found.journal} (format {journal.FORMAT})")
     yield "planned", clean(f"{_of_iso(found.made, zone)}, {zone}")
-    times = [event.at for event in journal.events()]
+    times = sorted(event.at for event in journal.events())
     if times:
         yield "carried out", f"{_clock(times[0], zone)} to {_clock(times[-1], zone)}, {zone}"
     requests = sum(each.requests for each in found.tenants.values())

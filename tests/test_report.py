@@ -256,9 +256,14 @@ def test_what_was_not_put_back_stands_first(
 def test_a_freeze_that_was_put_back_is_no_alarm(tmp_path: Path) -> None:
     here = frozen(tmp_path / "night")
     assert here.run(HOOKS_OFF).exit_status == 0
-    for journal in (here.journal, here.putback):
+    verdicts = {
+        here.journal: "The one item is as the job wants; what was changed is put back",
+        here.putback: "The one item is put back",
+    }
+    for journal, verdict in verdicts.items():
         with Journal.read(journal) as kept:
-            assert json.loads("".join(account.as_json(kept)))["alarms"] == []
+            told = json.loads("".join(account.as_json(kept)))
+            assert (told["alarms"], told["verdict"]) == ([], verdict)
             drawn = chart.draw(kept, LONDON, Span(START, END))
         assert drawn is not None
         assert [band.told for band in dict(drawn.bands)["freeze"]] == ["freeze"]
