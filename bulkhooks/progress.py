@@ -26,7 +26,7 @@ from .permit import Phase, Wall
 from .report import clean, many
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
 
     from .lanes import Lanes
 
@@ -96,8 +96,7 @@ class Paces:
         self._samples: deque[_Sample] = deque()
 
     def measure(self, now: float, views: Sequence[LaneView]) -> Rates:
-        """Look once more; `now` is the loop's time. What went before all were idle does not count
-        any more."""
+        """Look once more; `now` is the loop's time. Nothing counts from before all idled."""
         if not any(view.doing for view in views):
             self._samples.clear()
             return Rates()
@@ -305,7 +304,7 @@ def _waiting(view: LaneView) -> str:
     if math.isinf(seconds):
         return f"waits: {reason}"
     most = "<" if reason.startswith("for ") else ""  # what a service does may come sooner
-    return f"{most}{_length(seconds)}: {reason}"
+    return f"{most}{_length(math.ceil(seconds))}: {reason}"
 
 
 def _sums(scene: Scene, width: int) -> list[Line]:
@@ -503,29 +502,26 @@ class Screen:
 
     async def _show(self, lanes: Lanes, timezone: str, console: Console) -> None:
         """Lines in one place of the screen, gone when there is nothing to show."""
-        from rich.console import Group
         from rich.live import Live
-        from rich.text import Text
 
         if (scene := self._look(lanes, timezone)) is None:
             return
         self._idle = anyio.Event()
+        size, shown = console.size, list[Line]()
         try:
             # What others write to stderr meanwhile stands above.
             with Live(
                 console=console, auto_refresh=False, transient=True, redirect_stdout=False
             ) as live:
-                while scene is not None:
+                while scene is not None and console.size == size:
                     began = time.thread_time()
-                    width, height = console.size
-                    lines = [
-                        Text(line.text, line.style, no_wrap=True, overflow="ellipsis")
-                        for line in drawn(scene, width, height - 1)
-                    ]
-                    live.update(Group(*lines), refresh=True)
+                    shown = drawn(scene, size.width, size.height - 1)
+                    live.update(_rendered(shown), refresh=True)
                     self._spent += time.thread_time() - began
                     await self._sleep()
                     scene = self._look(lanes, timezone)
+            if console.width < size.width:
+                _wipe(console, _overflow(shown, console.width))
         finally:
             self._idle.set()
 
@@ -558,6 +554,27 @@ class Screen:
     def _write(self, lines: Iterable[str]) -> None:
         self._stream.write("".join(f"{line}\n" for line in lines))
         self._stream.flush()
+
+
+def _rendered(lines: Iterable[Line]) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(*(Text(line.text, line.style, no_wrap=True) for line in lines))
+
+
+def _overflow(lines: Iterable[Line], width: int) -> int:
+    """How many more rows lines take on a terminal that was made so narrow, for it wraps them."""
+    return sum(max(0, math.ceil(_cells(line.text) / width) - 1) for line in lines)
+
+
+def _wipe(console: Console, rows: int) -> None:
+    """Erase so many rows above the cursor."""
+    from rich.control import Control
+    from rich.segment import ControlType
+
+    row = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
+    console.control(Control(*row * rows))
 
 
 def _state(scene: Scene) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from typing import Any
 import anyio
 import pytest
 from rich.cells import cell_len
+from rich.console import Console, ConsoleDimensions
 
 from bulkhooks import progress
 from bulkhooks.auth0 import loop_time
@@ -24,7 +26,7 @@ from bulkhooks.items import State
 from bulkhooks.lane import LaneView
 from bulkhooks.pacing import Limiter, Limits
 from bulkhooks.permit import Phase
-from bulkhooks.progress import Paces, Rates, Scene, Screen, drawn, plain
+from bulkhooks.progress import Line, Paces, Rates, Scene, Screen, drawn, plain
 from bulkhooks.schedule import Span
 from virtual import VirtualTimeLoop
 
@@ -133,10 +135,39 @@ def test_a_screen_looks_as_it_was_looked_at(name: str) -> None:
         lines = [line.text for line in drawn(SCENES[name](), width, height)]
         seen.append(f"--- {width}x{height}\n" + "".join(f"{line}\n" for line in lines))
     seen.append("--- plain\n" + "".join(f"{line}\n" for line in plain(SCENES[name]())))
-    path = GOLDEN / f"{name}.txt"
+    matches(f"{name}.txt", "".join(seen))
+
+
+def matches(name: str, seen: str) -> None:
+    """Hold what is seen against what was looked at; with RENEW in the environment, keep it to be
+    looked at."""
+    path = GOLDEN / name
     if "RENEW" in os.environ:
-        path.write_text("".join(seen))
-    assert "".join(seen) == path.read_text()
+        path.write_text(seen)
+    assert seen == path.read_text()
+
+
+@pytest.mark.parametrize("name", ["applying", "trouble", "halted", "freeze"])
+def test_colours_add_to_words_and_can_be_left_out(name: str) -> None:
+    said = []
+    for no_color in (False, True):
+        terminal = Terminal()
+        console = Console(
+            file=terminal,
+            force_terminal=True,
+            color_system="standard",
+            no_color=no_color,
+            width=80,
+            highlight=False,
+            _environ={"TERM": "xterm"},
+        )
+        console.print(progress._rendered(drawn(SCENES[name](), 80, 24)))
+        said.append(terminal.getvalue())
+    coloured, without = said
+    matches(f"{name}.ansi", coloured)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", without)
+    words = (re.sub(r"\x1b\[[0-9;]*m", "", text) for text in said)
+    assert len(set(words)) == 1
 
 
 def test_a_screen_keeps_its_colours_apart_from_its_words() -> None:
@@ -458,3 +489,32 @@ def test_thousands_of_tenants_are_looked_at_less_often(monkeypatch: pytest.Monke
     monkeypatch.setenv("TERM", "xterm")
     looks = anyio.run(run, backend_options={"loop_factory": VirtualTimeLoop})
     assert looks == pytest.approx(20, abs=2)
+
+
+def test_a_narrower_terminal_has_wrapped_what_was_drawn() -> None:
+    lines = [Line("x" * 50), Line("日本" * 10), Line(""), Line("y" * 20)]
+    assert progress._overflow(lines, 20) == 2 + 1
+    said = Terminal()
+    progress._wipe(Console(file=said, force_terminal=True), 2)
+    assert said.getvalue() == "\x1b[1A\x1b[2K" * 2
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_terminal_that_was_resized_is_drawn_on_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lanes, terminal = Looked(view("x" * 19, trouble="refused " * 20)), Terminal()
+    seen: Any = lanes
+    sizes = [ConsoleDimensions(80, 24)]
+    monkeypatch.setattr(Console, "size", property(lambda console: sizes[-1]))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Screen(terminal, wall=lambda: AT).watch, seen)
+        await lanes.looked_at()
+        before = len(terminal.getvalue())
+        sizes.append(ConsoleDimensions(40, 10))
+        await lanes.looked_at(5)
+        tasks.cancel_scope.cancel()
+    lines = terminal.getvalue()[before:].splitlines()
+    assert any("given up" in line for line in lines)
+    assert "\x1b[1A\x1b[2K" * 3 in terminal.getvalue()[before:]
+    assert all(len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line)) <= 40 for line in lines)
