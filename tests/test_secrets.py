@@ -394,6 +394,7 @@ EVERY: tuple[tuple[str, ...], ...] = (
     ("run", "job.json", *TENANTS, "--sandbox"),
     ("status", "job.journal"),
     ("status", "job.journal", "--json"),
+    ("control", "job.journal", "status"),
     ("report", "job.journal", "--json"),
     ("report", "job.journal", "--csv"),
     ("report", "job.journal", "--markdown"),
@@ -446,6 +447,7 @@ def test_no_command_shows_or_keeps_a_secret(case: Case) -> None:
         assert (
             statuses.pop("undo job.journal --yes") == 1
         )  # a secret's value cannot be brought back
+        assert statuses.pop("control job.journal status") == 2  # nothing runs any more
         assert set(statuses.values()) == {0}
     case.assert_silent()
 
