@@ -68,6 +68,7 @@ class _Worker:
                 return
             try:
                 if not await lane.may_begin(item):
+                    self._queue.close()
                     return
                 began = loop_time()
                 outcome = await _Course(self, item).outcome()
@@ -78,6 +79,7 @@ class _Worker:
                 if lane.done % _COUNT_EVERY == 0:
                     lane.count(self.journal)
             except Stopped:
+                self._queue.close()
                 return
             except TenantError as error:
                 lane.give_up(error)
@@ -632,12 +634,12 @@ class _Queue:
         self._after = (-1, 0)
         self._waiting: deque[Item] = deque()
         self._busy: set[str] = set()
-        self._all_read = False
+        self._all_read = self._closed = False
         self._freed: Event | None = None  #: is there while somebody waits
 
     async def take(self) -> Item | None:
         """The next item that may be worked on; None when there is no other."""
-        while True:
+        while not self._closed:
             item = self._next()
             if item is not None:
                 self._busy.update(item.keys)
@@ -646,6 +648,12 @@ class _Queue:
                 return None
             self._freed = self._freed or Event()
             await self._freed.wait()
+        return None
+
+    def close(self) -> None:
+        """Hand out nothing more: what comes behind an item that is left pending must not go ahead
+        of it."""
+        self._closed = True
 
     def done(self, item: Item) -> None:
         """Free the keys of an item."""

@@ -159,10 +159,11 @@ class _Night:
     async def _wave(self, n: int, names: Collection[str], read_first: bool) -> bool:
         """Whether the next wave may begin."""
         permit, wave = self._lanes.permit, said(self._schedule, n - 1)
+        wrote = self._pending(names)
         await self._apply(names, read_first)
         if permit.halted or self._lanes.stopped or permit.late:
             return False
-        if wave.soak and not await self._soaked(n, wave.soak):
+        if wave.soak and not await self._soaked(n, wave.soak, wrote=wrote):
             return False
         verdict = await self._probed(n, wave, names)
         if verdict.answer is not Answer.GOOD:
@@ -183,19 +184,34 @@ class _Night:
             items = sum(counts[name] for name in (counts if names is None else names))
             self._lanes.permit.judge = Halting(self._schedule.halt, items).judge
         await self._lanes.apply(read_first=read_first, only=names)
+        await self._journal.commit()  # whoever looks back must see all of it
 
-    async def _soaked(self, n: int, seconds: float) -> bool:
+    async def _soaked(self, n: int, seconds: float, *, wrote: bool) -> bool:
         """Whether a wave was left alone for so long, which it is not where nobody is to wait. A
         rehearsal does not wait either, and goes on. Raises Stopped."""
         if self._journal.meta("sandbox"):
             return True
-        self.tell("soak", n=n, seconds=seconds)
         if not self._ways.wait:
-            return False
+            return self._left_alone(n, seconds, wrote=wrote)
+        self.tell("soak", n=n, seconds=seconds)
         at = self._ways.wall() + seconds
         phase = replace(self._lanes.permit.phase, doing="soaks", until=at)
         await until(self._lanes, self._ways, phase)
         return True
+
+    def _left_alone(self, n: int, seconds: float, *, wrote: bool) -> bool:
+        """Whether the soak that an earlier call began is over by now, so that calls which do not
+        wait get on too; where there is none since something was written, it begins."""
+        at = None
+        for event in self._journal.events():
+            if event.kind == "waves":  # others than those of now
+                at = None
+            elif event.kind == "soak" and event.what["n"] == n:
+                at = event.at
+        if wrote or at is None:
+            self.tell("soak", n=n, seconds=seconds)
+            return False
+        return self._ways.wall() >= at + seconds
 
     async def _probed(self, n: int, wave: Wave, names: Collection[str]) -> Verdict:
         """What the probe of a wave says; good where there is none. Raises Stopped."""

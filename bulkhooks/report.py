@@ -15,6 +15,7 @@ from . import plan, tally, windows
 from .freeze import Freeze, look
 from .items import State
 from .journal import Journal
+from .waves import under_way, waves_of
 
 #: U+2400 and on: pictures of U+0000 and on.
 _PICTURES: Final = {chr(code): chr(0x2400 + code) for code in range(32)}
@@ -54,6 +55,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[tally.Cause, ...]
     tenants: dict[str, TenantBooks]
     halted: str  #: why it goes on only when somebody has looked at it, if that is so
+    wave: str  #: the one that is written and still to be looked at, if there is one
     window: str  #: the one that is open, or the next, where something is pending; "": there is none
     freeze: Freeze | None = None  #: if it is one, or its put-back: how far that is
 
@@ -62,9 +64,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         """The exit status of a command that leaves the books so."""
         if self.freeze and not self.freeze.wholly_back:
             return 5
-        if self.books.pending:
+        if self.books.pending or self.wave:
             return 3
-        return 1 if self.books.failed or self.books.skipped or self.books.uncertain else 0
+        if self.books.failed or self.books.skipped or self.books.uncertain:
+            return 1
+        return 3 if self.halted else 0
 
     def as_json(self) -> dict[str, Any]:
         """What `status --json` prints."""
@@ -76,6 +80,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "undoes": self.undoes,
             "undone_by": self.undone_by,
             "halted": self.halted,
+            "wave": self.wave,
             "window": self.window,
             "freeze": self.freeze and msgspec.to_builtins(self.freeze),
             "causes": [
@@ -120,6 +125,7 @@ def summary(journal: Journal) -> Summary:
     if planned and planned != str(total.planned):
         raise journal.damaged(f"its books: {planned} items were planned, {total.planned} are there")
     frozen = look(journal)
+    over = frozen is not None or bool(journal.meta("undone_by"))  # what it wrote goes back
     return Summary(
         job=journal.meta("job"),
         journal=str(journal.path),
@@ -130,10 +136,17 @@ def summary(journal: Journal) -> Summary:
         undone_by=journal.meta("undone_by"),
         causes=tuple(tally.causes(journal)),
         tenants=tenants,
-        halted=journal.meta("halted") if total.pending else "",
+        halted=journal.meta("halted") if total.pending or not over else "",
+        wave="" if total.pending or over else _wave(journal),
         window=_window(journal) if total.pending and not frozen else "",
         freeze=frozen,
     )
+
+
+def _wave(journal: Journal) -> str:
+    """The wave that is written and still to be looked at."""
+    of = len(waves_of(journal))
+    return ", ".join(f"{n + 1} of {of}" for n in sorted(under_way(journal)))
 
 
 def _window(journal: Journal) -> str:
@@ -176,14 +189,19 @@ def _next(journal: Journal, books: Books, frozen: Freeze | None) -> str:
             step = {"migrate": ["plan"], "prepare": ["prepare"]}.get(journal.meta("job"))
             words = ["migrate", *(step or ["cutover", moves]), "--journal", str(journal.path)]
         tenants = journal.meta("tenants_file")
-    elif books.pending or books.uncertain or books.failed:
+    elif _to_do(journal, books) or books.failed or journal.meta("halted"):
         words = ["apply", str(journal.path)]
-        words += [] if books.pending or books.uncertain else ["--failed"]
-        words += ["--continue"] if books.pending and journal.meta("halted") else []
+        words += ["--failed"] if books.failed and not _to_do(journal, books) else []
+        words += ["--continue"] if journal.meta("halted") else []
         tenants = foreign_tenants_file(journal)
     else:
         return ""
     return _typed(words, tenants)
+
+
+def _to_do(journal: Journal, books: Books) -> bool:
+    """Whether an apply goes on with something."""
+    return bool(books.pending or books.uncertain or under_way(journal))
 
 
 def _typed(words: Sequence[str], tenants: str) -> str:
@@ -204,6 +222,8 @@ def ahead(summary: Summary) -> Iterator[str]:
     """What is to come of a journal: clean lines, the command to type last."""
     if summary.halted:
         yield clean(f"halted: {summary.halted}; it goes on when somebody has looked at it")
+    if summary.wave:
+        yield f"wave {summary.wave} is written; its soak and its probe are not over"
     if summary.window:
         yield f"its window: {summary.window}"
     if summary.undone_by:

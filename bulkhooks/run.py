@@ -67,7 +67,7 @@ from .schedule import AT_ONCE, Schedule, Span
 from .tenants import Tenant
 from .timeline import Timeline
 from .transform import Transforms
-from .waves import assign, kept
+from .waves import assign, kept, under_way, waves_of
 from .windows import APART, length
 
 Tenants: TypeAlias = Mapping[str, Tenant]
@@ -549,11 +549,10 @@ async def _apply(journal: Journal, tenants: Tenants, limits: Limits, orders: _Or
         )
     rows = _with_work(journal, orders)
     if not rows:
+        if orders.ways.go_on:
+            journal.note(halted="")
         return
-    _same_addresses(journal, rows, tenants)
-    if not journal.meta("sandbox"):
-        check_protected(journal, tenants)
-    check_probes(journal, plan.schedule(journal), orders.folder)
+    _check(journal, rows, tenants, orders)
     if journal.meta("halted") and not orders.ways.go_on:
         return  # the books say why, and what somebody who has looked at it types
     schedule, urls = plan.schedule(journal), [row.base_url for row in rows]
@@ -698,10 +697,7 @@ async def _first_half(
         if do in (Do.PUT_BACK, Do.NOTHING) and not anew:
             return do is Do.PUT_BACK
     rows = journal.tenants()
-    _same_addresses(journal, rows, tenants)
-    if not journal.meta("sandbox"):
-        check_protected(journal, tenants)
-    check_probes(journal, plan.schedule(journal), orders.folder)
+    _check(journal, rows, tenants, orders)
     async with _at_work(journal, rows, tenants, limits, orders) as lanes:
         if do is not Do.HOLD or orders.failed or orders.replan:
             freeze.check_start(journal, orders.ways.wall())
@@ -879,8 +875,21 @@ def _with_work(journal: Journal, orders: _Orders) -> list[TenantRow]:
         return rows
     states = [State.PENDING, State.UNCERTAIN]
     states += [State.FAILED] * orders.failed + [State.SKIPPED] * orders.replan
-    counts = journal.counts()
-    return [row for row in rows if any(counts[row.id][state] for state in states)]
+    counts, waves = journal.counts(), waves_of(journal)
+    # A wave that is written may still have to be looked at, by its probe.
+    probed = {name for n in under_way(journal) for name in waves[n]}
+    return [
+        row for row in rows if row.name in probed or any(counts[row.id][state] for state in states)
+    ]
+
+
+def _check(journal: Journal, rows: list[TenantRow], tenants: Tenants, orders: _Orders) -> None:
+    """Raises Refused when a journal may not be carried out on these tenants, or a probe of it
+    could not be run."""
+    _same_addresses(journal, rows, tenants)
+    if not journal.meta("sandbox"):
+        check_protected(journal, tenants)
+    check_probes(journal, plan.schedule(journal), orders.folder)
 
 
 def _same_addresses(journal: Journal, rows: list[TenantRow], tenants: Tenants) -> None:

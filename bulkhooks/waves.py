@@ -86,6 +86,12 @@ def kept(waves: Waves) -> str:
     return orjson.dumps(waves).decode()
 
 
+def under_way(journal: Journal) -> set[int]:
+    """The waves, from 0, that were begun and are not done: some of it is to be written yet, or
+    its soak and its probe are to come."""
+    return {n for n in begun(journal) - done(journal) if n < len(waves_of(journal))}
+
+
 def said(schedule: Schedule, n: int) -> Wave:
     """What a schedule says of wave `n`, from 0: one behind its own has no soak and no probe."""
     return schedule.waves[n] if n < len(schedule.waves) else _LAST
