@@ -7,13 +7,16 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 
 from bulkhooks import Job, Limits
+from bulkhooks import run as running
 from bulkhooks.items import Reply, State
 from bulkhooks.journal import Event, Journal
 from bulkhooks.lanes import Lanes
@@ -75,13 +78,14 @@ class Slow(Core):
         super().__init__(sandbox, folder / "j", folder / "none", 0, False, wall or Wall())
         self.latency = latency
         self.written: list[tuple[float, str, str]] = []  #: when, by the wall, and what
-        self.meddles: Callable[[], None] | None = None  #: once, 60 s after the first write
+        self.meddles: Callable[[], None] | None = None  #: once, `later` s after the first write
+        self.later = 60.0
         self.refuses: Callable[[str, str, bytes], bool] = lambda method, url, body: False
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
-        if self.meddles and self.written and self.clock() > self.written[0][0] + 60:
+        if self.meddles and self.written and self.clock() > self.written[0][0] + self.later:
             self.meddles()
             self.meddles = None
         if method != "GET":
@@ -295,6 +299,14 @@ def test_what_changed_again_in_a_soak_makes_a_wave_bad(tmp_path: Path, edits: An
     assert found.books.applied == 2
 
 
+def test_a_read_back_sees_what_was_written_just_now(tmp_path: Path) -> None:
+    core, path = Slow(sandbox := acting(), tmp_path), tmp_path / "j"
+    core.meddles, core.later = partial(sandbox.change, "t0", "H", enabled=True), 0.0
+    found = night(path, core, Job.of("job", OFF), waves(probe="read-back"))
+    assert "1 thing not as written any more: t0:" in found.halted
+    assert found.books.pending == 1
+
+
 @both
 def test_a_stop_in_a_soak_has_the_wave_looked_at_again_but_not_written(
     tmp_path: Path, edits: Any
@@ -310,6 +322,52 @@ def test_a_stop_in_a_soak_has_the_wave_looked_at_again_but_not_written(
     assert not begun_twice(core)
     again = "wave soak probe wave-done wave wave-done end"
     assert kinds(path) == f"apply wave soak stop end apply {again}"
+
+
+@both
+def test_who_goes_on_from_a_soak_looks_at_the_tenants_that_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edits: Any
+) -> None:
+    core, path = Slow(sandbox := acting(), tmp_path), tmp_path / "j"
+    job = Job.of("job", edits, schedule=waves(soak=600.0, probe="read-back"))
+    night(path, core, job, stop_at=300)
+    sandbox.change("t0", "H", enabled=True)
+    sandbox.set_bindings("t0", PRE, "abc")
+
+    @asynccontextmanager
+    async def connect(_: int) -> AsyncIterator[Core]:
+        yield core
+
+    @asynccontextmanager
+    async def lanes(journal: Journal, *rest: Any, **more: Any) -> AsyncIterator[Lanes]:
+        mind_threads(journal)
+        async with Lanes.opened(journal, *rest, **more, connect=connect) as opened:
+            yield opened
+
+    monkeypatch.setattr(running, "Lanes", SimpleNamespace(opened=lanes))
+
+    async def again(**ways: Any) -> Summary:
+        return await running.apply_journal(path, TENANTS, ways=Ways(wall=core.clock, **ways))
+
+    def applied(**ways: Any) -> Summary:
+        options = {"loop_factory": VirtualTimeLoop}
+        return anyio.run(partial(again, **ways), backend_options=options)
+
+    found = applied()
+    assert "1 thing not as written any more: t0:" in found.halted
+    assert found.books.pending == 1
+    assert applied() == found  # nobody has looked at it
+    assert applied(go_on=True).exit_status == 0
+
+
+def test_a_last_wave_that_is_bad_is_no_good_end(tmp_path: Path) -> None:
+    core, path = Slow(sandbox := acting(), tmp_path), tmp_path / "j"
+    core.meddles = partial(sandbox.change, "t0", "H", enabled=True)
+    when = Schedule(waves=(Wave(share=1.0, soak=600.0, probe="read-back"),))
+    found = night(path, core, Job.of("job", OFF), when)
+    assert (found.books.applied, found.exit_status) == (2, 3)
+    assert found.next.endswith("--continue")
+    assert night(path, core, None, when, {"go_on": True}).exit_status == 0
 
 
 def test_a_last_wave_that_is_not_looked_at_yet_is_not_the_end(tmp_path: Path) -> None:
@@ -378,6 +436,6 @@ def test_what_comes_behind_an_item_that_has_no_room_does_not_go_ahead_of_it(
             for name in "acde"
         ),
     ]
-    found = night(tmp_path / "j", core, Job.of("job", edits), Schedule(window=hourly(12)))
+    found = night(tmp_path / "j", core, Job.of("job", edits), Schedule(window=hourly(8)))
     assert found.exit_status == 3
     assert "renamed" not in actions_of(sandbox)
