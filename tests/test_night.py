@@ -250,6 +250,32 @@ def test_windows_make_no_difference_in_the_end(tmp_path: Path, of: str, seed: in
     assert inside(core, seconds) or halves(tmp_path / "j")
 
 
+NAMED: list[dict[str, Any]] = [
+    {"tenant": "t0", "action": {"name": name}, "set": {"name": f"{name}2"}} for name in "abcde"
+]
+
+
+def test_what_would_not_be_done_by_the_end_is_not_begun(tmp_path: Path) -> None:
+    core, when = Slow(acting(), tmp_path, latency=4.0), Schedule(window=hourly(18))
+    limits = Limits(max_rate=0.2)
+    found = night(tmp_path / "j", core, Job.of("job", NAMED), when, limits=limits)
+    assert 0 < len(core.written) < 5
+    assert len(core.written) == found.books.applied
+    assert all(at % 3600 + core.latency < 18 for at, *_ in core.written)
+
+
+def test_where_a_clock_is_set_past_the_end_nothing_more_is_sent(tmp_path: Path) -> None:
+    sandbox = acting()
+    core = Slow(sandbox, tmp_path, wall=Wall((FIRST + 8, 1200.0)))
+    code = {"tenant": "t0", "action": {"name": "a"}, "set": {"code": "exports.y = 2;"}}
+    edits = [code | {"deploy": True}]
+    core.latency = 3.0
+    found = night(tmp_path / "j", core, Job.of("job", edits), Schedule(window=hourly(60)))
+    assert found.exit_status == 3
+    assert len(core.written) == 1
+    assert inside(core, 60)
+
+
 # ---- waves
 
 
