@@ -513,6 +513,14 @@ async def test_what_is_no_order_harms_nothing(tmp_path: Path, line: bytes) -> No
         assert not at.lanes.permit.paused
 
 
+async def test_a_line_that_is_too_long_is_not_read_to_its_end(tmp_path: Path) -> None:
+    async with night(tmp_path, KINDS["hooks"].job) as at:
+        line = b"x" * (steering._LONGEST + 1)
+        place = steering._place(at.path)
+        answer = await anyio.to_thread.run_sync(lambda: say(place, line, end=False))
+        assert orjson.loads(answer)["refused"]
+
+
 async def test_who_says_half_a_line_and_waits_is_left_and_keeps_nobody_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,6 +548,15 @@ async def test_only_its_own_person_may_speak(
             assert not steering._same_person(here)
         monkeypatch.undo()
     assert not place.exists()
+
+
+def test_a_folder_of_somebody_else_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steering._place(tmp_path / "j")
+    monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+    with pytest.raises(Refused, match="not a folder of your own"):
+        steering._place(tmp_path / "j")
 
 
 async def test_a_dead_process_left_a_socket_and_it_is_replaced(tmp_path: Path) -> None:
