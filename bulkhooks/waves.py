@@ -89,7 +89,10 @@ def kept(waves: Waves) -> str:
 def under_way(journal: Journal) -> set[int]:
     """The waves, from 0, that were begun and are not done: some of it is to be written yet, or
     its soak and its probe are to come."""
-    return {n for n in begun(journal) - done(journal) if n < len(waves_of(journal))}
+    waves = waves_of(journal)
+    if not waves:
+        return set()
+    return {n for n in begun(journal) - done(journal) if n < len(waves)}
 
 
 def said(schedule: Schedule, n: int) -> Wave:

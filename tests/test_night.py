@@ -430,6 +430,18 @@ def test_a_wave_that_its_window_cuts_goes_on_in_the_next(tmp_path: Path, edits: 
     assert len(core.written) == 2
 
 
+def test_a_wave_that_is_not_all_written_is_not_done(tmp_path: Path) -> None:
+    core, path = Slow(acting(), tmp_path, latency=4.0), tmp_path / "j"
+    when = Schedule(window=hourly(18), waves=(Wave(share=1.0, soak=60.0),))
+    limits = Limits(max_rate=0.2)
+    night(path, core, Job.of("job", NAMED), when, limits=limits)
+    assert kinds(path) == "apply window wave closed end"
+    while night(path, core, None, when, limits=limits).exit_status == 3:
+        core.clock.pass_by(18)
+    assert kinds(path).endswith("wave soak wave-done end")
+    assert len(core.written) == 5
+
+
 # ---- halting
 
 
