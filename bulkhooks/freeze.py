@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from . import plan, windows
-from .errors import Refused
+from .errors import BulkhooksError, NotPutBack, Refused
 from .items import Fields, Item, State, Step
 from .journal import Journal
 from .schedule import Schedule, Span, Window
@@ -115,12 +115,6 @@ def span_of(journal: Journal) -> Span | None:
         raise journal.damaged("its span") from error
 
 
-def spans_of(window: Window, now: float) -> Iterator[Span]:
-    """The spans that a freeze may be carried out in, the current one first; one that is over, if
-    no other will come."""
-    yield from windows.spans(window, now if window.cron else float("-inf"))
-
-
 def until_back(schedule: Schedule, stand: Stand) -> Schedule:
     """A schedule by which the first half ends when it is time to put back."""
     assert schedule.window is not None
@@ -136,20 +130,53 @@ def _local(moment: float, zone: str) -> datetime:
     return datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 
-def dated(path: Path, span: Span, timezone: str) -> Path:
-    """The journal of one recurrence of a freeze: by its start in local time."""
-    return path.with_name(f"{path.stem}.{_local(span.start, timezone):%Y-%m-%dT%H%M}{path.suffix}")
-
-
-def recurrences(path: Path) -> list[Path]:
-    """The journals of all recurrences of a freeze, the oldest first."""
-    when = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]T" + "[0-9]" * 4
-    return sorted(path.parent.glob(f"{path.stem}.{when}{path.suffix}"))
+# ---- where
 
 
 def putback_path(path: Path) -> Path:
     """Where the put-back of the journal at `path` is."""
     return path.with_name(f"{path.stem}.putback{path.suffix}")
+
+
+def recurrence(
+    path: Path, schedule: Schedule, now: float, *, dated: bool
+) -> tuple[Path, Span | None]:
+    """The journal of a freeze, and its span: of one that recurs, those of the current recurrence,
+    or of the next one if its work is done, by its date if it is to be `dated`. What is no freeze
+    has no span. Raises Refused when its window does not open any more."""
+    window = schedule.window
+    if window is None or not schedule.freeze:
+        return path, None
+    dated = dated and bool(window.cron)
+    # One that is over is taken all the same, if no other will come: it may be put back yet.
+    for span in windows.spans(window, now if window.cron else -math.inf):
+        own = _dated(path, span, window.timezone) if dated else path
+        if not (dated and own.exists() and _is_over(own)):
+            return own, span
+    raise Refused(f"its window {window.written or window.cron} does not open any more")
+
+
+def open_earlier(path: Path, schedule: Schedule, now: float) -> Iterator[Path]:
+    """The journals of earlier recurrences of a freeze that were not put back, the oldest first."""
+    if not (schedule.freeze and schedule.window and schedule.window.cron):
+        return
+    when = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]T" + "[0-9]" * 4
+    for earlier in sorted(path.parent.glob(f"{path.stem}.{when}{path.suffix}")):
+        with Journal.read(earlier) as journal:
+            found = look(journal)
+        if found and found.state == "open" and found.end <= now:
+            yield earlier
+
+
+def _dated(path: Path, span: Span, timezone: str) -> Path:
+    """The journal of one recurrence of a freeze: by its start in local time."""
+    return path.with_name(f"{path.stem}.{_local(span.start, timezone):%Y-%m-%dT%H%M}{path.suffix}")
+
+
+def _is_over(path: Path) -> bool:
+    with Journal.read(path) as journal:
+        found = look(journal)
+    return bool(found and found.state == "put back")
 
 
 # ---- before it
@@ -403,6 +430,20 @@ def _otherwise(step: Step) -> tuple[str, str]:
             return thing, "still on"
         case _:
             return thing, "still changed"
+
+
+def unless_open(frozen: Freeze | None, error: BulkhooksError) -> BulkhooksError:
+    """What a call is ended by: an open freeze is told ahead of it."""
+    if frozen is None or frozen.state != "open":
+        return error
+    return NotPutBack(f"{frozen.told}\n{error}")
+
+
+def check_over(journal: Journal) -> None:
+    """Raises NotPutBack when a journal is of a freeze that is open."""
+    frozen = look(journal)
+    if frozen and frozen.state == "open":
+        raise NotPutBack(f"{journal.path} is of a freeze that is not over: {frozen.told}")
 
 
 def details(freeze: Freeze) -> Iterator[str]:

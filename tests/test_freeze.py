@@ -27,7 +27,6 @@ from bulkhooks import (
     read_books,
     run_job,
 )
-from bulkhooks import run as running
 from bulkhooks.errors import NotPutBack
 from bulkhooks.freeze import Do, Stand, back_at, measured, next_step
 from bulkhooks.items import Reply
@@ -35,9 +34,10 @@ from bulkhooks.journal import Journal, TenantRow
 from bulkhooks.lanes import Lanes
 from bulkhooks.locks import held
 from bulkhooks.night import Ways
-from bulkhooks.run import Watch, undo_journal
+from bulkhooks.run import undo_journal
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.schedule import Schedule, Span, Window
+from bulkhooks.work import Watch
 from engine import (
     EPOCH,
     PRE,
@@ -135,7 +135,7 @@ class Night(Core):
 
         Opened.opened = opened  # type: ignore[attr-defined]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(running, "Lanes", Opened)
+            patch.setattr(working, "Lanes", Opened)
             return anyio.run(called, backend_options={"loop_factory": VirtualTimeLoop})
 
     def run(self, job: Job, watch: Watch | None = None, **more: Any) -> Summary:
