@@ -129,9 +129,7 @@ async def _in_the_window(
                 )
                 await journal.commit()
                 takes = max(stand.takes, freeze.measured(journal, began))
-                learned = {"putback_takes": str(takes)}
-                learned |= {"halted": why} if (why := lanes.permit.halted) else {}
-                await journal.commit(*journal.noted(**learned))
+                await journal.commit(*journal.noted(putback_takes=str(takes)))
                 tried = True
             case _:
                 return do is Do.PUT_BACK

@@ -28,7 +28,7 @@ from .references import secret_value
 from .tenants import Tenant
 from .timeline import Timeline
 from .transform import Transforms
-from .waves import assign, kept
+from .waves import assign, kept, under_way, waves_of
 from .windows import APART, length
 
 Tenants: TypeAlias = Mapping[str, Tenant]
@@ -205,6 +205,8 @@ async def apply(journal: Journal, limits: Limits, orders: Orders) -> None:
         )
     rows = with_work(journal, orders)
     if not rows:
+        if orders.ways.go_on:
+            journal.note(halted="")
         return
     check(journal, rows, orders)
     if journal.meta("halted") and not orders.ways.go_on:
@@ -255,5 +257,9 @@ def with_work(journal: Journal, orders: Orders) -> list[TenantRow]:
         return rows
     states = [State.PENDING, State.UNCERTAIN]
     states += [State.FAILED] * orders.failed + [State.SKIPPED] * orders.replan
-    counts = journal.counts()
-    return [row for row in rows if any(counts[row.id][state] for state in states)]
+    counts, waves = journal.counts(), waves_of(journal)
+    # A wave that is written may still have to be looked at, by its probe.
+    probed = {name for n in under_way(journal) for name in waves[n]}
+    return [
+        row for row in rows if row.name in probed or any(counts[row.id][state] for state in states)
+    ]
