@@ -20,7 +20,7 @@ import orjson
 
 from . import plan, windows
 from .errors import BulkhooksError, NotPutBack, Refused
-from .items import Fields, Item, State, Step
+from .items import Fields, Item, State, Step, edit_of
 from .journal import Journal
 from .schedule import Schedule, Span, Window
 from .steps import of_action
@@ -352,7 +352,7 @@ def _put_back(back: Journal, span: Span) -> Freeze:
     left = tuple(
         NotBack(
             tenant=names[item.tenant],
-            label=item.label,
+            label=item.label or edit_of(back.body(item.edit)).label,
             state=item.outcome.state.value,
             cause=item.outcome.cause,
         )

@@ -27,6 +27,7 @@ from bulkhooks import (
     read_books,
     run_job,
 )
+from bulkhooks import work as working
 from bulkhooks.errors import NotPutBack
 from bulkhooks.freeze import Do, Stand, back_at, measured, next_step
 from bulkhooks.items import Reply
@@ -400,6 +401,8 @@ def test_a_tenant_that_fails_does_not_hold_up_others(tmp_path: Path) -> None:
     assert whole_state_of(here.sandbox)[0][1] == was[0][1]
     assert books.freeze
     assert {each.tenant for each in books.freeze.not_put_back} == {"t0"}
+    names = {hook["name"] for hook in here.sandbox.hooks_of("t0")}
+    assert {each.label for each in books.freeze.not_put_back} <= names
 
 
 # ---- stopped, and told to
