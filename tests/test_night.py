@@ -15,8 +15,8 @@ from typing import Any
 import anyio
 import pytest
 
-from bulkhooks import Job, Limits
-from bulkhooks import run as running
+from bulkhooks import Job, Limits, apply_journal
+from bulkhooks import work as working
 from bulkhooks.items import Reply, State
 from bulkhooks.journal import Event, Journal
 from bulkhooks.lanes import Lanes
@@ -370,10 +370,10 @@ def test_who_goes_on_from_a_soak_looks_at_the_tenants_that_are_written(
         async with Lanes.opened(journal, *rest, **more, connect=connect) as opened:
             yield opened
 
-    monkeypatch.setattr(running, "Lanes", SimpleNamespace(opened=lanes))
+    monkeypatch.setattr(working, "Lanes", SimpleNamespace(opened=lanes))
 
     async def again(**ways: Any) -> Summary:
-        return await running.apply_journal(path, TENANTS, ways=Ways(wall=core.clock, **ways))
+        return await apply_journal(path, TENANTS, ways=Ways(wall=core.clock, **ways))
 
     def applied(**ways: Any) -> Summary:
         options = {"loop_factory": VirtualTimeLoop}

@@ -384,6 +384,7 @@ def test_all_files_are_their_owners_alone(make: Make, state_folder: Path) -> Non
     given = {"job.jsonl", "tenants.json"}
     ours = {"j", "j-wal", "j-shm", "j.lock", ".j.staged", ".j.staged-wal", "tenants.lock"}
     assert ours <= found.keys()
+    assert found.pop("control") == {0o700}  # a folder, and nobody else gets at what is in it
     assert {name: modes for name, modes in found.items() if modes != {0o600}}.keys() <= given
 
 
