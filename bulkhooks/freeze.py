@@ -7,7 +7,7 @@ is an undo in a journal of its own, beside the first.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -113,6 +113,12 @@ def span_of(journal: Journal) -> Span | None:
         return Span(*orjson.loads(journal.meta("span"))) if journal.meta("span") else None
     except (ValueError, TypeError) as error:
         raise journal.damaged("its span") from error
+
+
+def back_by(stand: Stand, took: float) -> float:
+    """When what is written from now on is to be back, that there is time for what was before,
+    which `took` so many seconds."""
+    return stand.span.end - _SPARE - took
 
 
 def until_back(schedule: Schedule, stand: Stand) -> Schedule:
@@ -235,18 +241,20 @@ def stand(journal: Journal, *, tried: bool = False) -> Stand:
     )
 
 
-def measured(journal: Journal, since: float) -> float:
-    """How many seconds what was carried out since then has taken, of waves the longest: all are
-    put back at once, and what they were left alone for afterwards does not count."""
-    longest, began = 0.0, math.inf
+def measured(journal: Journal) -> float:
+    """How many seconds what was carried out has taken, of waves the longest: all are put back at
+    once, and what they were left alone for afterwards does not count."""
+    took, wave, began = defaultdict[int, float](float), 0, math.inf
     for event in journal.events():
-        if event.at < since:
-            continue
         if event.kind in ("apply", "wave"):
-            began = event.at
+            # A call that was killed has told no end.
+            took[wave] += max(0.0, journal.wrote_until(event.at) - began)
+            wave, began = event.what.get("n", 0), event.at
         elif event.kind in ("soak", "probe", "wave-done", "end"):
-            longest, began = max(longest, event.at - began), math.inf
-    return longest
+            took[wave] += max(0.0, event.at - began)
+            began = math.inf
+    took[wave] += max(0.0, journal.wrote_until(math.inf) - began)
+    return max(took.values())
 
 
 def _is_back(journal: Journal) -> bool:

@@ -122,13 +122,15 @@ async def _in_the_window(
             case Do.APPLY:
                 locks.take(journal.tenants())
                 freeze.check_start(journal, ways.wall())
-                began = ways.wall()
                 part = freeze.until_back(schedule, stand)
                 await carry_out(
-                    *(journal, lanes, part, ways), folder=orders.folder, read_first=saved
+                    *(journal, lanes, part, ways),
+                    folder=orders.folder,
+                    read_first=saved,
+                    back_by=freeze.back_by(stand, freeze.measured(journal)),
                 )
                 await journal.commit()
-                takes = max(stand.takes, freeze.measured(journal, began))
+                takes = max(stand.takes, freeze.measured(journal))
                 await journal.commit(*journal.noted(putback_takes=str(takes)))
                 tried = True
             case _:

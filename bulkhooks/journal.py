@@ -623,6 +623,11 @@ class Journal(Store):
         sql = "SELECT coalesce(max(sent_at), 0) FROM steps WHERE state = 'sent'"
         return float(self.rows(sql)[0][0])
 
+    def wrote_until(self, before: float) -> float:
+        """When the last step was sent before a moment; Unix seconds, or 0."""
+        sql = "SELECT coalesce(max(sent_at), 0) FROM steps WHERE sent_at < ?"
+        return float(self.rows(sql, (before,))[0][0])
+
     def sent(self, item: Item, n: int, at: float, kept: Fields | None = None) -> Write:
         """The write that marks a step as sent, at `at` Unix seconds; `kept` is what was seen right
         before it, and its way back takes."""

@@ -6,6 +6,7 @@ that was done is not begun again.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
@@ -85,16 +86,19 @@ async def carry_out(
     *,
     folder: Path,
     read_first: bool,
+    back_by: float = math.inf,
 ) -> None:
     """Carry out what is pending in a journal as its schedule says, until its window closes, a wave
-    or a rule halts it, or a stop is asked for; `folder` is where probes may lie.
+    or a rule halts it, or a stop is asked for; `folder` is where probes may lie. What is to be put
+    back by `back_by` (Unix seconds) is written, wave by wave, in the first half of the time that is
+    left until then: putting back takes as long.
 
     A window that is not open is not waited for (`opened` does that). No item is begun in it that
     would not be done by its end; a step that is not sent by then stays pending. What is half done
     then, one thing off and another not on yet, ends or goes back all the same, as it does at a
     stop: that is no state to leave a tenant in.
     """
-    night = _Night(journal, lanes, schedule, ways, folder)
+    night = _Night(journal, lanes, schedule, ways, folder, back_by)
     if ways.go_on and journal.meta("halted"):
         await journal.commit(*journal.noted(halted=""))
     span = windows.current(schedule.window, ways.wall()) if schedule.window else None
@@ -123,10 +127,16 @@ class _Night:
     """One call's way through the waves of a journal."""
 
     def __init__(
-        self, journal: Journal, lanes: Lanes, schedule: Schedule, ways: Ways, folder: Path
+        self,
+        journal: Journal,
+        lanes: Lanes,
+        schedule: Schedule,
+        ways: Ways,
+        folder: Path,
+        back_by: float,
     ) -> None:
         self._journal, self._lanes, self._schedule = journal, lanes, schedule
-        self._ways, self._folder = ways, folder
+        self._ways, self._folder, self._back_by = ways, folder, back_by
         self._waves = waves_of(journal)
         self.before = lanes.permit.phase  #: what all of it is part of: a put-back, say
         self.span = self.before.span
@@ -179,6 +189,9 @@ class _Night:
 
     async def _apply(self, names: Collection[str] | None, read_first: bool) -> None:
         """Carry out what is pending on some tenants, under the rules that halt it."""
+        if self.span is not None and self._back_by < math.inf:
+            half = (self._ways.wall() + self._back_by) / 2
+            self._lanes.permit.closes_at = min(self.span.end, half)
         if self._schedule.halt:
             counts = self._journal.to_write()
             items = sum(counts[name] for name in (counts if names is None else names))

@@ -91,11 +91,12 @@ class Night(Core):
         self.others: list[tuple[float, Callable[[], object]]] = []
         self.refuses: Callable[[str, str, bytes], bool] = lambda method, path, body: False
         self.writes_at: list[float] = []
+        self.latency = 0.01  #: seconds
 
     async def send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
-        await anyio.sleep(0.01)
+        await anyio.sleep(self.latency)
         self.let_others()
         if method != "GET":
             self.writes_at.append(self.clock())
@@ -485,10 +486,12 @@ def test_how_long_it_takes_is_measured_by_waves_and_without_what_they_are_left_a
     tmp_path: Path,
 ) -> None:
     with Journal.create(tmp_path / "j") as kept:
-        events = [("apply", 0), ("wave", 1), ("soak", 9), ("probe", 609), ("wave-done", 640)]
-        events += [("wave", 641), ("wave-done", 646), ("end", 650), ("apply", 700), ("end", 703)]
-        kept.write(kept.event(kind, at) for kind, at in events)
-        assert [measured(kept, since) for since in (0, 600, 700, 900)] == [8, 5, 3, 0]
+        events = [("apply", 0, 0), ("wave", 1, 1), ("soak", 9, 1), ("probe", 609, 1)]
+        events += [("wave-done", 640, 1), ("wave", 641, 2), ("wave-done", 646, 2), ("end", 650, 0)]
+        kept.write(kept.event(kind, at, n=n) for kind, at, n in events)
+        assert measured(kept) == 8
+        kept.write(kept.event(kind, at, n=2) for kind, at in (("wave", 700), ("wave-done", 704)))
+        assert measured(kept) == 9
 
 
 def test_an_undo_of_it_puts_back_now_in_the_same_journal(tmp_path: Path) -> None:
@@ -569,6 +572,31 @@ def test_one_that_never_began_is_over_and_nothing_was_sent(tmp_path: Path) -> No
     assert [cause.cause for cause in books.causes] == ["window over"]
     assert not here.writes_at
     assert not here.putback.exists()
+
+
+@pytest.mark.parametrize("kill_at", [0, 9])
+def test_what_goes_slower_than_was_planned_is_back_by_the_end_all_the_same(
+    tmp_path: Path, kill_at: int
+) -> None:
+    here = night(tmp_path, Sandbox(("t0", "t1"), hooks=10, actions=6))
+    was = whole_state_of(here.sandbox)
+    off = [
+        {"tenants": "*", "hooks": {"enabled": True}, "set": {"enabled": False}},
+        {"tenants": "*", "actions": {"bound": True}, "set": {"bound": False}},
+    ]
+    end = START + 120
+    schedule = Schedule(window=Window(timezone="UTC", start=at(START), end=at(end)), freeze=True)
+    job = Job.of("freeze", off, schedule=schedule, limits=Limits(concurrency=1))
+    here.run(job, wait=False)
+    here.latency = 3.0
+    if kill_at:
+        here.clock.pass_by(START - here.clock.now)
+        assert here.killed(job, kill_at, after=True)
+    books = here.run(job)
+    assert whole_state_of(here.sandbox) == was
+    assert max(here.writes_at) < end
+    assert books.exit_status == 1
+    assert 0 < books.books.skipped < books.books.planned
 
 
 # ---- one that recurs
