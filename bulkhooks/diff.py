@@ -143,9 +143,11 @@ def as_markdown(
     yield from _stages_markdown(journal)
     efforts = expected(journal, tenants)
     if efforts:
-        rows = [("all", together(efforts.values())), *_slowest(efforts)]
+        total = together(efforts.values())
+        rows = [(name, one.requests, one.seconds) for name, one in _slowest(efforts)]
+        rows.insert(0, ("all", total.requests, total.ends))
         yield "\n## Expected\n\n"
-        cells = [(name, f"{one.requests:,}", _span(one.seconds)) for name, one in rows]
+        cells = [(name, f"{requests:,}", _span(seconds)) for name, requests, seconds in rows]
         yield _table(("tenant", "requests", "time"), cells)
         for said in _room_lines(journal, room(journal, tenants, wall()), every=True):
             yield f"\n{_escaped(said)}\n"
@@ -163,7 +165,7 @@ def as_json(
     _verify(journal)
     efforts = expected(journal, tenants)
     total = together(efforts.values())
-    took = {"requests": total.requests, "seconds": round(total.seconds, 1)}
+    took = {"requests": total.requests, "seconds": round(total.ends, 1)}
     each = {
         name: {"requests": one.requests, "seconds": round(one.seconds, 1)}
         for name, one in efforts.items()
@@ -439,7 +441,7 @@ def _losses_text(journal: Journal) -> Iterator[Line]:
 
 def _times_text(efforts: Mapping[str, Effort]) -> Iterator[Line]:
     total = together(efforts.values())
-    yield Line(f"expected to take {_span(total.seconds)}, {many(total.requests, 'request')}")
+    yield Line(f"expected to take {_span(total.ends)}, {many(total.requests, 'request')}")
     slow = [pair for pair in _slowest(efforts) if pair[1].seconds >= _SLOW][:_TIMES]
     if len(efforts) == 1 or not slow:
         return

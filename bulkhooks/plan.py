@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from . import tally, windows
+from . import tally, waves, windows
 from .actions import LOOK_EVERY
 from .errors import BadInput, Complaint, Refused
 from .guards import Guards, Narrowing, listed, narrowed_by
@@ -253,6 +253,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: int
     seconds: float
+    ends: float  #: seconds until it is done, with the waves ahead of it and their soaks
 
 
 def expected(
@@ -271,16 +272,33 @@ def expected(
             seconds = _lane_seconds(requests, row.pace or {}, tenants[row.name].allowed(job))
             if mine.deployments:  # all are waited for at once, to be built and to be deployed
                 seconds += times * 2 * LOOK_EVERY
-            efforts[row.name] = Effort(requests=requests, seconds=seconds)
+            efforts[row.name] = Effort(requests=requests, seconds=seconds, ends=seconds)
+    return _in_waves(journal, efforts, times)
+
+
+def _in_waves(journal: Journal, efforts: dict[str, Effort], times: int) -> dict[str, Effort]:
+    """The same, each behind the waves ahead of it, which go one way only."""
+    begins, when, over, begun = 0.0, schedule(journal), waves.done(journal), waves.begun(journal)
+    for n, names in enumerate(waves.waves_of(journal)):
+        mine = [name for name in names if name in efforts]
+        if n in over or not (mine or n in begun):
+            continue
+        for name in mine:
+            one = efforts[name]
+            efforts[name] = msgspec.structs.replace(one, ends=begins + one.seconds)
+        slowest = max((efforts[name].seconds for name in mine), default=0.0)
+        begins += slowest / times + waves.said(when, n).soak
     return efforts
 
 
 def together(efforts: Iterable[Effort]) -> Effort:
-    """What they take side by side."""
+    """What they take side by side, and until when with all waves."""
     efforts = list(efforts)
     requests = sum(effort.requests for effort in efforts)
     slowest = max((effort.seconds for effort in efforts), default=0.0)
-    return Effort(requests=requests, seconds=max(slowest, requests / _RATE))
+    last = max((effort.ends for effort in efforts), default=0.0)
+    least = requests / _RATE
+    return Effort(requests=requests, seconds=max(slowest, least), ends=max(last, least))
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -302,7 +320,7 @@ def room(journal: Journal, tenants: Mapping[str, Tenant], now: float) -> Room | 
         return None
     left = span.end - max(now, span.start)
     efforts = expected(journal, tenants, times=2 if when.freeze else 1)
-    short = {name: one.seconds for name, one in efforts.items() if one.seconds > left}
+    short = {name: one.ends for name, one in efforts.items() if one.ends > left}
     return Room(
         span=span,
         seconds=left,

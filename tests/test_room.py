@@ -17,8 +17,9 @@ from bulkhooks.items import Item, Step
 from bulkhooks.journal import Journal, StagedEdit, Unresolved
 from bulkhooks.plan import room
 from bulkhooks.report import summary
-from bulkhooks.schedule import Schedule, Window
+from bulkhooks.schedule import Schedule, Wave, Window
 from bulkhooks.tenants import Tenant
+from bulkhooks.waves import kept
 
 #: Makes a journal with so many items of each tenant, of a kind.
 Make: TypeAlias = Callable[..., Journal]
@@ -197,6 +198,26 @@ def test_the_worst_few_are_told_the_others_counted_and_json_has_them_all(make: M
     ticket = "".join(as_markdown(journal, books, known, wall=lambda: now))
     assert "window: Sat 2026-11-28 01:00-03:00 Europe/London" in ticket
     assert ticket.count("needs about") == 8
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_waves_ahead_and_their_soaks_take_of_the_window_too(make: Make, kind: str) -> None:
+    journal = make(kind, a=1, b=1, c=1)
+    ways = Schedule(window=NIGHT, waves=(Wave(count=1, soak=3600.0), Wave(count=2, soak=3600.0)))
+    journal.note(schedule=msgspec.json.encode(ways).decode(), waves=kept((("a",), ("b",), ("c",))))
+    for freeze in (False, True):
+        found = room(journal, tenants(journal), START)
+        each = (2 if kind == "enabled" else 6) * 10.0  # seconds on a tenant
+        assert found is not None
+        assert found.needs == {"c": 2 * 3600 + (4 if freeze else 3) * each}
+        again = msgspec.structs.replace(ways, freeze=True)
+        journal.note(schedule=msgspec.json.encode(again).decode())
+    texts = [line.text for line in as_text(journal, summary(journal), tenants(journal))]
+    assert any(text.startswith("expected to take about 2.0 h, ") for text in texts)
+    journal.write([journal.event("wave", START, n=1), journal.event("wave-done", START, n=1)])
+    found = room(journal, tenants(journal), START)
+    assert found is not None
+    assert found.needs == {}  # what is done is not ahead any more
 
 
 def test_without_a_window_nothing_is_said_of_one(make: Make) -> None:
