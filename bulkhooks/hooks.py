@@ -6,7 +6,7 @@ All that is known of hooks is here; lanes, limiter and journal know items, steps
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import Any, Final, Literal
 
@@ -102,13 +102,18 @@ def _is_line(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-#: The fields of a hook in an answer, and what each is. Other fields are not kept.
-_KNOWN: Final = (
-    ("name", str),
-    ("triggerId", str),
-    ("enabled", bool),
-    ("script", str),
-    ("dependencies", dict),
+def _are_lines(value: dict[str, object]) -> bool:
+    return not value or all(map(_is_line, (*value, *value.values())))
+
+
+#: The fields of a hook in an answer, what each is, and what tells whether it can be shown to people
+#: as it is: all but scripts are of one line. Other fields are not kept.
+_KNOWN: Final[tuple[tuple[str, type, Callable[[Any], bool] | None], ...]] = (
+    ("name", str, str.isprintable),
+    ("triggerId", str, str.isprintable),
+    ("enabled", bool, None),
+    ("script", str, None),
+    ("dependencies", dict, _are_lines),
 )
 
 
@@ -122,21 +127,14 @@ def hook_in(answer: object) -> tuple[str, Fields]:
     if not isinstance(answer, dict) or not isinstance(hook, str) or not ID.match(hook):
         raise ItemError("the answer is not a hook", _BETWEEN)
     fields: Fields = {"id": hook}
-    for name, kind in _KNOWN:
+    for name, kind, shown in _KNOWN:
         value = answer.get(name)
         if value is None:
             continue
-        if type(value) is not kind or not _shown_as_it_is(name, value):
+        if type(value) is not kind or (shown and not shown(value)):
             raise ItemError(f"the answer is not a hook: odd {name}", _BETWEEN)
         fields[name] = value
     return hook, fields
-
-
-def _shown_as_it_is(name: str, value: Any) -> bool:
-    """Whether a field can be shown to people: all but scripts are of one line."""
-    if name == "dependencies":
-        return not value or all(map(_is_line, (*value, *value.values())))
-    return name == "script" or value is True or value is False or value.isprintable()
 
 
 def hooks_in(answer: object) -> tuple[list[object], int | None]:
