@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import anyio
@@ -573,11 +574,12 @@ async def test_a_dead_process_left_a_socket_and_it_is_replaced(tmp_path: Path) -
 async def test_a_deep_state_folder_has_its_sockets_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steering, "_SHALLOW", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("deep" * 30)))
-    async with night(tmp_path, KINDS["hooks"].job) as at:
-        assert steering._place(at.path).parent == tmp_path / f"bulkhooks-{os.geteuid()}"
-        assert await at.obeys("status")
+    with TemporaryDirectory(dir="/tmp") as shallow:  # tmp_path may be too deep itself
+        monkeypatch.setattr(steering, "_SHALLOW", shallow)
+        async with night(tmp_path, KINDS["hooks"].job) as at:
+            assert steering._place(at.path).parent == Path(shallow) / f"bulkhooks-{os.geteuid()}"
+            assert await at.obeys("status")
 
 
 async def test_where_there_can_be_no_socket_the_job_goes_on(
