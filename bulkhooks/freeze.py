@@ -339,7 +339,7 @@ def look(journal: Journal) -> Freeze | None:
         words = ("apply", str(journal.path))
         told = (
             f"NOT put back yet: {held}, until {until}; `bulkhooks apply {journal.path}` "
-            f"{'puts it back' if ended else 'waits and puts it back'}"
+            f"{'puts it back' if ended else 'puts it back by then, or at once if that is past'}"
         )
         if not ended:
             told += f", `bulkhooks undo {journal.path} --yes` puts it back now"

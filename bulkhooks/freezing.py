@@ -44,13 +44,15 @@ _AGAIN: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 145.0)
 
 async def put_back_earlier(path: Path, schedule: Schedule, orders: Orders) -> Summary | None:
     """Put back what earlier recurrences of a freeze have left. The books of one that could not
-    be: nothing new is begun then."""
+    be: nothing new is begun then; of the others it is told what is put back, and what is not."""
     for earlier in freeze.open_earlier(path, schedule, orders.ways.wall()):
         with locked(earlier), Journal.open(earlier) as journal:
             await apply_and_put_back(journal, plan.limits(journal), orders)
             books = summary(journal)
         if books.freeze and books.freeze.state == "open":
             return books
+        if books.freeze:
+            orders.tell(f"{earlier}: {books.freeze.told}")
     return None
 
 

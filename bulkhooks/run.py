@@ -267,6 +267,8 @@ def _may_be_undone(done: Journal, *, by: Path) -> None:
     """Raises Refused when a journal cannot be undone by one at `by`."""
     if done.meta("sandbox"):
         raise Refused(f"{done.path}: its pretend tenants are gone")
+    if done.meta("puts_back"):  # what it put back would stay off, and nothing would say so
+        raise Refused(f"{done.path} is the put-back of a freeze; --fresh begins its job anew")
     other = done.meta("undone_by")
     if other not in ("", str(by.absolute())):
         raise Refused(f"{done.path} is undone by {other} already; `bulkhooks apply {other}`")

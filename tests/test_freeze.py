@@ -142,7 +142,7 @@ class Night(Core):
 
     def run(self, job: Job, watch: Watch | None = None, **more: Any) -> Summary:
         """`run JOB`; `more` is said to it, or of the ways that it has."""
-        said = {key: more.pop(key) for key in ("fresh", "confirm") if key in more}
+        said = {key: more.pop(key) for key in ("fresh", "confirm", "tell") if key in more}
         running = partial(run_job, job, TENANTS, self.journal, watch=watch, **said)
         return self.call(lambda ways: running(ways=ways), **more)  # type: ignore[no-any-return]
 
@@ -436,7 +436,7 @@ def test_a_stop_tells_what_is_off_and_until_when(
     assert books.freeze
     assert books.freeze.told == (
         f"NOT put back yet: {held}, until Tue 2023-11-14 23:23:20 UTC; "
-        f"`bulkhooks apply {here.journal}` waits and puts it back, "
+        f"`bulkhooks apply {here.journal}` puts it back by then, or at once if that is past, "
         f"`bulkhooks undo {here.journal} --yes` puts it back now"
     )
     assert books.next == f"bulkhooks apply {here.journal}"
@@ -503,6 +503,8 @@ def test_an_undo_of_it_puts_back_now_in_the_same_journal(tmp_path: Path) -> None
     assert on(here.sandbox) == "A"
     assert here.clock.now < END - 2000
     assert here.apply().exit_status == 0
+    with pytest.raises(Refused, match="is the put-back of a freeze"):
+        here.call(lambda _: undo_journal(here.putback, TENANTS, tmp_path / "other", settle=0))
 
 
 def test_without_waiting_each_call_does_what_can_be_done_now(tmp_path: Path) -> None:
@@ -625,10 +627,12 @@ def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> No
     here.run(job, lambda lanes: _stop_after(lanes, 1100))
     assert on(here.sandbox) == ""
     here.clock.pass_by(1800)
-    books = here.run(job, wait=False)
+    told: list[str] = []
+    books = here.run(job, wait=False, tell=told.append)
     assert on(here.sandbox) == "A"
     assert Path(books.journal).name == "freeze.2023-11-14T2330.journal"
     assert books.exit_status == 3
+    assert told[0].startswith(f"{here.folder / 'freeze.2023-11-14T2230.journal'}: put back on ")
     first = read_books(here.folder / "freeze.2023-11-14T2230.journal")
     assert first.freeze
     assert first.freeze.wholly_back
