@@ -155,7 +155,9 @@ def _window(journal: Journal) -> str:
     if window is None:
         return ""
     span = windows.coming(window, time.time())
-    return windows.told(span, window.timezone) if span else "over, and it does not come again"
+    if span is None:
+        return "over, and it does not come again; give its job another, and run that"
+    return windows.told(span, window.timezone)
 
 
 def _books(states: Mapping[State, int]) -> Books:

@@ -21,6 +21,7 @@ from bulkhooks.jobfile import Job
 from bulkhooks.journal import Journal
 from bulkhooks.night import Ways
 from bulkhooks.plan import schedule as schedule_of
+from bulkhooks.report import read_books
 from bulkhooks.run import apply_journal, plan_job, run_job
 from bulkhooks.sandbox import Sandbox, serve
 from bulkhooks.schedule import AT_ONCE, Rule, Schedule, Wave, Window
@@ -258,6 +259,16 @@ async def test_a_window_that_is_over_is_refused_where_work_would_begin(tmp_path:
     # What has begun goes on by it: what is to be put back must be.
     books, _ = await run(sandbox, path, late)
     assert books == {"applied": 2, "pending": 0}
+
+
+async def test_what_is_left_when_a_window_is_over_for_good_needs_another(tmp_path: Path) -> None:
+    sandbox, path = a_sandbox(), tmp_path / "j"
+    later = Window(start="2098-01-01T00:00", end="2099-01-01T00:00", timezone="Europe/London")
+    await run(sandbox, path, a_job(Schedule(window=later)), ways=Ways(wait=False))
+    with Journal.open(path) as journal:
+        journal.note(schedule=kept(path).replace("209", "200"))
+    over = "over, and it does not come again; give its job another, and run that"
+    assert read_books(path).window == over
 
 
 # ---- of clocks
