@@ -6,15 +6,17 @@ Workers take a lane's items one after another from a queue that the journal is.
 from __future__ import annotations
 
 import math
-from asyncio import Event, TaskGroup, TimerHandle, get_running_loop
+from asyncio import Event, TaskGroup
 from collections import deque
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from . import actions, hooks, steps
 from .auth0 import HELD_UP, TRIES, ManagementClient, loop_time
 from .errors import Ended, Gone, ItemError, NoActions, Stopped, TenantError, Unsure
+from .gates import Together
 from .items import ABSENT, APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
 from .journal import Journal
 from .lane import Lane
@@ -39,11 +41,25 @@ _LOOK: Final = "look at what else the trigger has"
 _OK: Final = (State.APPLIED, State.UNCHANGED)
 
 
-async def carry_out(journal: Journal, lane: Lane, wall: Wall) -> None:
+#: Writes that wait for their answer: how each lets others go on.
+Unanswered: TypeAlias = Together[Callable[[], None], None]
+
+
+def unanswered() -> Unanswered:
+    """For the writes of lanes that are carried out together."""
+
+    def let_others(group: dict[Callable[[], None], None]) -> None:
+        for go_on in tuple(group):
+            go_on()
+
+    return Together(_STUCK, let_others)
+
+
+async def carry_out(journal: Journal, lane: Lane, wall: Wall, waiting: Unanswered) -> None:
     """Carry out all pending items of a lane, until it ends."""
     queue = _Queue(journal, lane.row.id, named=lane.client.logged)
     async with TaskGroup() as tasks:
-        worker = _Worker(journal, lane, queue, tasks, wall)
+        worker = _Worker(journal, lane, queue, tasks, wall, waiting)
         for _ in range(min(lane.concurrency, math.ceil(lane.planned / _A_WORKER)) - 1):
             worker.start_another()
         await worker.work()
@@ -53,9 +69,15 @@ class _Worker:
     """Carries out one item of a lane after another, until there is none or the lane ends."""
 
     def __init__(
-        self, journal: Journal, lane: Lane, queue: _Queue, tasks: TaskGroup, wall: Wall
+        self,
+        journal: Journal,
+        lane: Lane,
+        queue: _Queue,
+        tasks: TaskGroup,
+        wall: Wall,
+        unanswered: Unanswered,
     ) -> None:
-        self.journal, self.lane, self.wall = journal, lane, wall
+        self.journal, self.lane, self.wall, self.unanswered = journal, lane, wall, unanswered
         self._queue, self._tasks = queue, tasks
         self._replaced = False
 
@@ -67,7 +89,9 @@ class _Worker:
             if item is None:
                 return
             try:
-                if not await lane.may_begin(item):
+                if lane.permit.paused:
+                    await lane.permit.gone_on(lane.stop)
+                if not lane.has_room(item):
                     self._queue.close()
                     return
                 began = loop_time()
@@ -94,8 +118,8 @@ class _Worker:
 
     def start_another(self) -> None:
         """Work beside this one."""
-        other = _Worker(self.journal, self.lane, self._queue, self._tasks, self.wall)
-        self._tasks.create_task(other.work())
+        way = (self.journal, self.lane, self._queue, self._tasks, self.wall, self.unanswered)
+        self._tasks.create_task(_Worker(*way).work())
 
 
 class _Course:
@@ -130,7 +154,9 @@ class _Course:
             except NoActions as error:
                 if not begun:  # else it has a way back, maybe
                     return _not_had(error)
-        ended = None if begun else self._held_back() or await self._drifted()
+        ended = None if begun else self._held_back()
+        if not (begun or ended or self._lane.trusts_plan or len(item.steps) == 1):
+            ended = await self._drifted()
         if ended is None:
             ended, failed = await self._forward()
         if ended.state in _OK:
@@ -163,8 +189,6 @@ class _Course:
     async def _drifted(self) -> Outcome | None:
         """The end of an item of several steps of which one has drifted: none is to be begun."""
         lane, live = self._lane, self._lane.live
-        if lane.trusts_plan or len(self._item.steps) == 1:
-            return None
         # What a hook's later steps find is what its first ones left.
         first = {step.target: step for step in reversed(self._item.steps) if not step.back}
         for step in (step for target, step in first.items() if ":" not in target):
@@ -188,7 +212,8 @@ class _Course:
         """How the steps ended, and the number of the one that failed; -1: it was the read-back."""
         ended = UNCHANGED
         for step in (step for step in self._item.steps if not step.back):
-            await self._in_turn(step)
+            if not self._in_switch and (self._switches or self._lane.switch.held):
+                await self._in_turn(step)
             outcome = await self._take(step)
             if outcome.state not in _OK:
                 return outcome, step.n
@@ -197,13 +222,13 @@ class _Course:
                 self._wrote.append(step)
             if step.after and "id" in step.after:
                 self._made[step.target] = str(step.after["id"])
-        return await self._read_back() or ended, -1
+        if len(self._item.steps) > 1:
+            return await self._read_back() or ended, -1
+        return ended, -1
 
     async def _in_turn(self, step: Step) -> None:
         """Wait while another item of the lane switches; where this one begins to, others wait."""
         switch = self._lane.switch
-        if self._in_switch:
-            return
         if self._switches and not steps.harmless(step):
             await switch.enter(self._item.id)
             self._in_switch = True
@@ -241,8 +266,6 @@ class _Course:
     async def _read_back(self) -> Outcome | None:
         """What is wrong with an item of several hooks, all of whose steps are done: each hook is
         read, for writing to one may have changed another."""
-        if len(self._item.steps) == 1:
-            return None
         last = {step.target: step for step in self._item.steps if not step.back}
         if len(last) == 1:
             return None
@@ -323,7 +346,7 @@ class _Attempt:
         self._kept = {} if step.after is None or step.state != "sent" else step.after
         self._ready_by = math.inf  #: until when on the loop's clock the write may have to wait
         self._sent_at = step.sent_at
-        self._stuck: TimerHandle | None = None
+        self._unanswered, self._waiting = worker.unanswered, dict[Callable[[], None], None]()
         self._trial = False  #: its write is the one more of a tenant that is set aside
         self._given_up = False  #: the lane was, for this step's sake
         self._unshown = ""  #: why the answer to a write is not believed
@@ -510,7 +533,8 @@ class _Attempt:
     async def _sent(self, call: Call) -> Any:
         """What the server answers to a write; None where it need not show anything."""
         lane = self._lane
-        self._trial = self._trial or await lane.breaker.closed(self._client.stop)
+        if lane.breaker.open and not self._trial:
+            self._trial = await lane.breaker.closed(self._client.stop)
         try:
             answer = await self._client.write(call, self._mark)
         except (Stopped, TenantError, _Stale):  # the server has refused it, or has not seen it
@@ -534,8 +558,7 @@ class _Attempt:
                 raise Unsure(error.cause, error.hint) from error
             raise
         finally:
-            if self._stuck is not None:
-                self._stuck.cancel()
+            self._waiting.pop(self._let_others, None)
         return answer
 
     def _broke(self, why: str) -> None:
@@ -569,9 +592,9 @@ class _Attempt:
         sent = self._journal.sent(self._item, self._step.n, self._sent_at, self._kept)
         await self._journal.commit(sent)
         self._doubt_until = loop_time() + self._lane.settle
-        if self._stuck is not None:
-            self._stuck.cancel()
-        self._stuck = get_running_loop().call_later(_STUCK, self._let_others)
+        self._waiting.pop(self._let_others, None)
+        self._waiting = self._unanswered.now()
+        self._waiting[self._let_others] = None
 
     def _unmark(self) -> None:
         """Take the last mark back; an earlier one of which nobody knows stays."""

@@ -10,11 +10,14 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import anyio
 
 from .errors import Stopped
+
+_Who = TypeVar("_Who")
+_What = TypeVar("_What")
 
 _STOPPED: Final = "stopped before anything more was sent; the same command goes on"
 
@@ -154,29 +157,45 @@ class Gate:
         self._free += 1
 
 
+class Together(Generic[_Who, _What]):
+    """Those who begin something at about one time, and what becomes of whoever is there still when
+    it has taken `seconds`, or up to a thirtieth less.
+
+    They share a timer: one for each request cost a tenth of its CPU.
+    """
+
+    def __init__(self, seconds: float, late: Callable[[dict[_Who, _What]], None]) -> None:
+        self.seconds, self._late = seconds, late
+        self._group: dict[_Who, _What] = {}
+        self._ends = -math.inf
+
+    def now(self) -> dict[_Who, _What]:
+        """For whoever begins now, to be put into, and to be taken out of by the end."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= self._ends:
+            self._group, self._ends = {}, now + self.seconds / 30
+            loop.call_at(now + self.seconds, self._late, self._group)
+        return self._group
+
+
 class Deadlines:
     """Ends tasks that take longer than `seconds` for something, or up to a thirtieth less.
 
-    Those that begin together share a timer: one for each request cost a tenth of its CPU. Whoever
-    cancels a task from outside goes before its deadline, as with asyncio.timeout.
+    Whoever cancels a task from outside goes before its deadline, as with asyncio.timeout.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        #: Tasks that began together, with how often each had been cancelled by then.
-        self._group: dict[asyncio.Task[Any], int] = {}
-        self._group_ends = -math.inf
+        #: Tasks with how often each had been cancelled when it began.
+        self._begun = Together[asyncio.Task[Any], int](seconds, self._cancel)
         self._late: dict[asyncio.Task[Any], int] = {}
 
     def begin(self, task: asyncio.Task[Any]) -> dict[asyncio.Task[Any], int]:
         """Put a task under a deadline; it is to `end` with what this answers."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if now >= self._group_ends:
-            self._group, self._group_ends = {}, now + self.seconds / 30
-            loop.call_at(now + self.seconds, self._cancel, self._group)
-        self._group[task] = task.cancelling()
-        return self._group
+        group = self._begun.now()
+        group[task] = task.cancelling()
+        return group
 
     def end(self, task: asyncio.Task[Any], group: dict[asyncio.Task[Any], int]) -> None:
         """It is over, well or not."""
@@ -214,6 +233,11 @@ class Breaker:
         if self._again_at is None or self._trial:
             return None
         return f"set aside, its requests break: {self._why}", self._again_at
+
+    @property
+    def open(self) -> bool:
+        """Whether a write may not go without a look at whether it may."""
+        return self._again_at is not None
 
     async def closed(self, stop: Stop) -> bool:
         """Wait until a write may go; whether it is the one more. Raises Stopped."""

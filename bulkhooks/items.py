@@ -28,6 +28,8 @@ class State(StrEnum):
     UNCERTAIN = "uncertain"
     PENDING = "pending"
 
+    __hash__ = str.__hash__  # as of the word that it equals; an enum's own takes a call of Python
+
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How an item ended and why; `hint` says what to do. Equal causes are counted together."""

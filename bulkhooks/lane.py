@@ -132,13 +132,10 @@ class Lane:
             self.permit.given_up(self.tenant.name)
         self.stop.ask()
 
-    async def may_begin(self, item: Item) -> bool:
-        """Wait while it is paused; then whether an item can be done and read back before the
-        window closes. Raises Stopped."""
+    def has_room(self, item: Item) -> bool:
+        """Whether an item can be done and read back before the window closes."""
         permit = self.permit
-        if permit.paused:
-            await permit.gone_on(self.stop)
-        return math.isinf(permit.closes_at) or permit.has_room(self.takes(item))
+        return permit.closes_at == math.inf or permit.has_room(self.takes(item))
 
     def takes(self, item: Item) -> float:
         """About how many seconds an item takes from its beginning to its read-back: what the
@@ -153,8 +150,9 @@ class Lane:
         return max(max(took) if took else guess, turns)
 
     def took(self, item: Item, seconds: float) -> None:
-        """Learn how long an item took."""
-        self._took.setdefault(_deploys(item), deque(maxlen=_RECENT)).append(seconds)
+        """Learn how long an item took, where a window is to close."""
+        if self.permit.closes_at < math.inf:
+            self._took.setdefault(_deploys(item), deque(maxlen=_RECENT)).append(seconds)
 
     def forbids(self, item: Item, grant: Grant) -> ItemError | None:
         """Why the steps of an item cannot be carried out here, as far as that is known before."""

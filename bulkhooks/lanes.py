@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import anyio
 
 from .auth0 import CONCURRENCY, Log, loop_time
-from .course import carry_out
+from .course import carry_out, unanswered
 from .errors import ItemError, NoActions, Stopped, TenantError
 from .gates import Gate, Stop
 from .items import AnyEdit, Item, Outcome, State, edit_of
@@ -65,6 +65,7 @@ class Lanes:
         self._scope = anyio.CancelScope()
         self._stop = Stop()
         self._surveys = Gate(_SURVEYS)
+        self._unanswered = unanswered()
         #: What `survey` found that edits want differently, by tenant.
         self.contradictions: dict[Contradiction, list[str]] = {}
         self.met: set[str] = set()  #: names and globs of hooks that narrow the job, and are met
@@ -298,7 +299,7 @@ class Lanes:
             fresh = lane.read_at is not None and 0 <= self._wall() - lane.read_at <= FRESH
             if read_first or not fresh:
                 lane.trusts_plan = False
-            await carry_out(self._journal, lane, self._wall)
+            await carry_out(self._journal, lane, self._wall, self._unanswered)
         except Stopped:
             pass
         except TenantError as error:

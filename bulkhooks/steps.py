@@ -96,8 +96,9 @@ def unready(step: Step, seen: Fields) -> str:
 def anew(step: Step, wrote: Iterable[Step]) -> bool:
     """Whether a step is to be sent although what it wants is seen: a deployment of what its item
     `wrote`, for not every tenant shows that a draft has other secrets than what is deployed."""
-    drafted = (each for each in wrote if each.kind != "bind")
-    return step.kind == "deploy" and any(each.target == step.target for each in drafted)
+    if step.kind != "deploy":
+        return False
+    return any(each.target == step.target for each in wrote if each.kind != "bind")
 
 
 def harmless(step: Step) -> bool:
