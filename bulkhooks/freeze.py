@@ -263,11 +263,18 @@ def _is_back(journal: Journal) -> bool:
         return False
     if next(_held(journal), None) is None:
         return True
-    path = Path(journal.meta("putback"))
+    path = _put_back_by(journal)
     if not path.exists():
         return False
     with Journal.read(path) as back:
         return is_of(back, journal) and bool(back.meta("planned")) and not unfinished(back)
+
+
+def _put_back_by(journal: Journal) -> Path:
+    """Where the put-back of a journal is: beside it, for both may have been moved, or else where
+    it was begun."""
+    beside = putback_path(journal.path.absolute())
+    return beside if beside.exists() else Path(journal.meta("putback"))
 
 
 def is_of(back: Journal, done: Journal) -> bool:
@@ -328,12 +335,14 @@ def look(journal: Journal) -> Freeze | None:
         return None
     if journal.meta("puts_back"):
         return _put_back(journal, span)
-    if (path := journal.meta("putback")) and Path(path).exists():
+    ended = bool(journal.meta("putback"))
+    path = str(_put_back_by(journal)) if ended else ""
+    if ended and Path(path).exists():
         with Journal.read(Path(path)) as back:
             if is_of(back, journal) and back.meta("planned"):
                 return _put_back(back, span)
     held = in_words(journal)
-    words, told, ended = tuple[str, ...](), "", bool(path)
+    words, told = tuple[str, ...](), ""
     if held:
         until = windows.clock(span.end, timezone(journal))
         words = ("apply", str(journal.path))

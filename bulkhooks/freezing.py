@@ -118,7 +118,7 @@ async def _in_the_window(
             case Do.WAIT:
                 await until(lanes, ways, replace(phase, frozen=stand.written))
             case Do.HOLD:
-                locks.take(journal.tenants())
+                locks.free(journal.tenants())  # others hold up nothing: the put-back asks again
                 at, doing = freeze.back_at(stand), "holds until it puts back"
                 await until(lanes, ways, replace(phase, doing=doing, until=at, frozen=True))
             case Do.APPLY:

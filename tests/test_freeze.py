@@ -667,6 +667,30 @@ def test_a_tenant_that_another_process_works_on_is_put_back_when_that_has_ended(
     assert on(here.sandbox) == "A"
 
 
+def test_a_tenant_that_another_process_works_on_ends_no_hold(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.run(HOOKS_OFF, stops_in_the_window)
+    locks = user_state_path("bulkhooks") / "tenants.lock"
+    with ExitStack() as stack:
+        stack.enter_context(held(locks, [TENANTS["t0"].base_url]))
+
+        async def ends(lanes: Lanes) -> None:
+            await anyio.sleep(100)
+            stack.close()
+
+        assert here.run(HOOKS_OFF, ends).exit_status == 0
+    assert on(here.sandbox) == "A"
+
+
+def test_journals_that_were_moved_together_are_those_of_a_freeze_still(tmp_path: Path) -> None:
+    here, moved = night(tmp_path), tmp_path / "moved"
+    here.run(HOOKS_OFF)
+    here.folder.rename(moved)
+    assert read_books(moved / here.journal.name).exit_status == 0
+    assert here.apply(moved / here.journal.name).exit_status == 0
+    assert len(here.writes_at) == 2
+
+
 def test_a_tenant_that_is_elsewhere_by_now_holds_up_no_other(tmp_path: Path) -> None:
     here = night(tmp_path, Sandbox(("t0", "t1"), hooks=8))
     was = whole_state_of(here.sandbox)
