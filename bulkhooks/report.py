@@ -64,11 +64,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         """The exit status of a command that leaves the books so."""
         if self.freeze and not self.freeze.wholly_back:
             return 5
-        if self.books.pending or self.wave:
+        if self.books.pending or self.wave or self.halted:
             return 3
         if self.books.failed or self.books.skipped or self.books.uncertain:
             return 1
-        return 3 if self.halted else 0
+        return 0
 
     def as_json(self) -> dict[str, Any]:
         """What `status --json` prints."""

@@ -17,9 +17,11 @@ import pytest
 
 from bulkhooks import Job, account, chart
 from bulkhooks.errors import Refused
+from bulkhooks.freeze import Freeze
 from bulkhooks.items import Outcome, State
 from bulkhooks.journal import Event, Journal
 from bulkhooks.page import check_page, save_page
+from bulkhooks.report import Books, Summary
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.schedule import Span
 from engine import Undoing, acting, one_on, run
@@ -520,3 +522,30 @@ def test_the_marks_of_time_are_round_on_the_day_of_a_clock_change() -> None:
     assert axis is not None
     told = [tick.told for tick in axis.ticks(LONDON)]
     assert all(each.endswith(":00") for each in told), told
+
+
+FROZEN: Final = Freeze(
+    start=0.0, end=1.0, state="open", putback="", not_put_back=(), places=(), told="", next=()
+)
+LEFT: Final[dict[str, dict[str, Any]]] = {
+    "pending": {},
+    "failed": {},
+    "skipped": {},
+    "uncertain": {},
+    "halted": {"halted": "3 items failed"},
+    "wave": {"wave": "wave 2"},
+    "open": {"freeze": FROZEN},
+}
+
+
+@pytest.mark.parametrize("one", LEFT)
+@pytest.mark.parametrize("other", LEFT)
+def test_the_exit_status_is_the_first_that_fits(one: str, other: str) -> None:
+    first = ("open", 5), ("pending", 3), ("halted", 3), ("wave", 3)
+    rest = ("failed", 1), ("skipped", 1), ("uncertain", 1)
+    expected = next(status for what, status in (*first, *rest) if what in (one, other))
+    of_both = Books(**dict.fromkeys({one, other} & set(Books.__struct_fields__), 1))
+    empty: dict[str, Any] = {"causes": (), "tenants": {}, "halted": "", "wave": "", "window": ""}
+    names = dict.fromkeys(("job", "journal", "made", "next", "undoes", "undone_by"), "")
+    books = names | empty | LEFT[one] | LEFT[other] | {"books": of_both}
+    assert Summary(**books).exit_status == expected
