@@ -293,15 +293,16 @@ def unfinished(back: Journal) -> bool:
 
 
 def over(journal: Journal, path: Path, now: float, why: str) -> list[Write]:
-    """The writes that end the first half of a freeze, to be put back by a journal at `path`. What
-    was sent and has no answer is left to the put-back, which reads it."""
+    """The writes that end the first half of a freeze, to be put back by a journal at `path`; `why`
+    that is before its time, "" if it is not. What was sent and has no answer is left to the
+    put-back, which reads it."""
     hint = "what may have been sent before was read, and put back; the rest was not sent"
-    state = State.SKIPPED
-    gone = [journal.give_up(t.id, "window over", hint, state=state) for t in journal.tenants()]
+    cause, state = f"put back early: {why}" if why else "window over", State.SKIPPED
+    gone = [journal.give_up(t.id, cause, hint, state=state) for t in journal.tenants()]
     return [
         *(write for writes in gone for write in writes),
         *journal.noted(putback=str(path.absolute())),
-        journal.event("putback", now, why=why, journal=str(path.absolute())),
+        journal.event("putback", now, why=why or "it is time", journal=str(path.absolute())),
     ]
 
 

@@ -150,16 +150,15 @@ def _ahead(seconds: float) -> Wall:
 async def _second_half(done: Journal, orders: Orders, locks: Locks) -> None:
     path = freeze.putback_path(done.path)
     with locked(path):
-        why = done.meta("halted") or "it is time"
-        if staged_putback(done, path, orders.ways.wall(), why):
+        if staged_putback(done, path, orders.ways.wall(), done.meta("halted")):
             with Journal.open(path) as back:
                 orders = replace(orders, confirm=None, failed=True, replan=False)
                 await put_back(done, back, orders, locks)
 
 
 def staged_putback(done: Journal, path: Path, now: float, why: str) -> bool:
-    """End the first half of a freeze, and have its put-back at `path`; whether there is anything
-    to be put back."""
+    """End the first half of a freeze, and have its put-back at `path`; `why` that is before its
+    time, "" if it is not. Whether there is anything to be put back."""
     if not done.meta("putback"):
         done.write(freeze.over(done, path, now, why))
     if path.exists():

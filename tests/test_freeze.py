@@ -529,8 +529,11 @@ def test_what_ends_a_call_while_it_is_open_has_its_own_exit_status(tmp_path: Pat
     assert "the tenants file says" in str(raised.value)
 
 
-def test_a_halt_puts_back_at_once(tmp_path: Path) -> None:
-    here = night(tmp_path)
+def test_a_halt_puts_back_at_once_and_what_it_left_out_says_why(tmp_path: Path) -> None:
+    here = night(tmp_path, Sandbox(("t0", "t1"), hooks=10))
+    was = whole_state_of(here.sandbox)
+    off = {"tenant": "t0", "hooks": {"enabled": True}, "set": {"enabled": False}}
+    job = Job.of("freeze", [off], schedule=HOOKS_OFF.schedule, limits=Limits(concurrency=1))
 
     def halts(lanes: Lanes) -> Any:
         async def halt() -> None:
@@ -538,9 +541,10 @@ def test_a_halt_puts_back_at_once(tmp_path: Path) -> None:
 
         return halt()
 
-    books = here.run(HOOKS_OFF, halts)
-    assert books.exit_status == 0
-    assert on(here.sandbox) == "A"
+    books = here.run(job, halts)
+    assert books.exit_status == 1
+    assert [cause.cause for cause in books.causes] == ["put back early: enough"]
+    assert whole_state_of(here.sandbox) == was
     assert here.clock.now < START + 100
     with Journal.open(here.journal) as kept:
         (why,) = [event.what["why"] for event in kept.events() if event.kind == "putback"]
