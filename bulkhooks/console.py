@@ -20,7 +20,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from signal import SIGHUP, SIGINT, SIGTERM
+from signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, default_int_handler, signal
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
 
 from .errors import BadInput, Refused, TenantError
@@ -221,6 +221,7 @@ class Desk:
         self._metrics = metrics
         self.tenants, self._yes, self._began = tenants, yes, False
         self._screen = Screen(sys.stderr, in_place=not verbose)
+        self._early = False  #: a signal came while no lanes were at work
 
     async def watch(self, lanes: Lanes) -> None:
         """Progress on stderr, and signals: the first one stops, the second waits for nothing."""
@@ -228,10 +229,14 @@ class Desk:
 
         from .control import stop
 
-        self._began = True
+        self._began, again = True, False
 
         async def heed() -> None:
+            nonlocal again
             with anyio.open_signal_receiver(*_SIGNALS) as signals:
+                if self._early:
+                    with heard():
+                        talk(stop(lanes))
                 async for _ in signals:
                     again = lanes.stopped
                     with heard():
@@ -239,12 +244,30 @@ class Desk:
                     if again:  # a third one ends the program
                         return
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(heed)
-            if self._metrics:
-                tasks.start_soon(self._metrics.watch, lanes)
-            with heard():
-                await self._screen.watch(lanes)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(heed)
+                if self._metrics:
+                    tasks.start_soon(self._metrics.watch, lanes)
+                with heard():
+                    await self._screen.watch(lanes)
+        finally:
+            if not again:
+                self._keep()
+
+    def _keep(self) -> None:
+        """Until lanes are at work again, or all is told, a signal is kept for them: of two in a row
+        the second does not take away what the first one was to tell. One more ends the program."""
+
+        def kept(number: int, frame: object) -> None:
+            if self._early:
+                _end_by_signals()
+                os.kill(os.getpid(), number)
+            self._early = True
+
+        self._early = False
+        for number in _SIGNALS:
+            signal(number, kept)
 
     async def confirm(self, journal: Journal) -> bool:
         """Show what will be written, and ask on a terminal unless `yes`."""
@@ -309,7 +332,14 @@ class Desk:
             if not self._began:
                 told = summary.freeze and summary.freeze.told
                 talk(f"nothing sent; {told or f'journal of {summary.made}'}")
+        _end_by_signals()
         return summary.exit_status
+
+
+def _end_by_signals() -> None:
+    signal(SIGINT, default_int_handler)
+    for number in (SIGTERM, SIGHUP):
+        signal(number, SIG_DFL)
 
 
 def _lost(why: str) -> None:

@@ -23,14 +23,20 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from bulkhooks import read_books
+from bulkhooks.console import Desk
 from bulkhooks.errors import BulkhooksError
 from bulkhooks.items import State
 from bulkhooks.journal import Journal
+from bulkhooks.permit import Phase
+from bulkhooks.progress import Screen
 from bulkhooks.sandbox import Request, Sandbox
 from world import Make, World, served
 
@@ -213,6 +219,54 @@ def test_the_second_sigint_waits_for_nothing_and_apply_goes_on(make: Make) -> No
     assert books["pending"] > 0
     world.call("apply", "j", "--yes")
     assert_each_written_once(world)
+
+
+class Halted:
+    """Lanes, as far as a stop looks at them."""
+
+    def __init__(self) -> None:
+        self.stopped, self.permit = False, SimpleNamespace(phase=Phase(frozen=True))
+
+    def views(self) -> tuple[()]:
+        return ()
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+async def test_a_signal_while_no_lanes_are_at_work_is_kept_for_those_that_come(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def looking(screen: Screen, lanes: object) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Screen, "watch", looking)
+    monkeypatch.setattr("bulkhooks.console.show_books", lambda *_, **__: None)
+    desk: Any = Desk({})
+
+    async def stopped() -> bool:
+        lanes = Halted()
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(desk.watch, lanes)
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+        return lanes.stopped
+
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        assert not await stopped()
+        signal.raise_signal(signal.SIGINT)
+        assert await stopped()  # a freeze's second half, say
+        assert "nothing is put back by that" in capfd.readouterr().err
+        signal.raise_signal(signal.SIGINT)  # it does not keep us from telling what is left off
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert desk.finish(SimpleNamespace(exit_status=5), json=False) == 5
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        for each, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(each, handler)
 
 
 # ---- a disk that is full, or may not be written
