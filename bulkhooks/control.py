@@ -15,6 +15,7 @@ import socket
 import stat
 import struct
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from difflib import get_close_matches
@@ -29,6 +30,7 @@ from platformdirs import user_state_path
 
 from . import plan, windows
 from .errors import Refused
+from .items import State
 from .journal import Journal
 from .lane import LaneView
 from .lanes import Lanes
@@ -75,7 +77,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
     stopping: bool
     halted: str  #: why, once something has halted it all
-    planned: int
+    planned: int  #: items of the journal; 0: they are not known yet
     done: int
     in_flight: int  #: requests
     at_work: int  #: tenants
@@ -157,6 +159,10 @@ class Steering:
         """What the job is at."""
         views, permit = self._lanes.views(), self._lanes.permit
         phase = permit.phase
+        books = Counter[State]()
+        if self._journal.meta("planned"):
+            for mine in self._journal.counts().values():
+                books.update(mine)
         return Now(
             doing=phase.doing or _doing(views),
             until=phase.until,
@@ -168,8 +174,8 @@ class Steering:
             paused=permit.paused,
             stopping=self._lanes.stopped,
             halted=permit.halted,
-            planned=sum(view.planned for view in views),
-            done=sum(view.done for view in views),
+            planned=books.total(),
+            done=books.total() - books[State.PENDING],
             in_flight=sum(view.in_flight for view in views),
             at_work=sum(bool(view.doing) for view in views),
             tenants=len(views),
@@ -225,11 +231,9 @@ class Steering:
     def _skip(self, name: str) -> str:
         tenant = self._known(name)
         self._lanes.skip(tenant)
-        left = next(view for view in self._lanes.views() if view.tenant == tenant)
-        return (
-            f"{tenant}: none of its items is begun any more, {left.done} of {left.planned} are "
-            "done; the rest stay pending"
-        )
+        mine = next(view for view in self._lanes.views() if view.tenant == tenant)
+        done = f", {mine.done} of {mine.planned} are done" if mine.planned else ""
+        return f"{tenant}: none of its items is begun any more{done}; what is pending stays so"
 
     def _known(self, name: str) -> str:
         """Raises Refused where no tenant at work is called so."""
