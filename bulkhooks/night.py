@@ -179,7 +179,8 @@ class _Night:
         if verdict.answer is not Answer.GOOD:
             asks = verdict.answer is Answer.ASK
             why = "a person is asked whether it went well" if asks else "it went badly"
-            permit.halt(clean(f"wave {n}: {why}: {verdict.told or wave.probe}"))
+            told = "; ".join(verdict.told.splitlines()) or wave.probe
+            permit.halt(clean(f"wave {n}: {why}: {told}"))
         # In one piece: whoever finds that the wave is done finds that it halted it all.
         self._journal.post(
             self._event("wave-done", n=n, verdict=verdict.answer.value, told=verdict.told),

@@ -22,6 +22,7 @@ from bulkhooks.journal import Event, Journal
 from bulkhooks.lanes import Lanes
 from bulkhooks.night import Ways, carry_out, opened
 from bulkhooks.plan import schedule, stage
+from bulkhooks.probes import Answer, Verdict
 from bulkhooks.report import Summary, summary
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.schedule import Rule, Schedule, Wave, Window
@@ -323,6 +324,18 @@ def test_what_changed_again_in_a_soak_makes_a_wave_bad(tmp_path: Path, edits: An
     assert found.exit_status == 0
     assert not found.halted
     assert found.books.applied == 2
+
+
+def test_lines_of_a_probe_make_one_of_what_halted_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def said(*_: object, **more: object) -> Verdict:
+        return Verdict(Answer.BAD, "the probe ended with status 9\nlogins\x1b fail")
+
+    monkeypatch.setattr("bulkhooks.night.probe", said)
+    core = Slow(acting(), tmp_path)
+    found = night(tmp_path / "j", core, Job.of("job", OFF), waves(probe="./smoke.sh"))
+    assert found.halted == "wave 1: it went badly: the probe ended with status 9; logins␛ fail"
 
 
 def test_a_read_back_sees_what_was_written_just_now(tmp_path: Path) -> None:
