@@ -160,23 +160,23 @@ class ManagementClient:
         """Wait, until its stop at most. Raises Stopped."""
         await self.stop.sleep(seconds)
 
-    async def read(self, call: Call) -> Any:
+    def read(self, call: Call) -> Coroutine[Any, Any, Any]:
         """The parsed answer to a call that changes nothing; tried up to 5 times, for 5 minutes.
 
         Raises ItemError or TenantError; Unsure when every try broke.
         """
-        return await self._again(lambda tries: self._authorised(call, None, tries))
+        return self._again(lambda tries: self._authorised(call, None, tries))
 
-    async def write(self, call: Call, before_sending: Callable[[], Awaitable[None]]) -> Any:
+    def write(
+        self, call: Call, before_sending: Callable[[], Awaitable[None]]
+    ) -> Coroutine[Any, Any, Any]:
         """The parsed answer to a call that is sent at most once for each turn of the limiter.
 
         `before_sending` is awaited when the turn has come. Only what the server has surely not
         seen (no connection) or refused unseen (429) is sent again. Raises ItemError when the
         server refused it, Unsure when it may have been carried out, TenantError, Stopped.
         """
-        return await self._again(
-            lambda tries: self._authorised(call, before_sending, tries), NotSent
-        )
+        return self._again(lambda tries: self._authorised(call, before_sending, tries), NotSent)
 
     async def grant(self) -> Grant:
         """The token that requests carry now, fetched if there is none or it is about to end.
@@ -217,7 +217,19 @@ class ManagementClient:
     async def _authorised(self, call: Call, before_sending: _BeforeSending, tries: int) -> Any:
         session = self._session
         for token in count(1):
-            reply, grant = await self._called(call, before_sending, tries)
+            await self._head()
+            await self._gate.enter(self.stop)
+            try:
+                # The token may end while the call waits for its turn.
+                reply, head = await self._paced(
+                    *(self.limiter, call.method, f"/api/v2{call.path}", self._head, call.body),
+                    before_sending=before_sending,
+                    tries=tries,
+                )
+            finally:
+                self._gate.leave()
+            grant = head.grant
+            assert grant is not None
             if reply.status != 401:
                 session.proven = grant.token
             # A new token that was never good will not be better than the next one.
@@ -226,24 +238,6 @@ class ManagementClient:
                 hidden = (grant.token, *session.hidden)
                 return answers.value(call, reply, client=grant.whose, hidden=hidden)
         raise AssertionError("the last token ends")
-
-    async def _called(
-        self, call: Call, before_sending: _BeforeSending, tries: int
-    ) -> tuple[Reply, Grant]:
-        """The answer to a call, and the token that it was sent with."""
-        await self._head()
-        await self._gate.enter(self.stop)
-        try:
-            # The token may end while the call waits for its turn.
-            reply, head = await self._paced(
-                *(self.limiter, call.method, f"/api/v2{call.path}", self._head, call.body),
-                before_sending=before_sending,
-                tries=tries,
-            )
-        finally:
-            self._gate.leave()
-        assert head.grant is not None
-        return reply, head.grant
 
     async def _head(self) -> _Head:
         """The headers of a call that is sent now."""

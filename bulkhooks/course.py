@@ -88,6 +88,7 @@ class _Worker:
             item = await self._queue.take()
             if item is None:
                 return
+            course = _Course(self, item)
             try:
                 if lane.permit.paused:
                     await lane.permit.gone_on(lane.stop)
@@ -95,7 +96,7 @@ class _Worker:
                     self._queue.close()
                     return
                 began = loop_time()
-                outcome = await _Course(self, item).outcome()
+                outcome = await course.outcome()
                 self.journal.post(self.journal.ended(item, outcome))
                 lane.took(item, loop_time() - began)
                 lane.permit.ended(lane.tenant.name, outcome)
@@ -108,6 +109,7 @@ class _Worker:
             except TenantError as error:
                 lane.give_up(error)
             finally:
+                course.leave()
                 self._queue.done(item)
 
     def hand_over(self) -> None:
@@ -137,15 +139,8 @@ class _Course:
         self._in_switch = False  #: nothing else of the lane goes on
 
     async def outcome(self) -> Outcome:
-        """Take every step that was not taken yet. Raises TenantError, Stopped: the item is left as
-        it is, to be gone on with."""
-        try:
-            return await self._ended()
-        finally:
-            if self._in_switch:
-                self._lane.switch.leave()
-
-    async def _ended(self) -> Outcome:
+        """Take every step that was not taken yet; to `leave` after it. Raises TenantError, Stopped:
+        the item is left as it is, to be gone on with."""
         item, failed = self._item, -1
         begun = any(step.state != "pending" for step in item.steps)
         if not self._lane.trusts_plan:
@@ -171,6 +166,11 @@ class _Course:
         if self._unlike is not None and ended.state is not State.UNCERTAIN:
             self._fail(self._unlike)  # to be taken again, if the item is
         return ended
+
+    def leave(self) -> None:
+        """Let the others of the lane go on, where this item has come between them."""
+        if self._in_switch:
+            self._lane.switch.leave()
 
     def _held_back(self) -> Outcome | None:
         """The end of an item that must not be begun: what had to go before it did not, or hooks
@@ -346,7 +346,8 @@ class _Attempt:
         self._kept = {} if step.after is None or step.state != "sent" else step.after
         self._ready_by = math.inf  #: until when on the loop's clock the write may have to wait
         self._sent_at = step.sent_at
-        self._unanswered, self._waiting = worker.unanswered, dict[Callable[[], None], None]()
+        self._unanswered = worker.unanswered
+        self._waiting: dict[Callable[[], None], None] = {}
         self._trial = False  #: its write is the one more of a tenant that is set aside
         self._given_up = False  #: the lane was, for this step's sake
         self._unshown = ""  #: why the answer to a write is not believed

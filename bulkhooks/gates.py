@@ -236,7 +236,7 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether a write may not go without a look at whether it may."""
+        """Whether a write has to wait until it is `closed`."""
         return self._again_at is not None
 
     async def closed(self, stop: Stop) -> bool:

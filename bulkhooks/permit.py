@@ -99,14 +99,16 @@ class Permit:
             books[outcome.state] += 1
         if outcome.state in (State.FAILED, State.SKIPPED, State.UNCERTAIN):
             self.causes[outcome.state, outcome.cause] += 1
-        self.halt(self.judge(tenant, outcome.state))
+        if why := self.judge(tenant, outcome.state):
+            self.halt(why)
 
     def given_up(self, tenant: str) -> None:
         """Hear that a tenant was given up."""
-        self.halt(self.judge(tenant, None))
+        if why := self.judge(tenant, None):
+            self.halt(why)
 
     def halt(self, why: str) -> None:
         """Begin nothing more; what is in flight ends."""
-        if why and not self.halted:
+        if not self.halted:
             self.halted = why
             self.stop()
