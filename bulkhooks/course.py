@@ -98,7 +98,7 @@ class _Worker:
                 began = loop_time()
                 outcome = await course.outcome()
                 self.journal.post(self.journal.ended(item, outcome))
-                lane.took(item, loop_time() - began)
+                lane.took(item, began)
                 lane.permit.ended(lane.tenant.name, outcome)
                 lane.done += 1
                 if lane.done % _COUNT_EVERY == 0:
@@ -376,7 +376,7 @@ class _Attempt:
                 ended = await self._looked()
                 if ended is not None:
                     return ended
-                if self._given_up or tries == TRIES or loop_time() >= until:
+                if self._given_up or tries == TRIES or (tries and loop_time() >= until):
                     return self._failed(ItemError(why, _BREAKS))
                 return await self._send()
             except _Stale:

@@ -166,6 +166,8 @@ def request(step: Step, hook: str, seen: Fields | None = None) -> Call:
     `seen` is what was read after an earlier sending of it: secrets that are there by now are
     given their value again, for POST takes new names and PATCH known ones.
     """
+    if step.kind == "update":
+        return update_hook(hook, step.want)
     names = [key.removeprefix(SECRET) for key in step.want]
     match step.kind:
         case "create":
@@ -174,12 +176,10 @@ def request(step: Step, hook: str, seen: Fields | None = None) -> Call:
             return delete_hook(hook)
         case "remove_secrets":
             return delete_secrets(hook, names)
-        case "create_secrets" | "update_secrets":
+        case _:
             values = {name: step.want[SECRET + name] for name in names}
             there = (seen or step.before)[SECRET + names[0]]
             return update_secrets(hook, values) if there else create_secrets(hook, values)
-        case _:
-            return update_hook(hook, step.want)
 
 
 def steps_of(edit: Edit) -> list[Step]:

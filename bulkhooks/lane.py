@@ -149,9 +149,11 @@ class Lane:
         turns = self.limiter.seconds_for(3 * steps + (steps if steps > 1 else 0))
         return max(max(took) if took else guess, turns)
 
-    def took(self, item: Item, seconds: float) -> None:
-        """Learn how long an item took, where a window is to close."""
+    def took(self, item: Item, began: float) -> None:
+        """Learn how long an item took, where a window is to close; it `began` by the loop's clock
+        and has ended now."""
         if self.permit.closes_at < math.inf:
+            seconds = loop_time() - began
             self._took.setdefault(_deploys(item), deque(maxlen=_RECENT)).append(seconds)
 
     def forbids(self, item: Item, grant: Grant) -> ItemError | None:
