@@ -25,7 +25,7 @@ from .chart import TENANTS, draw
 from .guards import listed
 from .items import Fields, Item, State
 from .journal import Event, Journal
-from .markup import change, clean_line, escaped, fenced, json_list, table, target
+from .markup import change_id, clean_line, escaped, fenced, json_list, table, target
 from .page import check_page, save_page
 from .plan import schedule
 from .report import (
@@ -39,6 +39,7 @@ from .report import (
     summary,
 )
 from .waves import waves_of
+from .windows import length
 
 #: Items in memory at once.
 _PAGE: Final = 256
@@ -116,7 +117,7 @@ def save_account(journal: Journal, path: Path) -> None:
         rows=rows,
         many=many,
         clean=clean,
-        span=_span,
+        span=length,
         listed=_listed,
     )
 
@@ -140,15 +141,17 @@ def verdict(journal: Journal, found: Summary) -> Verdict:
 
 def _all_done(journal: Journal, found: Summary, done: int) -> Verdict:
     """That nothing is left, of a job or of a put-back."""
-    what = "The one item is" if done == 1 else f"All {done:,} items are"
+    one, frozen, unchanged = done == 1, found.freeze, found.books.unchanged
+    what = "The one item" if one else f"All {done:,} items"
+    are, were = ("is", "was") if one else ("are", "were")
     if journal.meta("puts_back"):
-        return Verdict(says=f"{what} put back", shade="good")
-    unchanged = found.books.unchanged
+        return Verdict(says=f"{what} {are} put back", shade="good")
     kept = f", {unchanged:,} of them already" if unchanged else ""
-    then = "; what was changed is put back" if found.freeze and found.freeze.told else ""
-    if found.freeze and not found.freeze.wholly_back:
-        return Verdict(says=f"{what} as the job wants{kept}", shade="alarm")
-    return Verdict(says=f"{what} as the job wants{kept}{then}", shade="good")
+    if frozen and frozen.told and frozen.wholly_back:
+        then = "; what it changed is put back"
+        return Verdict(says=f"{what} {were} as the job wanted{kept}{then}", shade="good")
+    open_ = frozen and not frozen.wholly_back
+    return Verdict(says=f"{what} {are} as the job wants{kept}", shade="alarm" if open_ else "good")
 
 
 def alarms(found: Summary) -> Iterator[str]:
@@ -305,7 +308,7 @@ _SAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "freeze": ("frozen: what was changed is to be put back",),
     "putback": ("putting back: {why}", "put back, but for {left}", "putting back"),
     "place": ("{told}",),
-    "clock": ("the clock of {tenant} is {ahead} ahead of this host's",),
+    "clock": ("the clock of {tenant} is {ahead} this host's",),
 }
 
 
@@ -329,8 +332,10 @@ def _shown(key: str, value: object, zone: tzinfo) -> str:
         return many(value, "tenant")
     if key in ("start", "end") and isinstance(value, int | float):
         return _clock(value, zone)
-    if key in ("seconds", "ahead") and isinstance(value, int | float):
-        return _span(value)
+    if key == "seconds" and isinstance(value, int | float):
+        return length(value)
+    if key == "ahead" and isinstance(value, int | float):
+        return f"{length(abs(value))} {'behind' if value < 0 else 'ahead of'}"
     if key == "left" and isinstance(value, int):
         return many(value, "item")
     return str(value)
@@ -422,7 +427,7 @@ def as_csv(journal: Journal) -> Iterator[str]:
                 "hint": item.outcome.hint,
                 "edit": item.edit_name,
                 "note": notes.get(item.edit, ""),
-                "change": change(item.change) if item.change else "",
+                "change": change_id(item.change) if item.change else "",
                 "steps": str(len(item.steps)),
                 "sent_at": _iso(_sent_at(item)),
             }
@@ -482,7 +487,7 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
                 "state": item.outcome.state.value,
                 "cause": item.outcome.cause,
                 "hint": item.outcome.hint,
-                "change": change(item.change) if item.change else None,
+                "change": change_id(item.change) if item.change else None,
                 "steps": [
                     {
                         "kind": step.kind,
@@ -545,14 +550,6 @@ def _clock(at: float, zone: tzinfo) -> str:
 
 def _stamp(at: float, zone: tzinfo) -> str:
     return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _span(seconds: float) -> str:
-    """A time in words."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def _cut(names: list[str], total: int) -> str:

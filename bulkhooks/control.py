@@ -28,7 +28,7 @@ import msgspec
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 from platformdirs import user_state_path
 
-from . import plan, windows
+from . import windows
 from .errors import Refused
 from .items import State
 from .journal import Journal
@@ -266,8 +266,7 @@ class Steering:
         yield f"stop it now? {now.safe}"
 
     def _clock(self, moment: float) -> str:
-        window = plan.schedule(self._journal).window
-        return windows.clock(moment, window.timezone if window else "UTC")
+        return windows.clock(moment, self._lanes.timezone or "UTC")
 
 
 def _doing(views: Iterable[LaneView]) -> str:

@@ -22,14 +22,7 @@ from .guards import listed
 from .halting import sentences
 from .items import SECRET, Fields, State, Step
 from .journal import Journal
-from .markup import change as _change
-from .markup import clean_line as _clean_line
-from .markup import escaped as _escaped
-from .markup import fenced as _fenced
-from .markup import json_list as _json_list
-from .markup import row as _row
-from .markup import table as _table
-from .markup import target as _target
+from .markup import change_id, clean_line, escaped, fenced, json_list, row, table, target
 from .plan import Effort, Room, expected, room, schedule, together
 from .probes import READ_BACK
 from .report import Summary, causes, clean, many
@@ -114,31 +107,31 @@ def as_markdown(
     it makes no markup, and leaves no code block."""
     _verify(journal)
     title, note = summary.job, journal.meta("note")
-    yield f"# {_escaped(title)}\n\n"
+    yield f"# {escaped(title)}\n\n"
     if note:
-        yield f"Note: {_escaped(note)}\n\n"
-    yield f"Planned {_escaped(summary.made)} in {_escaped(summary.journal)}.\n\n"
+        yield f"Note: {escaped(note)}\n\n"
+    yield f"Planned {escaped(summary.made)} in {escaped(summary.journal)}.\n\n"
     books = {k: v for k, v in msgspec.structs.asdict(summary.books).items() if v or k == "planned"}
-    yield _table(list(books), [books.values()])
+    yield table(list(books), [books.values()])
     names = _names(journal)
     for line in _ways(journal, None):
-        yield f"\n{_escaped(line.text)}\n"
+        yield f"\n{escaped(line.text)}\n"
     if tally.different(journal)[0]:
-        yield "\n## Changes\n\n" + _table(("#", "change", "tenants", "items"), [])
+        yield "\n## Changes\n\n" + table(("#", "change", "tenants", "items"), [])
         groups = tally.groups(journal, tenants=NAMES + 1, labels=NAMES + 1)
         for number, group in enumerate(groups, 1):
-            yield _row(
+            yield row(
                 (number, changes.title(group, names), changes.where(group, names), group.items)
             )
         for number, group in enumerate(tally.groups(journal, labels=_PAGE), 1):
-            yield f"\n### {number}. {_escaped(changes.title(group, names))}\n\n"
+            yield f"\n### {number}. {escaped(changes.title(group, names))}\n\n"
             yield from _group_markdown(group, names)
     told = list(causes(summary))
     if told:
-        yield "\n## Not written\n\n" + "".join(f"- {_escaped(line.strip())}\n" for line in told)
+        yield "\n## Not written\n\n" + "".join(f"- {escaped(line.strip())}\n" for line in told)
     heading = "\n## Cannot be undone\n\n"
     for loss in _losses(journal):
-        yield f"{heading}- {_escaped(str(loss))}\n"
+        yield f"{heading}- {escaped(str(loss))}\n"
         heading = ""
     yield from _stages_markdown(journal)
     efforts = expected(journal, tenants)
@@ -148,9 +141,9 @@ def as_markdown(
         rows.insert(0, ("all", total.requests, total.ends))
         yield "\n## Expected\n\n"
         cells = [(name, f"{requests:,}", _span(seconds)) for name, requests, seconds in rows]
-        yield _table(("tenant", "requests", "time"), cells)
+        yield table(("tenant", "requests", "time"), cells)
         for said in _room_lines(journal, room(journal, tenants, wall()), every=True):
-            yield f"\n{_escaped(said)}\n"
+            yield f"\n{escaped(said)}\n"
 
 
 def as_json(
@@ -182,11 +175,11 @@ def as_json(
         {"what": loss.what, loss.of: loss.count, "tenants": loss.tenants}
         for loss in _losses(journal)
     )
-    yield from _json_list("irreversible", lost)
-    yield from _json_list("waves", (stage.as_json() for stage in _stages(journal)))
+    yield from json_list("irreversible", lost)
+    yield from json_list("waves", (stage.as_json() for stage in _stages(journal)))
     groups = tally.groups(journal, labels=_PAGE)
-    yield from _json_list("groups", (_group_json(group, names) for group in groups))
-    yield from _json_list("items", _items_json(journal, names))
+    yield from json_list("groups", (_group_json(group, names) for group in groups))
+    yield from json_list("items", _items_json(journal, names))
     yield "\n}\n"
 
 
@@ -219,7 +212,7 @@ def _group_text(group: tally.Group, names: Mapping[int, str], width: int | None)
             continue
         yield Line(f"      {field.name}: {field.brief}")
         for line in field.diff[:_LINES]:
-            yield _cut(f"        {_clean_line(line)}", width, _tint(line))
+            yield _cut(f"        {clean_line(line)}", width, _tint(line))
         if len(field.diff) > _LINES:
             yield Line(f"        and {many(len(field.diff) - _LINES, 'more line')}")
 
@@ -227,13 +220,13 @@ def _group_text(group: tally.Group, names: Mapping[int, str], width: int | None)
 def _group_markdown(group: tally.Group, names: Mapping[int, str]) -> Iterator[str]:
     for field in changes.fields(group):
         if field.fits and field.key not in TEXTS:
-            yield f"- {_escaped(f'{field.name}: {field.says}')}\n"
+            yield f"- {escaped(f'{field.name}: {field.says}')}\n"
         else:
-            yield f"- {_escaped(f'{field.name}: {field.brief}')}\n\n{_fenced(field.diff)}"
+            yield f"- {escaped(f'{field.name}: {field.brief}')}\n\n{fenced(field.diff)}"
     labels = _all(group.some_labels, group.labels)
-    yield f"\n{changes.kind(group).capitalize()}: {_escaped(labels)}\n"
+    yield f"\n{changes.kind(group).capitalize()}: {escaped(labels)}\n"
     here = [names[row] for row in group.some_tenants]
-    yield f"\nTenants: {_escaped(_all(here, group.tenants))}\n"
+    yield f"\nTenants: {escaped(_all(here, group.tenants))}\n"
 
 
 def _group_json(group: tally.Group, names: Mapping[int, str]) -> Fields:
@@ -247,7 +240,7 @@ def _group_json(group: tally.Group, names: Mapping[int, str]) -> Fields:
         }
         fields.append(told | ({"diff": "\n".join(field.diff)} if field.diff else {}))
     return {
-        "change": _change(group.change),
+        "change": change_id(group.change),
         "title": changes.title(group, names),
         "items": group.items,
         changes.kind(group): group.labels,
@@ -265,15 +258,15 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
         for item in page:
             yield {
                 "tenant": names[item.tenant],
-                **_target(item.target),
+                **target(item.target),
                 "name": item.label,
                 "edit": item.edit_name,
                 "note": notes.get(item.edit),
-                "change": _change(item.change),
+                "change": change_id(item.change),
                 "steps": [
                     {
                         "kind": step.kind,
-                        **_target(step.target),
+                        **target(step.target),
                         "back": step.back,
                         "before": _before(step),
                         "want": step.want,
@@ -309,7 +302,7 @@ class _Stage(NamedTuple):
             told += f" (one for each of {self.changes:,} changes)"
         elif self.changes > 1:
             told += f" (each of {self.changes:,} changes on at least one)"
-        told += f", then {_lasting(self.says.soak)}" if self.says.soak else ""
+        told += f", then {length(self.says.soak)}" if self.says.soak else ""
         probe = "all is read back" if self.says.probe == READ_BACK else self.says.probe
         return clean(f"wave {self.n}: {told}{f', then {probe}' if probe else ''}")
 
@@ -367,9 +360,9 @@ def _stages_markdown(journal: Journal) -> Iterator[str]:
         yield "\n## Waves\n\n"
         for stage in stages:
             names = ", ".join(stage.tenants)
-            yield f"- {_escaped(f'{stage}: {names}')}\n"
+            yield f"- {escaped(f'{stage}: {names}')}\n"
     if halts := list(_halts(stages)):
-        yield "\n## Halts\n\n" + "".join(f"- {_escaped(line)}\n" for line in halts)
+        yield "\n## Halts\n\n" + "".join(f"- {escaped(line)}\n" for line in halts)
 
 
 def _halts(stages: Sequence[_Stage]) -> Iterator[str]:
@@ -380,14 +373,6 @@ def _halts(stages: Sequence[_Stage]) -> Iterator[str]:
             continue
         for stage, rule in zip(stages, rules, strict=True):
             yield f"wave {stage.n}: {rule}"
-
-
-def _lasting(seconds: float) -> str:
-    """A span of time that somebody wrote, in the unit that they will have written it in."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds % size == 0:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:g} s"
 
 
 # ---- what cannot be undone, and how long it takes

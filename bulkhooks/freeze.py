@@ -406,8 +406,7 @@ def _put_back(back: Journal, span: Span) -> Freeze:
 
 def _ended_at(back: Journal) -> str:
     at = [event.at for event in back.events() if event.kind == "putback"]
-    when = datetime.fromtimestamp(at[-1], UTC).isoformat(timespec="seconds") if at else ""
-    return when or back.meta("made")
+    return windows.clock(at[-1], timezone(back)) if at else back.meta("made")
 
 
 def _called(journal: Journal) -> str:

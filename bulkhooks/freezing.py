@@ -119,11 +119,12 @@ async def _in_the_window(
                 await until(lanes, ways, replace(phase, frozen=stand.written))
             case Do.HOLD:
                 locks.free(journal.tenants())  # others hold up nothing: the put-back asks again
-                at, doing = freeze.back_at(stand), "holds until it puts back"
-                await until(lanes, ways, replace(phase, doing=doing, until=at, frozen=True))
+                hold = replace(phase, doing="waits to put back", until=freeze.back_at(stand))
+                await until(lanes, ways, replace(hold, frozen=True))
             case Do.APPLY:
                 locks.take(journal.tenants())
                 freeze.check_start(journal, ways.wall())
+                lanes.permit.phase = Phase(span=stand.span)
                 part = freeze.until_back(schedule, stand)
                 await carry_out(
                     *(journal, lanes, part, ways),

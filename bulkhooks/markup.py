@@ -52,7 +52,7 @@ def json_list(name: str, values: Iterable[Fields]) -> Iterator[str]:
     yield "\n  ]" if comma else "]"
 
 
-def change(change: int) -> str:
+def change_id(change: int) -> str:
     """A change's digest as JSON has it: not every reader's numbers are long enough for it."""
     return f"{change & (2**64 - 1):016x}"
 

@@ -106,8 +106,9 @@ async def carry_out(
         return
     night.tell("apply")
     if span is not None:
-        night.span, lanes.permit.closes_at = span, span.end
-        night.tell("window", start=span.start, end=span.end)
+        # Of a freeze only a part is for this; what is told is its whole window.
+        night.span, lanes.permit.closes_at = night.span or span, span.end
+        night.tell("window", start=night.span.start, end=night.span.end)
     try:
         await night.pass_on(read_first)
     except Stopped:

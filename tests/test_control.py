@@ -375,8 +375,9 @@ async def test_what_cannot_be_done_is_refused_and_changes_nothing(
 
 async def test_what_a_night_is_at_is_told_with_its_wave_and_window(tmp_path: Path) -> None:
     async with night(tmp_path, KINDS["hooks"].job) as at:
+        at.journal.note(zone="Europe/Paris")  # as a put-back has it, which has no window
         at.lanes.permit.phase = Phase(
-            doing="the freeze holds",
+            doing="waits to put back",
             until=EPOCH + 600,
             span=Span(EPOCH, EPOCH + 900),
             wave=2,
@@ -384,9 +385,9 @@ async def test_what_a_night_is_at_is_told_with_its_wave_and_window(tmp_path: Pat
             frozen=True,
         )
         said = (await at.obeys("status")).splitlines()
-    until = "window until Tue 2023-11-14 22:28:20 UTC"
+    until = "window until Tue 2023-11-14 23:28:20 Europe/Paris"
     assert said == [
-        f"the freeze holds until Tue 2023-11-14 22:23:20 UTC, wave 2 of 4, {until}",
+        f"waits to put back until Tue 2023-11-14 23:23:20 Europe/Paris, wave 2 of 4, {until}",
         "0 of 2 items done, 0 of 2 tenants at work",  # of the job, not of waves begun
         f"stop it now? safe, but {OFF}",
     ]

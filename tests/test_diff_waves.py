@@ -98,7 +98,7 @@ def test_a_plan_tells_each_wave_and_what_halts_it(plan: Plan, step: Step) -> Non
     assert told(plan(CAUTIOUS, step)) == [
         "in 4 waves:",
         "  wave 1: 1 tenant, then 10 min, then ./smoke.sh --all: t0",
-        "  wave 2: 2 tenants, then 90 s, then all is read back",
+        "  wave 2: 2 tenants, then 1 min 30 s, then all is read back",
         "  wave 3: 1 tenant",
         "  wave 4: 3 tenants",
         f"stops when the 3rd item fails {FAILURES}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -227,7 +228,10 @@ def test_it_is_applied_when_the_window_opens_and_put_back_by_its_end(
     assert books.exit_status == 0
     assert books.freeze
     assert books.freeze.wholly_back
-    assert books.freeze.told.startswith("put back on ")
+    assert re.fullmatch(r"put back on Tue 2023-11-14 [\d:]+ UTC", books.freeze.told)
+    with Journal.read(here.journal) as kept:
+        windows = [event.what for event in kept.events() if event.kind == "window"]
+    assert windows == [{"start": START, "end": END}]
     assert seen[0] != was
     assert whole_state_of(here.sandbox) == was
     assert min(here.writes_at) >= START

@@ -116,7 +116,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
     ),
     "soak": lambda: waiting("soaks", AT + 9 * 60 + 30, wave=2, waves=4, tenants=15),
     "probe": lambda: waiting("probes", None, wave=2, waves=4, tenants=15),
-    "freeze": lambda: waiting("holds until it puts back", NIGHT.end - 300, frozen=True),
+    "freeze": lambda: waiting("waits to put back", NIGHT.end - 300, frozen=True),
     "putting-back": lambda: replace(
         applying(), phase=Phase(span=NIGHT, frozen=True, putting_back=True)
     ),
