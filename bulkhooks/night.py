@@ -106,8 +106,9 @@ async def carry_out(
         return
     night.tell("apply")
     if span is not None:
-        # Of a freeze only a part is for this; what is told is its whole window.
-        night.span, lanes.permit.closes_at = night.span or span, span.end
+        # Of a freeze's window only the first part is for this; what is told is all of it.
+        night.span, night.end = night.span or span, span.end
+        lanes.permit.closes_at = night.end
         night.tell("window", start=night.span.start, end=night.span.end)
     try:
         await night.pass_on(read_first)
@@ -141,6 +142,7 @@ class _Night:
         self._waves = waves_of(journal)
         self.before = lanes.permit.phase  #: what all of it is part of: a put-back, say
         self.span = self.before.span
+        self.end = math.inf  #: when no write goes out any more, in Unix seconds
 
     def tell(self, kind: str, **what: object) -> None:
         """Keep what happens."""
@@ -191,9 +193,9 @@ class _Night:
 
     async def _apply(self, names: Collection[str] | None, read_first: bool) -> None:
         """Carry out what is pending on some tenants, under the rules that halt it."""
-        if self.span is not None and self._back_by < math.inf:
+        if max(self.end, self._back_by) < math.inf:
             half = (self._ways.wall() + self._back_by) / 2
-            self._lanes.permit.closes_at = min(self.span.end, half)
+            self._lanes.permit.closes_at = min(self.end, half)
         if self._schedule.halt:
             counts = self._journal.to_write()
             items = sum(counts[name] for name in (counts if names is None else names))

@@ -31,12 +31,12 @@ from bulkhooks.items import State
 from bulkhooks.journal import Journal
 from bulkhooks.lane import LaneView
 from bulkhooks.lanes import Lanes
-from bulkhooks.night import AS_CALLED, carry_out
+from bulkhooks.night import AS_CALLED, Ways, carry_out
 from bulkhooks.pacing import Limiter
 from bulkhooks.permit import Phase
 from bulkhooks.plan import stage
 from bulkhooks.sandbox import Sandbox
-from bulkhooks.schedule import AT_ONCE, Span
+from bulkhooks.schedule import AT_ONCE, Schedule, Span, Window
 from engine import EPOCH, NAMES, TENANTS, Clock, Core, acting, bound, run
 from test_end_to_end import dependencies_job
 from world import Make
@@ -391,6 +391,21 @@ async def test_what_a_night_is_at_is_told_with_its_wave_and_window(tmp_path: Pat
         "0 of 2 items done, 0 of 2 tenants at work",  # of the job, not of waves begun
         f"stop it now? safe, but {OFF}",
     ]
+
+
+async def test_all_of_a_freezes_window_is_told_and_its_first_part_is_written_in(
+    tmp_path: Path, kind: Kind
+) -> None:
+    now, close = (datetime.fromtimestamp(EPOCH + s, UTC).isoformat()[:19] for s in (0, 100))
+    part = Schedule(window=Window(timezone="UTC", start=now, end=close), freeze=True)
+    async with night(tmp_path, kind.job) as at:
+        at.core.go.set()
+        at.lanes.permit.phase = Phase(span=Span(EPOCH, EPOCH + 900))
+        way = (at.journal, at.lanes, part, Ways(wall=lambda: float(EPOCH)))
+        await carry_out(*way, folder=tmp_path, read_first=False, back_by=EPOCH + 890)
+        assert at.lanes.permit.closes_at == EPOCH + 100
+        windows = [event.what for event in at.journal.events() if event.kind == "window"]
+        assert windows == [{"start": EPOCH, "end": EPOCH + 900}]
 
 
 def test_what_is_paused_ends_with_its_window(tmp_path: Path, kind: Kind) -> None:
