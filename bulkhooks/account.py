@@ -41,8 +41,6 @@ from .report import (
 from .waves import waves_of
 from .windows import length
 
-#: Items in memory at once.
-_PAGE: Final = 256
 #: What a page shows: items, different changes, lines of a diff, names in a row.
 _ITEMS, _CHANGES, _LINES, _NAMES = 20_000, 100, 400, 300
 #: The same of Markdown.
@@ -412,7 +410,7 @@ def as_csv(journal: Journal) -> Iterator[str]:
     waves = waves_by_tenant(journal)
     writer = csv.DictWriter(_Lines(), _COLUMNS, lineterminator="\n")
     yield str(writer.writeheader())
-    for page in _pages(journal, State):
+    for page in journal.pages(State):
         notes = journal.notes({item.edit for item in page})
         for item in page:
             kind, id = next(iter(target(item.target).items()))
@@ -475,7 +473,7 @@ def as_json(journal: Journal) -> Iterator[str]:
 
 
 def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
-    for page in _pages(journal, State):
+    for page in journal.pages(State):
         notes = journal.notes({item.edit for item in page})
         for item in page:
             yield {
@@ -507,15 +505,8 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
 # ---- items, states, times
 
 
-def _pages(journal: Journal, states: Iterable[State]) -> Iterator[list[Item]]:
-    after, wanted = 0, tuple(states)
-    while page := journal.items(wanted, _PAGE, after):
-        after = page[-1].id
-        yield page
-
-
 def _items(journal: Journal, states: Iterable[State]) -> Iterator[Item]:
-    for page in _pages(journal, states):
+    for page in journal.pages(states):
         yield from page
 
 

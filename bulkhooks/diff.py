@@ -38,8 +38,8 @@ Tenants: TypeAlias = Mapping[str, Tenant]
 _GROUPS, _LINES, _LOSSES, _TIMES = 20, 20, 10, 5
 #: Seconds from which on a tenant's time is worth a line.
 _SLOW: Final = 2.0
-#: Items in memory at once.
-_PAGE: Final = 256
+#: Names of a group that Markdown and JSON have.
+_LABELS: Final = 256
 
 
 class Tint(StrEnum):
@@ -123,7 +123,7 @@ def as_markdown(
             yield row(
                 (number, changes.title(group, names), changes.where(group, names), group.items)
             )
-        for number, group in enumerate(tally.groups(journal, labels=_PAGE), 1):
+        for number, group in enumerate(tally.groups(journal, labels=_LABELS), 1):
             yield f"\n### {number}. {escaped(changes.title(group, names))}\n\n"
             yield from _group_markdown(group, names)
     told = list(causes(summary))
@@ -177,7 +177,7 @@ def as_json(
     )
     yield from json_list("irreversible", lost)
     yield from json_list("waves", (stage.as_json() for stage in _stages(journal)))
-    groups = tally.groups(journal, labels=_PAGE)
+    groups = tally.groups(journal, labels=_LABELS)
     yield from json_list("groups", (_group_json(group, names) for group in groups))
     yield from json_list("items", _items_json(journal, names))
     yield "\n}\n"
@@ -251,9 +251,7 @@ def _group_json(group: tally.Group, names: Mapping[int, str]) -> Fields:
 
 
 def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
-    after = 0
-    while page := journal.items([State.PENDING], _PAGE, after):
-        after = page[-1].id
+    for page in journal.pages([State.PENDING]):
         notes = journal.notes({item.edit for item in page})
         for item in page:
             yield {

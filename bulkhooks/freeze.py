@@ -316,7 +316,8 @@ def note_end(back: Journal, now: float) -> None:
     """Note in a put-back that it has ended, and what was put back elsewhere than it was."""
     events = [back.event("place", now, told=told) for told in places(back)]
     if not any(event.kind == "putback" for event in back.events()) and not unfinished(back):
-        back.write([*events, back.event("putback", now, left=len(list(_items(back, _LEFT))))])
+        left = sum(mine[state] for mine in back.books().values() for state in _LEFT)
+        back.write([*events, back.event("putback", now, left=left)])
 
 
 def timezone(journal: Journal) -> str:
@@ -497,7 +498,5 @@ def _moved(step: Step) -> str:
 
 
 def _items(journal: Journal, states: tuple[State, ...]) -> Iterator[Item]:
-    last = 0
-    while page := journal.items(states, 256, last):
+    for page in journal.pages(states):
         yield from page
-        last = page[-1].id

@@ -608,6 +608,14 @@ class Journal(Store):
         )
         return list(self._items(self.rows(sql, (after, count))))
 
+    def pages(self, states: Iterable[State]) -> Iterator[list[Item]]:
+        """All items in one of `states`, with the names of their edits, by their ids: as many at
+        once as may be in memory."""
+        wanted, last = tuple(states), 0
+        while page := self.items(wanted, _PAGE, last):
+            yield page
+            last = page[-1].id
+
     def written(self) -> Iterator[Item]:
         """Every item of which something was written, or may have been; the newest work first."""
         for rank in range(

@@ -281,6 +281,7 @@ def test_a_run_leaves_its_books_and_what_the_servers_answered(
     assert found["last_end_timestamp_seconds",] >= found["last_start_timestamp_seconds",]
 
 
+@pytest.mark.slow
 def test_every_command_that_writes_leaves_metrics(make: Make) -> None:
     world = make(("t0",), hooks=3)
     world.write("job.jsonl", HOOKS)

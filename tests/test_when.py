@@ -229,16 +229,18 @@ async def test_a_freeze_keeps_the_schedule_that_it_began_with(
 async def test_a_freeze_that_has_not_begun_is_planned_anew_for_another_window(
     tmp_path: Path,
 ) -> None:
-    sandbox, path = a_sandbox(), tmp_path / "j"
-    for year in (2090, 2091):
-        later = Window(
-            start=f"{year}-01-01T00:00", end=f"{year}-01-02T00:00", timezone="Europe/London"
-        )
-        schedule = Schedule(window=later, freeze=True)
-        _, told = await run(sandbox, path, a_job(schedule), ways=Ways(wait=False))
-        assert told == []
-        span = json.loads(kept(path, "span"))
-        assert datetime.fromtimestamp(span[0], UTC).year == year
+    sandbox, path, told = a_sandbox(), tmp_path / "j", list[str]()
+    async with serve(sandbox) as url:
+        tenants = {"t0": Tenant.with_token("t0", f"{url}/t0", "sandbox")}
+        for year in (2090, 2091):
+            later = Window(
+                start=f"{year}-01-01T00:00", end=f"{year}-01-02T00:00", timezone="Europe/London"
+            )
+            job = a_job(Schedule(window=later, freeze=True))
+            await run_job(job, tenants, path, ways=Ways(wait=False), tell=told.append)
+            span = json.loads(kept(path, "span"))
+            assert datetime.fromtimestamp(span[0], UTC).year == year
+    assert told == []
     assert sandbox.writes() == []
 
 
