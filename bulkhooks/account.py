@@ -303,7 +303,6 @@ _SAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "pause": ("paused",),
     "resume": ("resumed",),
     "skip": ("{tenant} is left out from here on",),
-    "freeze": ("frozen: what was changed is to be put back",),
     "putback": ("putting back: {why}", "put back, but for {left}", "putting back"),
     "place": ("{told}",),
     "clock": ("the clock of {tenant} is {ahead} this host's",),

@@ -210,7 +210,7 @@ def _reschedule(old: Journal, new: Journal, tell: Tell) -> bool:
     old.note(schedule=new.meta("schedule"))
     if was.waves != now.waves:
         # Who is in which wave is told anew; what was written is not written twice.
-        old.write([*old.noted(waves="", wave=""), old.event("waves", time.time())])
+        old.write([*old.noted(waves=""), old.event("waves", time.time())])
     tell(f"{old.path} goes on by another schedule than before: {changed}")
     return True
 

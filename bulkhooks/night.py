@@ -165,7 +165,7 @@ class _Night:
             n = place + 1
             self._lanes.permit.phase = self._phase(n, len(names))
             self.tell("wave", n=n, tenants=list(names))
-            await self._journal.commit(*self._journal.noted(wave=str(n)))
+            await self._journal.commit()
             if not await self._wave(n, names, read_first):
                 return
 
