@@ -60,7 +60,7 @@ class Lanes:
         permit: Permit,
     ) -> None:
         self._journal, self._lanes, self._wall, self.permit = journal, lanes, wall, permit
-        permit.stop = self._end
+        permit.stop = self._halted
         self._transforms = transforms
         self._scope = anyio.CancelScope()
         self._stop = Stop()
@@ -175,6 +175,11 @@ class Lanes:
         for lane in self._lanes:
             if lane.tenant.name == tenant:
                 lane.stop.ask()
+
+    def _halted(self) -> None:
+        # In one piece with the item, or the wave, that did it: who goes on from a crash finds both.
+        self._journal.post(*self._journal.noted(halted=self.permit.halted))
+        self._end()
 
     def _end(self) -> None:
         for lane in self._lanes:

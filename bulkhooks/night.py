@@ -25,7 +25,6 @@ from .permit import SLICE, Phase, Wall
 from .probes import READ_BACK, Answer, Verdict, probe
 from .report import clean, many
 from .schedule import Schedule, Wave
-from .store import Write
 from .waves import begun, done, said, waves_of
 
 #: Is asked a question for a person; None: nobody is there.
@@ -116,7 +115,6 @@ async def carry_out(
         pass
     finally:
         if lanes.permit.halted:
-            journal.post(*journal.noted(halted=lanes.permit.halted))
             night.tell("halt", why=lanes.permit.halted)
         if lanes.permit.late:
             night.tell("closed")
@@ -146,10 +144,7 @@ class _Night:
 
     def tell(self, kind: str, **what: object) -> None:
         """Keep what happens."""
-        self._journal.post(self._event(kind, **what))
-
-    def _event(self, kind: str, **what: object) -> Write:
-        return self._journal.event(kind, self._ways.wall(), **what)
+        self._journal.post(self._journal.event(kind, self._ways.wall(), **what))
 
     async def pass_on(self, read_first: bool) -> None:
         """Carry out wave after wave, as long as each goes well; without waves, all at once. Raises
@@ -185,10 +180,7 @@ class _Night:
             told = "; ".join(verdict.told.splitlines()) or wave.probe
             permit.halt(clean(f"wave {n}: {why}: {told}"))
         # In one piece: whoever finds that the wave is done finds that it halted it all.
-        self._journal.post(
-            self._event("wave-done", n=n, verdict=verdict.answer.value, told=verdict.told),
-            *(self._journal.noted(halted=permit.halted) if permit.halted else ()),
-        )
+        self.tell("wave-done", n=n, verdict=verdict.answer.value, told=verdict.told)
         return not permit.halted
 
     async def _apply(self, names: Collection[str] | None, read_first: bool) -> None:

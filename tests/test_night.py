@@ -4,7 +4,7 @@ window goes on, and in the end all is as if nothing had come in between."""
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from bulkhooks.probes import Answer, Verdict
 from bulkhooks.report import Summary, summary
 from bulkhooks.sandbox import Sandbox
 from bulkhooks.schedule import Rule, Schedule, Wave, Window
+from bulkhooks.store import Write
 from bulkhooks.waves import assign, kept
 from engine import (
     EPOCH,
@@ -469,6 +470,26 @@ def test_a_rule_halts_it_all_and_it_goes_on_only_when_told(tmp_path: Path, edits
     assert "halt" in kinds(path)
     found = night(path, core, None, when, {"go_on": True})
     assert (found.books.failed, found.books.applied, found.halted) == (1, 1, "")
+
+
+@both
+def test_who_goes_on_from_a_crash_finds_what_halted_it_with_the_item_that_did(
+    tmp_path: Path, edits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core, path, write = Slow(acting(), tmp_path), tmp_path / "j", Journal._execute
+    core.refuses = lambda method, url, body: method == "PATCH"
+    seen: set[tuple[int, int]] = set()
+
+    def writes(journal: Journal, batch: Iterable[Write]) -> None:
+        write(journal, batch)
+        failed = "SELECT count(*) FROM items WHERE state = 'failed' AND steps > 0"
+        halted = "SELECT count(*) FROM meta WHERE key = 'halted' AND value <> ''"
+        seen.add(journal._writer.execute(f"SELECT ({failed}), ({halted})").fetchone())
+
+    monkeypatch.setattr(Journal, "_execute", writes)
+    when = Schedule(waves=(Wave(count=1), Wave(share=1.0)), halt=(Rule(of="failures", count=1),))
+    night(path, core, Job.of("job", edits), when)
+    assert seen == {(0, 0), (1, 1)}
 
 
 # ---- order
