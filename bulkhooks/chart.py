@@ -345,7 +345,7 @@ def _bands(axis: Axis, events: list[Event], frozen: Span | None) -> dict[str, li
     found: dict[str, list[Band]] = {}
     windows: dict[tuple[float, float], None] = {}
     for n, (at, kind, what) in enumerate(events):
-        if kind == "window":
+        if kind == "window" and not frozen:  # of a freeze that is the same
             windows[_span(what)] = None
         if kind == "soak":
             ends = (event.at for event in events[n + 1 :] if event.kind in _ENDS_SOAK)

@@ -284,16 +284,13 @@ def _command(journal: Path) -> str:
 
 
 @asynccontextmanager
-async def serving(
-    lanes: Lanes, journal: Journal, *, tell: _Tell | None = None
-) -> AsyncIterator[None]:
+async def serving(lanes: Lanes, journal: Journal, *, tell: _Tell) -> AsyncIterator[None]:
     """Be steered until the block ends, under the journal's path, and under that of the journal that
     it takes back: who steers a freeze need not know which half it is at.
 
     Whoever runs a journal holds its lock: a socket that is there already is a dead process's.
     `tell` hears what others make it do; and where there can be no socket, why, and all goes on.
     """
-    tell = tell or _unheard
     steering, listeners = Steering(lanes, journal, tell), list[SocketListener]()
     undoes = journal.meta("undoes")
     async with AsyncExitStack() as stack:
@@ -379,10 +376,6 @@ def _place(journal: Path) -> Path:
     if whose.st_mode & 0o077:
         folder.chmod(0o700)
     return folder / name
-
-
-def _unheard(text: str) -> None:
-    """Nobody listens."""
 
 
 # ---- whoever steers it

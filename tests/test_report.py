@@ -268,7 +268,8 @@ def test_a_freeze_that_was_put_back_is_no_alarm(tmp_path: Path) -> None:
             assert (told["alarms"], told["verdict"]) == ([], verdict)
             drawn = chart.draw(kept, LONDON, Span(START, END))
         assert drawn is not None
-        assert [band.told for band in dict(drawn.bands)["freeze"]] == ["freeze"]
+        bands = {name: [band.told for band in row] for name, row in drawn.bands}
+        assert bands == {"freeze": ["freeze"]}
         assert "freeze put back on Tue 2023-11-14 " in shown(page_of(journal, tmp_path / "a.html"))
     assert "putting back: it is time" in shown(page_of(here.journal, tmp_path / "a.html"))
 
