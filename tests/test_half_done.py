@@ -17,10 +17,12 @@ from bulkhooks.errors import Stopped, Unsure
 from bulkhooks.items import Reply, State
 from bulkhooks.journal import Journal
 from bulkhooks.lanes import Lanes
-from bulkhooks.sandbox import Request
+from bulkhooks.sandbox import Request, Sandbox
 from engine import (
+    NAMES,
     PRE,
     Answered,
+    Clock,
     Core,
     Refusing,
     Undoing,
@@ -30,6 +32,7 @@ from engine import (
     killed,
     on,
     one_on,
+    run,
     state_of,
     work,
 )
@@ -256,3 +259,27 @@ async def test_a_hook_that_somebody_deletes_first_is_gone_as_wanted(tmp_path: Pa
     core = Answered(sandbox, tmp_path, delete_first)
     books = await work(tmp_path / "j", core, plan=for_t0({"hook": "C", "delete": True}))
     assert books[State.APPLIED] == 1
+
+
+# ---- a write without an answer
+
+
+def test_others_go_on_beside_a_write_that_waits_for_its_answer(tmp_path: Path) -> None:
+    clock, done = Clock(), list[tuple[str, float]]()
+
+    async def slow_first(method: str, path: str, body: bytes) -> None:
+        if method == "PATCH":
+            if not done:
+                done.append(("asked", clock()))
+                await anyio.sleep(20)
+            done.append((path.rpartition("/")[2], clock()))
+
+    sandbox = Sandbox(NAMES, hooks=2)
+    first, second = (hook["id"] for hook in sandbox.hooks_of("t0"))
+    job = for_t0(*({"hook": id, "set": {"name": f"new-{id}"}} for id in (first, second)))
+    books = run(tmp_path / "j", Answered(sandbox, tmp_path, slow_first, clock), plan=job)
+    assert books[State.APPLIED] == 2
+    (_, asked), (other, soon), (one, late) = done
+    assert (other, one) == (second, first)
+    assert 1 <= soon - asked < 2
+    assert late - asked >= 20
