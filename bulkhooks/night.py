@@ -171,6 +171,15 @@ class _Night:
         await self._apply(names, read_first)
         if permit.halted or self._lanes.stopped or permit.late:
             return False
+        # A put-back waits for no soak, no probe and no person.
+        left = self.end - self._ways.wall() if self._schedule.freeze else math.inf
+        with anyio.move_on_after(left):
+            return await self._went_well(n, wave, names, wrote=wrote)
+        return False
+
+    async def _went_well(self, n: int, wave: Wave, names: Collection[str], *, wrote: bool) -> bool:
+        """Leave a wave that is written alone, then ask its probe; whether the next may begin."""
+        permit = self._lanes.permit
         if wave.soak and not await self._soaked(n, wave.soak, wrote=wrote):
             return False
         verdict = await self._probed(n, wave, names)
@@ -204,9 +213,11 @@ class _Night:
             return self._left_alone(n, seconds, wrote=wrote)
         self.tell("soak", n=n, seconds=seconds)
         at = self._ways.wall() + seconds
+        if self._schedule.freeze:  # however the clock is set meanwhile
+            at = min(at, self.end)
         phase = replace(self._lanes.permit.phase, doing="soaks", until=at)
         await until(self._lanes, self._ways, phase)
-        return True
+        return not self._schedule.freeze or self._ways.wall() < self.end
 
     def _left_alone(self, n: int, seconds: float, *, wrote: bool) -> bool:
         """Whether the soak that an earlier call began is over by now, so that calls which do not

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from platformdirs import user_state_path
 
@@ -38,7 +39,7 @@ from bulkhooks.locks import held
 from bulkhooks.night import Ways
 from bulkhooks.run import undo_journal
 from bulkhooks.sandbox import Sandbox
-from bulkhooks.schedule import Schedule, Span, Window
+from bulkhooks.schedule import Schedule, Span, Wave, Window
 from bulkhooks.work import Watch
 from engine import (
     EPOCH,
@@ -236,6 +237,26 @@ def test_it_is_applied_when_the_window_opens_and_put_back_by_its_end(
     assert whole_state_of(here.sandbox) == was
     assert min(here.writes_at) >= START
     assert END - 100 < max(here.writes_at) < END
+
+
+async def nobody_answers(question: str) -> bool | None:
+    await anyio.sleep_forever()
+    return None
+
+
+@pytest.mark.parametrize(
+    "wave", [Wave(count=1, soak=1e4), Wave(count=1, probe="sh -c 'exit 2'")], ids=["soak", "ask"]
+)
+@pytest.mark.parametrize("job", [HOOKS_OFF, UNBOUND], ids=["hooks", "actions"])
+def test_what_a_wave_waits_for_holds_up_no_put_back(tmp_path: Path, job: Job, wave: Wave) -> None:
+    here = night(tmp_path, acting())
+    was = whole_state_of(here.sandbox)
+    schedule = msgspec.structs.replace(job.schedule, waves=(wave,))
+    books = here.run(replace(job, schedule=schedule), ask=nobody_answers)
+    assert books.exit_status == 0
+    assert whole_state_of(here.sandbox) == was
+    assert min(here.writes_at) >= START
+    assert max(here.writes_at) < END
 
 
 # ---- killed
