@@ -12,7 +12,7 @@ from engine import TRIGGERS
 from world import Make, World
 
 #: Seconds from now on until the window opens, and how long it is.
-OPENS, LASTS = 2, 8
+OPENS, LASTS = 2, 20
 
 
 def freeze_of(world: World, opens: float = OPENS, lasts: float = LASTS) -> None:
