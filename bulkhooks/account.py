@@ -25,7 +25,7 @@ from .chart import TENANTS, draw
 from .guards import listed
 from .items import Fields, Item, State
 from .journal import Event, Journal
-from .markup import change_id, clean_line, escaped, fenced, json_list, table, target
+from .markup import change_id, clean_line, escaped, fenced, item_fields, json_list, table, target
 from .page import check_page, save_page
 from .plan import schedule
 from .report import (
@@ -476,15 +476,10 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
         notes = journal.notes({item.edit for item in page})
         for item in page:
             yield {
-                "tenant": names[item.tenant],
-                **target(item.target),
-                "name": item.label,
-                "edit": item.edit_name,
-                "note": notes.get(item.edit),
+                **item_fields(item, names[item.tenant], notes.get(item.edit)),
                 "state": item.outcome.state.value,
                 "cause": item.outcome.cause,
                 "hint": item.outcome.hint,
-                "change": change_id(item.change) if item.change else None,
                 "steps": [
                     {
                         "kind": step.kind,

@@ -16,7 +16,7 @@ import stat
 import struct
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
@@ -30,6 +30,7 @@ from platformdirs import user_state_path
 
 from . import windows
 from .errors import Refused
+from .filing import Tell
 from .items import State
 from .journal import Journal
 from .lane import LaneView
@@ -94,10 +95,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     now: Now | None = None
 
 
-#: Takes what a person is to read.
-_Tell: TypeAlias = Callable[[str], None]
-
-
 def safety(views: Iterable[LaneView], phase: Phase) -> str:
     """Whether it is safe to press Ctrl-C now, and what comes of it."""
     lanes = list(views)
@@ -141,7 +138,7 @@ def stop(lanes: Lanes) -> str:
 class Steering:
     """A running job, as it is steered. What it was made to do is told where it runs, too."""
 
-    def __init__(self, lanes: Lanes, journal: Journal, tell: _Tell) -> None:
+    def __init__(self, lanes: Lanes, journal: Journal, tell: Tell) -> None:
         self._lanes, self._journal, self._tell = lanes, journal, tell
 
     def obey(self, order: Order) -> Reply:
@@ -284,7 +281,7 @@ def _command(journal: Path) -> str:
 
 
 @asynccontextmanager
-async def serving(lanes: Lanes, journal: Journal, *, tell: _Tell) -> AsyncIterator[None]:
+async def serving(lanes: Lanes, journal: Journal, *, tell: Tell) -> AsyncIterator[None]:
     """Be steered until the block ends, under the journal's path, and under that of the journal that
     it takes back: who steers a freeze need not know which half it is at.
 

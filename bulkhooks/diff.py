@@ -22,7 +22,17 @@ from .guards import listed
 from .halting import sentences
 from .items import SECRET, Fields, State, Step
 from .journal import Journal
-from .markup import change_id, clean_line, escaped, fenced, json_list, row, table, target
+from .markup import (
+    change_id,
+    clean_line,
+    escaped,
+    fenced,
+    item_fields,
+    json_list,
+    row,
+    table,
+    target,
+)
 from .plan import Effort, Room, expected, room, schedule, together
 from .probes import READ_BACK
 from .report import Summary, causes, clean, many
@@ -255,12 +265,7 @@ def _items_json(journal: Journal, names: Mapping[int, str]) -> Iterator[Fields]:
         notes = journal.notes({item.edit for item in page})
         for item in page:
             yield {
-                "tenant": names[item.tenant],
-                **target(item.target),
-                "name": item.label,
-                "edit": item.edit_name,
-                "note": notes.get(item.edit),
-                "change": change_id(item.change),
+                **item_fields(item, names[item.tenant], notes.get(item.edit)),
                 "steps": [
                     {
                         "kind": step.kind,

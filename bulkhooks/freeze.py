@@ -322,8 +322,7 @@ def note_end(back: Journal, now: float) -> None:
 
 def timezone(journal: Journal) -> str:
     """The time zone of the window of a freeze, or of its put-back."""
-    window = plan.schedule(journal).window
-    return window.timezone if window else journal.meta("zone") or "UTC"
+    return plan.timezone(journal) or "UTC"
 
 
 # ---- told

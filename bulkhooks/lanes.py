@@ -26,7 +26,7 @@ from .listing import Listing
 from .network import Carrier, Network
 from .pacing import Limits
 from .permit import Permit, Wall
-from .plan import schedule
+from .plan import timezone
 from .prospect import Contradiction
 from .references import secret_value
 from .tenants import Tenant
@@ -126,8 +126,7 @@ class Lanes:
     @property
     def timezone(self) -> str:
         """The time zone of the job's window; "": it has none."""
-        window = schedule(self._journal).window
-        return window.timezone if window else self._journal.meta("zone")
+        return timezone(self._journal)
 
     @property
     def stopped(self) -> bool:

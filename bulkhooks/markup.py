@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import orjson
 
 from .actions import PREFIX
-from .items import Fields
+from .items import Fields, Item
 from .report import clean
 from .steps import of_action
 
@@ -55,6 +55,18 @@ def json_list(name: str, values: Iterable[Fields]) -> Iterator[str]:
 def change_id(change: int) -> str:
     """A change's digest as JSON has it: not every reader's numbers are long enough for it."""
     return f"{change & (2**64 - 1):016x}"
+
+
+def item_fields(item: Item, tenant: str, note: str | None) -> Fields:
+    """What an item is for and what it changes, as JSON tells it; `note` is its edit's."""
+    return {
+        "tenant": tenant,
+        **target(item.target),
+        "name": item.label,
+        "edit": item.edit_name,
+        "note": note,
+        "change": change_id(item.change) if item.change else None,
+    }
 
 
 def target(id: str | None) -> dict[str, str | None]:

@@ -176,6 +176,12 @@ def schedule(journal: Journal) -> Schedule:
         raise journal.damaged("its schedule") from error
 
 
+def timezone(journal: Journal) -> str:
+    """The time zone of the window of a journal, or of what it puts back; "": it has none."""
+    window = schedule(journal).window
+    return window.timezone if window else journal.meta("zone")
+
+
 def limits(journal: Journal) -> Limits:
     """The limits that a journal's job gave."""
     try:
