@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from .items import State
 from .schedule import Rule, part
 
@@ -20,25 +23,34 @@ _ONCE: Final = "a tenant that is given up counts once"
 _NOT: Final = "429s and skipped items do not count"
 
 
-class Halting:
-    """Counts how items end, of one wave or of a job that has none; `items` is how many there are,
-    for rules that say a share of them."""
+class Counted(Struct, frozen=True, omit_defaults=True):
+    """What was counted so far, by what rules count."""
 
-    def __init__(self, rules: Iterable[Rule], items: int) -> None:
+    failures: int = 0
+    in_a_row: int = 0
+    tenants: tuple[str, ...] = ()  #: their names, where a rule counts them
+
+
+class Halting:
+    """Counts how items end, of one wave or of a job that has none, from what was `counted` before;
+    `items` is how many there are, for rules that say a share of them."""
+
+    def __init__(self, rules: Iterable[Rule], items: int, counted: Counted) -> None:
         self._rules = [(rule, _number(rule, items)) for rule in rules]
-        self._failures = self._in_a_row = 0
-        self._tenants: set[str] = set()
+        self.counted = counted
 
     def judge(self, tenant: str, state: State | None) -> str:
         """Hear how an item of a tenant ended, or that the tenant was given up (None); why that is
         to halt it all, or ""."""
-        if state in _ENDED_WELL:
-            self._in_a_row = 0
+        was = self.counted
+        if state in _ENDED_WELL and was.in_a_row:
+            self.counted = replace(was, in_a_row=0)
         if not (state is None or state in _FAILED):
             return ""
-        self._failures += 1
-        self._in_a_row += 1
-        self._tenants.add(tenant)
+        tenants = was.tenants
+        if tenant not in tenants and any(rule.of == "tenants" for rule, _ in self._rules):
+            tenants += (tenant,)
+        self.counted = Counted(was.failures + 1, was.in_a_row + 1, tenants)
         for rule, number in self._rules:
             if self._count(rule) >= number:
                 return _why(rule, number)
@@ -46,8 +58,8 @@ class Halting:
 
     def _count(self, rule: Rule) -> int:
         if rule.of == "tenants":
-            return len(self._tenants)
-        return self._in_a_row if rule.of == "in_a_row" else self._failures
+            return len(self.counted.tenants)
+        return self.counted.in_a_row if rule.of == "in_a_row" else self.counted.failures
 
 
 def sentences(rules: Iterable[Rule], items: int) -> list[str]:

@@ -274,8 +274,10 @@ class Lanes:
     # ---- apply
 
     async def reopen(self, *, failed: bool = False, replan: bool = False) -> None:
-        """Make what is uncertain pending, to be read back; with `failed` also what failed, with
-        `replan` what drifted when it was half done."""
+        """Make what is uncertain pending, to be read back; with `failed` also what failed, which
+        rules count anew then, with `replan` what drifted when it was half done."""
+        if failed:
+            self._journal.post(*self._journal.noted(counted=""))
         for lane in self._lanes:
             self._journal.post(*self._journal.reopen(lane.row.id, failed=failed, replan=replan))
         await self._journal.commit()

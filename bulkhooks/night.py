@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import anyio
+import msgspec
 
 from . import windows
 from .errors import Stopped
-from .halting import Halting
+from .halting import Counted, Halting
 from .items import State
 from .journal import Journal
 from .lanes import Lanes
@@ -99,7 +100,7 @@ async def carry_out(
     """
     night = _Night(journal, lanes, schedule, ways, folder, back_by)
     if ways.go_on and journal.meta("halted"):
-        await journal.commit(*journal.noted(halted=""))
+        await journal.commit(*journal.noted(halted="", counted=""))
     span = windows.current(schedule.window, ways.wall()) if schedule.window else None
     if schedule.window and span is None and not journal.meta("sandbox"):
         return
@@ -160,6 +161,8 @@ class _Night:
             n = place + 1
             self._lanes.permit.phase = self._phase(n, len(names))
             self.tell("wave", n=n, tenants=list(names))
+            if place not in on_the_way:
+                self._journal.post(*self._journal.noted(counted=""))
             await self._journal.commit()
             if not await self._wave(n, names, read_first):
                 return
@@ -200,9 +203,29 @@ class _Night:
         if self._schedule.halt:
             counts = self._journal.to_write()
             items = sum(counts[name] for name in (counts if names is None else names))
-            self._lanes.permit.judge = Halting(self._schedule.halt, items).judge
+            self._lanes.permit.judge = self._counting(items)
         await self._lanes.apply(read_first=read_first, only=names)
         await self._journal.commit()  # whoever looks back must see all of it
+
+    def _counting(self, items: int) -> Callable[[str, State | None], str]:
+        """What hears how items end, under the rules that halt it: it goes on from what an earlier
+        call counted, and keeps each count in one piece with the item that made it."""
+        journal = self._journal
+        try:
+            counted = msgspec.json.decode(journal.meta("counted") or b"{}", type=Counted)
+        except msgspec.DecodeError as error:
+            raise journal.damaged("what was counted of failures") from error
+        halting = Halting(self._schedule.halt, items, counted)
+
+        def judge(tenant: str, state: State | None) -> str:
+            was = halting.counted
+            why = halting.judge(tenant, state)
+            if halting.counted != was:
+                kept = msgspec.json.encode(halting.counted).decode()
+                journal.post(*journal.noted(counted=kept))
+            return why
+
+        return judge
 
     async def _soaked(self, n: int, seconds: float, *, wrote: bool) -> bool:
         """Whether a wave was left alone for so long, which it is not where nobody is to wait. A

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from bulkhooks.halting import Halting, sentences
+from bulkhooks.halting import Counted, Halting, sentences
 from bulkhooks.items import State
 from bulkhooks.schedule import Rule
 
@@ -23,10 +24,14 @@ TWO = Rule(of="tenants", count=2)
 
 
 def heard(rules: list[Rule], ends: str, items: int = 10) -> list[str]:
-    """What is said to each end: `f` is of tenant `t`, `f2` of tenant `2`."""
-    halting = Halting(rules, items)
+    """What is said to each end: `f` is of tenant `t`, `f2` of tenant `2`; `|`: another call goes on
+    from what was counted."""
+    halting = Halting(rules, items, Counted())
     said = []
     for place, letter in enumerate(ends):
+        if letter == "|":
+            kept = msgspec.json.encode(halting.counted)
+            halting = Halting(rules, items, msgspec.json.decode(kept, type=Counted))
         if letter in ENDS:
             after = ends[place + 1 : place + 2]
             tenant = after if after.isdigit() else "t"
@@ -44,6 +49,8 @@ def heard(rules: list[Rule], ends: str, items: int = 10) -> list[str]:
         (THIRD, "ufu", "3 items failed"),
         (THIRD, "ffg", "3 items failed"),
         (THIRD, "fg", ""),
+        (THIRD, "ff|f", "3 items failed"),
+        (THIRD, "f|f|a", ""),
         (Rule(of="failures", count=1), "aaa", ""),
         (Rule(of="failures", count=1), "g", "1 item failed"),
         (ROW, "ff", ""),
@@ -55,6 +62,11 @@ def heard(rules: list[Rule], ends: str, items: int = 10) -> list[str]:
         (ROW, "f1f2f3", "3 items in a row failed"),
         (ROW, "f1f2a3f1f2", ""),
         (ROW, "fug", "3 items in a row failed"),
+        (ROW, "ff|f", "3 items in a row failed"),
+        (ROW, "ff|aff", ""),
+        (ROW, "ffa|ff", ""),
+        (TWO, "f1|f1", ""),
+        (TWO, "f1|f2", "items of 2 tenants failed"),
         (Rule(of="in_a_row", count=1), "s", ""),
         (Rule(of="in_a_row", count=1), "f", "1 item failed"),
         (TWO, "f1f1f1g1", ""),

@@ -111,9 +111,10 @@ def night(
     ways: Mapping[str, Any] | None = None,
     stop_at: float | None = None,
     limits: Limits | None = None,
+    failed: bool = False,
 ) -> Summary:
     """Plan, if there is a job, and carry out what is pending, as a schedule says; the books after
-    it. `stop_at` is when a person stops it, in seconds from now."""
+    it; with `failed` what failed as well. `stop_at`: seconds until a person stops it."""
 
     @asynccontextmanager
     async def connect(_: int) -> AsyncIterator[Core]:
@@ -136,7 +137,7 @@ def night(
             ) as lanes:
                 if job:
                     await lanes.survey()
-                await lanes.reopen()
+                await lanes.reopen(failed=failed)
                 by = when or schedule(journal)
                 meta = {"waves": kept(assign(journal, TENANTS, by))}
                 meta |= {"planned": str(journal.count())} if job else {}
@@ -490,6 +491,35 @@ def test_who_goes_on_from_a_crash_finds_what_halted_it_with_the_item_that_did(
     when = Schedule(waves=(Wave(count=1), Wave(share=1.0)), halt=(Rule(of="failures", count=1),))
     night(path, core, Job.of("job", edits), when)
     assert seen == {(0, 0), (1, 1)}
+
+
+@pytest.mark.parametrize("of", ["hook", "action"])
+def test_what_failed_before_a_stop_counts_behind_it(tmp_path: Path, of: str) -> None:
+    core, path = Slow(sandbox := acting(), tmp_path), tmp_path / "j"
+    for name in "abcde":
+        sandbox.add_hook("t0", name=name, triggerId=PRE, script=name)
+    core.refuses = lambda method, url, body: method == "PATCH"
+    edits = [{"tenant": "t0", of: {"name": name}, "set": {"name": f"{name}2"}} for name in "abcde"]
+    when = Schedule(halt=(Rule(of="failures", count=3),))
+    slowly = Limits(concurrency=1, max_rate=1.0)
+    found = night(path, core, Job.of("job", edits), when, stop_at=2.5, limits=slowly)
+    assert (found.books.failed, found.halted) == (2, "")
+    found = night(path, core, None, when, limits=slowly)
+    assert (found.books.failed, found.halted) == (3, "3 items failed")
+    found = night(path, core, None, when, {"go_on": True}, limits=slowly)
+    assert (found.books.failed, found.halted) == (5, "")
+
+
+@both
+def test_each_wave_and_who_takes_what_failed_again_count_anew(tmp_path: Path, edits: Any) -> None:
+    core, path = Slow(acting(), tmp_path), tmp_path / "j"
+    core.refuses = lambda method, url, body: method == "PATCH"
+    when = Schedule(waves=(Wave(count=1), Wave(share=1.0)), halt=(Rule(of="failures", count=2),))
+    found = night(path, core, Job.of("job", edits), when)
+    assert (found.books.failed, found.halted) == (2, "")
+    core.refuses = lambda method, url, body: method == "PATCH" and "/t0/" in url
+    found = night(path, core, None, Schedule(halt=when.halt), failed=True)
+    assert (found.books.failed, found.halted) == (1, "")
 
 
 # ---- order
