@@ -19,6 +19,8 @@ from .waves import under_way, waves_of
 
 #: U+2400 and on: pictures of U+0000 and on.
 _PICTURES: Final = {chr(code): chr(0x2400 + code) for code in range(32)}
+#: What is told of a window when nothing is written in it any more.
+_CLOSED: Final = "over, and it does not come again; give its job another, and run that"
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,19 +128,20 @@ def summary(journal: Journal) -> Summary:
         raise journal.damaged(f"its books: {planned} items were planned, {total.planned} are there")
     frozen = look(journal)
     over = frozen is not None or bool(journal.meta("undone_by"))  # what it wrote goes back
+    window = _window(journal) if total.pending and not frozen else ""
     return Summary(
         job=journal.meta("job"),
         journal=str(journal.path),
         made=journal.meta("made"),
         books=total,
-        next=_next(journal, total, frozen),
+        next=_next(journal, total, frozen, closed=window == _CLOSED),
         undoes=journal.meta("undoes"),
         undone_by=journal.meta("undone_by"),
         causes=tuple(tally.causes(journal)),
         tenants=tenants,
         halted=journal.meta("halted") if total.pending or not over else "",
         wave="" if total.pending or over else _wave(journal),
-        window=_window(journal) if total.pending and not frozen else "",
+        window=window,
         freeze=frozen,
     )
 
@@ -156,7 +159,7 @@ def _window(journal: Journal) -> str:
         return ""
     span = windows.coming(window, time.time())
     if span is None:
-        return "over, and it does not come again; give its job another, and run that"
+        return _CLOSED
     return windows.told(span, window.timezone)
 
 
@@ -176,20 +179,22 @@ def foreign_tenants_file(journal: Journal) -> str:
     return "" if own else named
 
 
-def _next(journal: Journal, books: Books, frozen: Freeze | None) -> str:
+def _next(journal: Journal, books: Books, frozen: Freeze | None, *, closed: bool) -> str:
     if journal.meta("sandbox"):
         return ""  # its tenants ended with their process
     if frozen and (frozen.next or frozen.state == "put back"):
         return _typed(frozen.next, foreign_tenants_file(journal)) if frozen.next else ""
     if journal.meta("undone_by"):
         return f"bulkhooks status {shlex.quote(journal.meta('undone_by'))}"
-    if not journal.meta("planned"):
-        words = ["plan", journal.meta("file") or "JOB", "--journal", str(journal.path)]
+    if closed or not journal.meta("planned"):
+        does, file = "run" if closed else "plan", journal.meta("file") or "JOB"
+        words = [does, file, "--journal", str(journal.path)]
         if done := journal.meta("undoes"):
             words = ["undo", done]
         if moves := journal.meta("moves"):
             step = {"migrate": ["plan"], "prepare": ["prepare"]}.get(journal.meta("job"))
             words = ["migrate", *(step or ["cutover", moves]), "--journal", str(journal.path)]
+            words += ["--schedule", "FILE"] if closed else []
         tenants = journal.meta("tenants_file")
     elif _to_do(journal, books) or books.failed or journal.meta("halted"):
         words = ["apply", str(journal.path)]

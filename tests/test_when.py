@@ -264,13 +264,18 @@ async def test_a_window_that_is_over_is_refused_where_work_would_begin(tmp_path:
 
 
 async def test_what_is_left_when_a_window_is_over_for_good_needs_another(tmp_path: Path) -> None:
-    sandbox, path = a_sandbox(), tmp_path / "j"
+    path = tmp_path / "j"
     later = Window(start="2098-01-01T00:00", end="2099-01-01T00:00", timezone="Europe/London")
-    await run(sandbox, path, a_job(Schedule(window=later)), ways=Ways(wait=False))
-    with Journal.open(path) as journal:
-        journal.note(schedule=kept(path).replace("209", "200"))
-    over = "over, and it does not come again; give its job another, and run that"
-    assert read_books(path).window == over
+    async with serve(a_sandbox()) as url:
+        tenants = {"t0": Tenant.with_token("t0", f"{url}/t0", "sandbox")}
+        await run_job(a_job(Schedule(window=later)), tenants, path, ways=Ways(wait=False))
+        with Journal.open(path) as journal:
+            journal.note(schedule=kept(path).replace("209", "200"))
+        told = read_books(path)
+        assert told.window == "over, and it does not come again; give its job another, and run that"
+        assert told.next == f"bulkhooks run JOB --journal {path}"
+        told = await run_job(a_job(Schedule(window=OPEN)), tenants, path)
+    assert (told.books.applied, told.next) == (2, "")
 
 
 # ---- of clocks
