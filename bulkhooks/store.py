@@ -8,6 +8,7 @@ waits for them goes on.
 from __future__ import annotations
 
 import asyncio
+import glob
 import os
 import shlex
 import sqlite3
@@ -127,7 +128,13 @@ class Store:
     @classmethod
     def _look_over(cls, path: Path, *, sealed: bool = False) -> None:
         if not path.is_file():
-            raise Refused(f"{path}: there is no such journal; `bulkhooks plan JOB` makes one")
+            # Of a job with recurrences each has its own, under the job's name.
+            like = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*{path.suffix}"))
+            newest = ", ".join(str(found) for found in like[-4:])
+            raise Refused(
+                f"{path}: there is no such journal; "
+                + (f"there is {newest}" if like else "`bulkhooks plan JOB` makes one")
+            )
         with _told(path), _connection(path, sealed=sealed) as db:
             application = db.execute("PRAGMA application_id").fetchone()[0]
             version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -648,6 +648,9 @@ def test_each_recurrence_has_its_own_journal(tmp_path: Path) -> None:
     assert journals == [f"freeze.2023-11-{at}.journal" for at in ("14T2230", "14T2330", "15T0030")]
     assert (here.folder / "freeze.2023-11-14T2330.putback.journal").exists()
     assert len(here.writes_at) == 6
+    newest = here.folder / "freeze.2023-11-15T0030.putback.journal"
+    with pytest.raises(Refused, match=rf"no such journal; there is .*, {re.escape(str(newest))}$"):
+        read_books(here.folder / "freeze.journal")
 
 
 def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> None:
