@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import orjson
 import yaml
 
+from .atomic import replacing
 from .edits import MAX_SCRIPT, EditCheck
 from .errors import BadInput, Complaint, Refused
 from .items import Fields
@@ -112,11 +113,9 @@ def write_tree(root: Path, sections: Iterable[Section], *, yaml: bool) -> None:
         raise
     if yaml:
         root.mkdir(parents=True, exist_ok=True)
-        document = root / ".tenant.yaml.staged"
-        document.unlink(missing_ok=True)
-        with document.open("x", encoding="utf-8") as file:  # not through a link
-            file.write(_tenant_yaml({section.kind: section.entries for section in sections}))
-        os.replace(document, root / "tenant.yaml")
+        text = _tenant_yaml({section.kind: section.entries for section in sections})
+        with replacing(root / "tenant.yaml") as file:
+            file.write(text.encode())
 
 
 def _stage(folder: Path, files: Mapping[str, bytes]) -> None:

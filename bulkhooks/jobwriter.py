@@ -5,7 +5,6 @@ An edit here is a mapping as a person would write it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 import orjson
 import yaml
 
+from .atomic import replacing
 from .errors import Refused
 from .items import Edit, Fields
 from .jobfile import MAX_DOCUMENT
@@ -92,11 +92,9 @@ def save_job(path: Path, head: Fields, edits: Iterable[Fields]) -> int:
     nothing is written. Raises Refused when the job cannot be written so.
     """
     check_target(path)
-    staged = path.with_name(f".{path.name}.staged")
     suffix, count = path.suffix.lower(), 0
     try:
-        staged.unlink(missing_ok=True)
-        with staged.open("xb") as file:  # not through a link
+        with suppress(_NoEdit), replacing(path) as file:
             if suffix == ".jsonl":
                 for edit in edits:
                     file.write(_line(edit))
@@ -104,14 +102,15 @@ def save_job(path: Path, head: Fields, edits: Iterable[Fields]) -> int:
             else:
                 text, count = job_text(head, edits, json=suffix == ".json")
                 file.write(text.encode())
-        if count:
-            os.replace(staged, path)
+            if not count:
+                raise _NoEdit
     except OSError as error:
         raise Refused(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
     return count
+
+
+class _NoEdit(Exception):
+    """A job that is not written, for it has none."""
 
 
 def _line(edit: Fields) -> bytes:

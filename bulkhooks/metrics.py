@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from anyio.to_thread import run_sync
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from .atomic import replacing
 from .auth0 import Exchange, loop_time
 from .errors import BulkhooksError, Refused
 from .items import State
@@ -280,17 +281,9 @@ def _was_open(path: Path) -> bool:
 
 
 def _save(path: Path, text: bytes) -> None:
-    """Write a file whole or not at all. The node exporter is another user, who must read it."""
-    staged = path.with_name(f".{path.name}.staged")
-    try:
-        staged.unlink(missing_ok=True)
-        with staged.open("xb") as file:  # not through a link
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-        os.replace(staged, path)
-    finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
+    with replacing(path) as file:
+        os.fchmod(file.fileno(), 0o644)  # the node exporter is another user, who must read it
+        file.write(text)
 
 
 def _status(error: BaseException) -> int:

@@ -5,10 +5,8 @@ What tenants and files say stays text in it: it makes no markup, and it never be
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import suppress
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from .atomic import replacing
 from .errors import Refused
 
 #: How every page of ours begins.
@@ -51,17 +50,11 @@ def save_page(path: Path, template: str, **values: Any) -> None:
     Raises Refused when it cannot be written, and what `values` raise when they are asked.
     """
     check_page(path)
-    staged = path.with_name(f".{path.name}.staged")
     try:
-        staged.unlink(missing_ok=True)
-        with staged.open("x", encoding="utf-8", errors="replace") as file:  # not through a link
-            file.writelines(_pieces(template, values))
-        os.replace(staged, path)
+        with replacing(path) as file:
+            file.writelines(piece.encode(errors="replace") for piece in _pieces(template, values))
     except OSError as error:
         raise Refused(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
 
 
 def _pieces(template: str, values: dict[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import bulkhooks
 PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
-    ("errors", "items", "convert", "sandbox"),
+    ("errors", "items", "atomic", "convert", "sandbox"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule", "page"),
     ("secrecy", "source", "store", "windows"),
     ("references", "steps", "prospect", "permit"),
