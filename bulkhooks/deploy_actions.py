@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import schema
+from . import kinds
 from .actions import MAX_SECRETS, PREFIX, Binding, triggers_of
 from .deploy import Section, Tree, TreeEntry, as_json, file_name, is_marker, listed
 from .errors import Complaint
 from .items import Fields
+from .kinds import matcher, words
 from .references import MASK
-from .schema import matcher, words
 from .source import Findings, dotted
 from .source import shown as quoted
 
-_TRIGGERS: Final = words(schema.ActionTrigger)
-_is_runtime = matcher(schema.Runtime)
+_TRIGGERS: Final = words(kinds.ActionTrigger)
+_is_runtime = matcher(kinds.Runtime)
 
 #: In the order of the tool's files.
 _SHOWN: Final = ("name", "code", "runtime", "status", "dependencies", "secrets")

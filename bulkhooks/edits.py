@@ -13,11 +13,13 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from . import schema, transform
+from . import kinds, schema, transform
 from .fields import ACTIONS, HOOKS, FieldsShape, Resource, check_code
 from .items import Edit, Fields, Match, Transform
+from .kinds import matcher, rule
 from .references import MASKS, Reference
-from .schema import Shape, is_of_actions, matcher, rule
+from .schema import is_of_actions
+from .shape import Shape
 from .source import Findings, dotted, read_below, shown
 from .tenants import Tenant
 
@@ -30,8 +32,8 @@ _NAMED: Final = 3
 
 _SELECT: Final = Shape(schema.TenantSelector)
 _TAGGED: Final = Shape(schema.Tagged)
-_is_secret = matcher(schema.SecretName)
-_is_edit_id = matcher(schema.EditId)
+_is_secret = matcher(kinds.SecretName)
+_is_edit_id = matcher(kinds.EditId)
 _Select: TypeAlias = Callable[[str, object], tuple[str, ...]]
 #: What most edits have, and nothing else.
 _USUAL: Final = {"tenant", "tenants", "hook", "hooks", "action", "actions", "set", "expect"}
@@ -112,7 +114,7 @@ class EditCheck:
         if "id" in edit:
             rest["id"] = ident = found.text("id", edit["id"])
             if ident is not None and not (_is_edit_id(ident) and ident.isprintable()):
-                found.add("id", f"must be {rule(schema.EditId)}")
+                found.add("id", f"must be {rule(kinds.EditId)}")
         if "note" in edit:
             rest["note"] = found.text("note", edit["note"])
         if "allow_empty" in edit:
@@ -347,4 +349,4 @@ def _nearly_of_actions(raw: Mapping[str, object]) -> bool:
 
 def _secret_name(found: Findings, key: str, name: str) -> None:
     if not _is_secret(name):
-        found.add(key, f"{shown(name)} cannot name a secret: {rule(schema.SecretName)}")
+        found.add(key, f"{shown(name)} cannot name a secret: {rule(kinds.SecretName)}")

@@ -6,25 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from msgspec import Struct
-
-from . import schema
+from . import kinds, schema
 from .items import Fields
-from .schema import Shape, longest, matcher, rule, words
+from .kinds import longest, matcher, rule, words
+from .shape import Model, Shape
 from .source import Findings, dotted, shown
 
 _Check: TypeAlias = Callable[[Findings, str, object], object]
 
-_TRIGGERS: Final = words(schema.Trigger)
-_ACTION_TRIGGERS: Final = words(schema.ActionTrigger)
-_is_package = matcher(schema.Package)
-_is_version = matcher(schema.Version)
+_TRIGGERS: Final = words(kinds.Trigger)
+_ACTION_TRIGGERS: Final = words(kinds.ActionTrigger)
+_is_package = matcher(kinds.Package)
+_is_version = matcher(kinds.Version)
 
 
 class FieldsShape(Shape):
     """A mapping of the fields of a hook or an action."""
 
-    def __init__(self, model: type[Struct]) -> None:
+    def __init__(self, model: type[Model]) -> None:
         super().__init__(model)
         self._checks = {name: _CHECKS[kind] for name, kind in self.kinds.items()}
 
@@ -56,7 +55,7 @@ class Resource:
 
 def check_code(found: Findings, key: str, text: str) -> None:
     """Complains of an action's code that is too long."""
-    size, most = len(text.encode()), longest(schema.Code)
+    size, most = len(text.encode()), longest(kinds.Code)
     if size > most:
         found.add(key, f"is {size:,} bytes; an action's code may have {most:,}")
 
@@ -112,34 +111,34 @@ def _dependencies(found: Findings, key: str, value: object) -> None:
 
 
 def _few_dependencies(found: Findings, key: str, value: object) -> None:
-    most = longest(schema.ActionDependencies)
+    most = longest(kinds.ActionDependencies)
     if isinstance(value, dict) and len(value) > most:
         found.add(key, f"has {len(value)} packages; an action may have {most}")
     _dependencies(found, key, value)
 
 
-_hook_id = _matching(schema.HookId, "is no hook id")
-_action_id = _matching(schema.ActionId, "is no action id")
+_hook_id = _matching(kinds.HookId, "is no hook id")
+_action_id = _matching(kinds.ActionId, "is no action id")
 _CHECKS: Final[Mapping[Any, _Check]] = {
-    schema.HookId: _hook_id,
-    schema.HookName: _matching(schema.HookName, "is no hook name"),
-    schema.HookGlob: _matching(schema.HookGlob, "matches no hook name"),
-    schema.Trigger: _hook_trigger,
-    schema.Enabled: Findings.boolean,
-    schema.Script: Findings.text,
-    schema.ScriptFile: Findings.text,
-    schema.Dependencies: _dependencies,
-    schema.ActionId: _action_id,
-    schema.ActionName: _matching(schema.ActionName, "is no action name"),
-    schema.ActionGlob: _matching(schema.ActionGlob, "matches no action name"),
-    schema.ActionTrigger: _action_trigger,
-    schema.Deployed: Findings.boolean,
-    schema.Bound: Findings.boolean,
-    schema.Code: _code,
-    schema.CodeFile: Findings.text,
-    schema.ActionDependencies: _few_dependencies,
-    schema.Runtime: _matching(schema.Runtime, "is no runtime"),
-    schema.Position: _matching(schema.Position, "is no position"),
+    kinds.HookId: _hook_id,
+    kinds.HookName: _matching(kinds.HookName, "is no hook name"),
+    kinds.HookGlob: _matching(kinds.HookGlob, "matches no hook name"),
+    kinds.Trigger: _hook_trigger,
+    kinds.Enabled: Findings.boolean,
+    kinds.Script: Findings.text,
+    kinds.ScriptFile: Findings.text,
+    kinds.Dependencies: _dependencies,
+    kinds.ActionId: _action_id,
+    kinds.ActionName: _matching(kinds.ActionName, "is no action name"),
+    kinds.ActionGlob: _matching(kinds.ActionGlob, "matches no action name"),
+    kinds.ActionTrigger: _action_trigger,
+    kinds.Deployed: Findings.boolean,
+    kinds.Bound: Findings.boolean,
+    kinds.Code: _code,
+    kinds.CodeFile: Findings.text,
+    kinds.ActionDependencies: _few_dependencies,
+    kinds.Runtime: _matching(kinds.Runtime, "is no runtime"),
+    kinds.Position: _matching(kinds.Position, "is no position"),
 }
 
 HOOKS: Final = Resource(
@@ -153,7 +152,7 @@ HOOKS: Final = Resource(
     expect=FieldsShape(schema.ExpectedHook),
     id=_hook_id,
     text="script",
-    max_secrets=longest(schema.Secrets),
+    max_secrets=longest(kinds.Secrets),
 )
 ACTIONS: Final = Resource(
     of="actions",
@@ -166,5 +165,5 @@ ACTIONS: Final = Resource(
     expect=FieldsShape(schema.ExpectedAction),
     id=_action_id,
     text="code",
-    max_secrets=longest(schema.ActionSecrets),
+    max_secrets=longest(kinds.ActionSecrets),
 )

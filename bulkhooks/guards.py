@@ -10,17 +10,17 @@ from typing import Final
 import msgspec
 import orjson
 
-from . import schema, tally, windows
+from . import kinds, tally, windows
 from .errors import Refused
 from .items import Edit, Narrowed
 from .journal import Journal
+from .kinds import words
 from .schedule import Schedule
-from .schema import words
 from .tenants import Tenant
 
 #: The kinds of what `--only` and `--skip` take, and what goes before each.
 _NARROWING: Final = ("tenant", "tag", "trigger", "hook", "action")
-_TRIGGERS: Final = words(schema.ActionTrigger)  # hooks have some of them
+_TRIGGERS: Final = words(kinds.ActionTrigger)  # hooks have some of them
 #: Those of them that say less than a whole tenant.
 _WITHIN: Final = _NARROWING[2:]
 

@@ -10,14 +10,15 @@ from typing import Final, TypeAlias
 
 import orjson
 
-from . import schema
+from . import kinds, schema
 from .edits import EditCheck
 from .errors import Complaint, Refused
 from .items import Edit
+from .kinds import matcher, rule
 from .pacing import Limits
 from .schedule import AT_ONCE, Schedule
 from .schedulefile import check_put_back, check_tags, check_window, schedule_in
-from .schema import Shape, matcher, rule
+from .shape import Shape
 from .source import (
     Findings,
     Lines,
@@ -38,7 +39,7 @@ MAX_DOCUMENT: Final = 1_000_000
 #: way they are put is added to the findings on the way.
 _Rows: TypeAlias = Callable[[Findings], Iterator[tuple[int, str, object]]]
 
-_job_name = matcher(schema.JobName)
+_job_name = matcher(kinds.JobName)
 _JOB: Final = Shape(schema.JobFile)
 #: Fields of `set` that have a column.
 _SET: Final = frozenset({"enabled", "bound", "name", "script_file", "script"})
@@ -225,7 +226,7 @@ def _list_job(path: Path, rows: _Rows) -> Job:
 def _check_job_name(found: Findings, key: str, value: object) -> str | None:
     name = found.text(key, value)
     if name is not None and not _job_name(name):
-        found.add(key, f"{shown(name)} cannot name a job: must be {rule(schema.JobName)}")
+        found.add(key, f"{shown(name)} cannot name a job: must be {rule(kinds.JobName)}")
     return name
 
 

@@ -12,9 +12,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from . import schema, windows
+from . import kinds, schema, windows
+from .kinds import matcher, rule, within
 from .schedule import Rule, Schedule, Wave, Window
-from .schema import NOT_FROZEN, Shape, matcher, rule, within
+from .schema import NOT_FROZEN
+from .shape import Shape
 from .source import Findings, Plain, number, read_document, shown
 from .tenants import Tenant
 
@@ -42,13 +44,13 @@ _FILE: Final = Shape(schema.ScheduleFile)
 _WINDOW: Final = Shape(schema.WindowEntry)
 _WAVE: Final = Shape(schema.WaveEntry)
 _HALT: Final = Shape(schema.HaltEntry)
-_duration = matcher(schema.Duration)
-_local_time = matcher(schema.LocalTime)
-_every = matcher(schema.Every)
-_cron = matcher(schema.Cron)
-_wave_share = matcher(schema.WaveShare)
-_failure_share = matcher(schema.FailureShare)
-_tag = matcher(schema.Tag)
+_duration = matcher(kinds.Duration)
+_local_time = matcher(kinds.LocalTime)
+_every = matcher(kinds.Every)
+_cron = matcher(kinds.Cron)
+_wave_share = matcher(kinds.WaveShare)
+_failure_share = matcher(kinds.FailureShare)
+_tag = matcher(kinds.Tag)
 _Match = Callable[[str], re.Match[str] | None]
 
 
@@ -72,7 +74,7 @@ def schedule_in(found: Findings, raw: Mapping[str, object], folder: Path) -> Sch
     """What `raw` gives as its schedule; what is wrong with it is added to `found`. Commands of
     probes are seen from `folder`."""
     if "during" in raw and raw["during"] != "window":
-        found.add("during", f"must be {rule(schema.During)}, not {shown(raw['during'])}")
+        found.add("during", f"must be {rule(kinds.During)}, not {shown(raw['during'])}")
     return Schedule(
         window=_window(found, raw["window"]) if "window" in raw else None,
         freeze="during" in raw,
@@ -133,11 +135,11 @@ def _window(found: Findings, value: object) -> Window | None:
 
 #: What the text of each key of a window must be.
 _TEXTS: Final[Mapping[str, tuple[Any, _Match]]] = {
-    "start": (schema.LocalTime, _local_time),
-    "end": (schema.LocalTime, _local_time),
-    "every": (schema.Every, _every),
-    "cron": (schema.Cron, _cron),
-    "for": (schema.Duration, _duration),
+    "start": (kinds.LocalTime, _local_time),
+    "end": (kinds.LocalTime, _local_time),
+    "every": (kinds.Every, _every),
+    "cron": (kinds.Cron, _cron),
+    "for": (kinds.Duration, _duration),
 }
 
 
@@ -232,11 +234,11 @@ def _wave(found: Findings, key: str, value: object, folder: Path) -> Wave:
 def _size(found: Findings, key: str, value: object) -> tuple[int | None, float | None]:
     """A number of tenants, or a share of them."""
     count = number(value)
-    if isinstance(count, int) and within(schema.WaveCount, count):
+    if isinstance(count, int) and within(kinds.WaveCount, count):
         return count, None
     if isinstance(value, str) and (share := _wave_share(value)):
         return None, float(share[1]) / 100
-    found.add(key, f"must be {rule(schema.WaveSize)}, not {shown(value)}")
+    found.add(key, f"must be {rule(kinds.WaveSize)}, not {shown(value)}")
     return None, None
 
 
@@ -247,14 +249,14 @@ def _tags(found: Findings, key: str, value: object) -> tuple[str, ...]:
     texts = [found.text(f"{key}[{index}]", each) for index, each in enumerate(value)]
     for index, text in enumerate(texts):
         if text is not None and not _tag(text):
-            found.add(f"{key}[{index}]", f"{shown(text)} is no tag: {rule(schema.Tag)}")
+            found.add(f"{key}[{index}]", f"{shown(text)} is no tag: {rule(kinds.Tag)}")
     return tuple(text for text in texts if text)
 
 
 def _soak(found: Findings, key: str, value: object) -> float:
     text = found.text(key, value)
     if text is not None and not _duration(text):
-        found.add(key, f"must be {rule(schema.Duration)}, not {shown(text)}")
+        found.add(key, f"must be {rule(kinds.Duration)}, not {shown(text)}")
     return _seconds(text or "")
 
 
@@ -286,12 +288,12 @@ def _rules(found: Findings, value: object) -> Iterator[Rule]:
     raw = _HALT.of(found, "halt", value)
     if "failures" in raw:
         count, written = number(raw["failures"]), raw["failures"]
-        if isinstance(count, int) and within(schema.FailureCount, count):
+        if isinstance(count, int) and within(kinds.FailureCount, count):
             yield Rule(of="failures", count=count)
         elif isinstance(written, str) and (share := _failure_share(written)):
             yield Rule(of="failures", share=float(share[1]) / 100)
         else:
-            found.add("halt.failures", f"must be {rule(schema.Failures)}, not {shown(written)}")
+            found.add("halt.failures", f"must be {rule(kinds.Failures)}, not {shown(written)}")
     if "in_a_row" in raw:
         yield Rule(of="in_a_row", count=_whole(found, "halt.in_a_row", raw["in_a_row"]))
     if "tenants" in raw:
@@ -300,7 +302,7 @@ def _rules(found: Findings, value: object) -> Iterator[Rule]:
 
 def _whole(found: Findings, key: str, value: object) -> int:
     count = number(value)
-    if isinstance(count, int) and within(schema.InARow, count):
+    if isinstance(count, int) and within(kinds.InARow, count):
         return count
-    found.add(key, f"must be {rule(schema.InARow)}, not {shown(value)}")
+    found.add(key, f"must be {rule(kinds.InARow)}, not {shown(value)}")
     return 0

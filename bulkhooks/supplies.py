@@ -12,18 +12,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from . import schema
+from . import kinds, schema
+from .kinds import matcher, rule
 from .references import MASKS, Reference
-from .schema import Shape, matcher, rule
+from .shape import Shape
 from .source import Findings, check_file, dotted, read_document, shown
 from .tenants import Tenant
 
 #: Bytes in the file, at most.
 _MAX_FILE: Final = 4_000_000
 _FILE: Final = Shape(schema.SecretsFile)
-_hook_name = matcher(schema.HookName)
-_hook_glob = matcher(schema.HookGlob)
-_secret_name = matcher(schema.SecretName)
+_hook_name = matcher(kinds.HookName)
+_hook_glob = matcher(kinds.HookGlob)
+_secret_name = matcher(kinds.SecretName)
 
 #: References by the names of secrets.
 _References: TypeAlias = Mapping[str, Reference]
@@ -62,11 +63,11 @@ class Supplies:
             if not any(fnmatchcase(known, tenant) for known in tenants):
                 found.unknown(dotted("tenants", name), "tenant", tenant, tenants)
             if slash and not _hook_glob(hook):
-                what = f"{shown(hook)} matches no hook name: {rule(schema.HookGlob)}"
+                what = f"{shown(hook)} matches no hook name: {rule(kinds.HookGlob)}"
                 found.add(dotted("tenants", name), what)
         for name in supplies.hooks:
             if not _hook_name(name):
-                what = f"{shown(name)} is no hook name: {rule(schema.HookName)}"
+                what = f"{shown(name)} is no hook name: {rule(kinds.HookName)}"
                 found.add(dotted("hooks", name), what)
         found.close()
         return supplies
@@ -130,7 +131,7 @@ class _Given:
         for name, written in _names(found, key, value).items():
             at = dotted(key, name)
             if not _secret_name(name):
-                found.add(at, f"{shown(name)} cannot name a secret: {rule(schema.SecretName)}")
+                found.add(at, f"{shown(name)} cannot name a secret: {rule(kinds.SecretName)}")
             if isinstance(written, str) and written in MASKS:
                 found.add(at, "is what Auth0 shows in place of a secret; leave the name out")
                 continue

@@ -10,16 +10,17 @@ from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Final, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from . import schema
+from . import kinds, schema
+from .kinds import matcher, rule, within, words
 from .pacing import Limits
 from .references import Kind, Reference
-from .schema import Shape, matcher, rule, within, words
+from .shape import Shape
 from .source import Findings, dotted, number, read_document, read_file, shown
 
 #: How a client's assertion is signed, of what Auth0 takes.
-Algorithm: TypeAlias = schema.Algorithm
+Algorithm: TypeAlias = kinds.Algorithm
 #: What hooks take: every write, or those of `enabled` and of secrets alone.
-Lifecycle: TypeAlias = schema.Lifecycle
+Lifecycle: TypeAlias = kinds.Lifecycle
 
 #: Bytes in a tenants file, at most: more than ten thousand tenants. Unlike the edits of a job they
 #: cannot be written as JSON Lines. A file of that size made to be hard is refused in seconds.
@@ -40,18 +41,18 @@ _CREDENTIALS: Final[Mapping[str, tuple[Kind, ...]]] = {
     "client_secret": _KINDS,
     "private_key": ("env", "file"),
 }
-_ALGORITHMS: Final[Mapping[str, Algorithm]] = {word: word for word in words(schema.Algorithm)}
-_LIFECYCLES: Final[Mapping[str, Lifecycle]] = {word: word for word in words(schema.Lifecycle)}
+_ALGORITHMS: Final[Mapping[str, Algorithm]] = {word: word for word in words(kinds.Algorithm)}
+_LIFECYCLES: Final[Mapping[str, Lifecycle]] = {word: word for word in words(kinds.Lifecycle)}
 
-_tenant_name = matcher(schema.TenantName)
-_tag = matcher(schema.Tag)
-_domain = matcher(schema.Domain)
-_url_text = matcher(schema.BaseUrl)
-_share = matcher(schema.Share)
-_rate = matcher(schema.Rate)
-_header_name = matcher(schema.HeaderName)
-_header_text = matcher(schema.HeaderText)
-_secretive = matcher(schema.SecretiveName)
+_tenant_name = matcher(kinds.TenantName)
+_tag = matcher(kinds.Tag)
+_domain = matcher(kinds.Domain)
+_url_text = matcher(kinds.BaseUrl)
+_share = matcher(kinds.Share)
+_rate = matcher(kinds.Rate)
+_header_name = matcher(kinds.HeaderName)
+_header_text = matcher(kinds.HeaderText)
+_secretive = matcher(kinds.SecretiveName)
 _FILE: Final = Shape(schema.TenantsFile)
 _DEFAULTS: Final = Shape(schema.DefaultsEntry)
 _TENANT: Final = Shape(schema.TenantEntry)
@@ -172,7 +173,7 @@ def load_tenants(path: Path) -> dict[str, Tenant]:
     for name, value in every.items():
         key = dotted("tenants", name)
         if not _tenant_name(name):
-            what = f"bad tenant name {shown(name)}: must be {rule(schema.TenantName)}"
+            what = f"bad tenant name {shown(name)}: must be {rule(kinds.TenantName)}"
             found.add(key, what)
         tenant = entries.tenant(key, name, value)
         if tenant is None:
@@ -194,15 +195,15 @@ def limits_in(found: Findings, key: str, holder: Mapping[str, object]) -> Limits
     reserve = max_rate = concurrency = None
     if "reserve" in raw:
         reserve = _reserve(raw["reserve"])
-        _check(found, f"{key}.reserve", reserve, raw["reserve"], schema.Reserve)
+        _check(found, f"{key}.reserve", reserve, raw["reserve"], kinds.Reserve)
     if "max_rate" in raw:
         max_rate = _max_rate(raw["max_rate"])
-        _check(found, f"{key}.max_rate", max_rate, raw["max_rate"], schema.MaxRate)
+        _check(found, f"{key}.max_rate", max_rate, raw["max_rate"], kinds.MaxRate)
     if "concurrency" in raw:
         count = number(raw["concurrency"])
-        if isinstance(count, int) and within(schema.Concurrency, count):
+        if isinstance(count, int) and within(kinds.Concurrency, count):
             concurrency = count
-        _check(found, f"{key}.concurrency", concurrency, raw["concurrency"], schema.Concurrency)
+        _check(found, f"{key}.concurrency", concurrency, raw["concurrency"], kinds.Concurrency)
     return Limits(reserve=reserve, max_rate=max_rate, concurrency=concurrency)
 
 
@@ -216,7 +217,7 @@ def _reserve(value: object) -> float | int | None:
         share = _share(value)
         return None if share is None else float(share[1]) / 100
     count = number(value)
-    return count if isinstance(count, int) and within(schema.Requests, count) else None
+    return count if isinstance(count, int) and within(kinds.Requests, count) else None
 
 
 def _max_rate(value: object) -> float | None:
@@ -224,7 +225,7 @@ def _max_rate(value: object) -> float | None:
         written = _rate(value)
         return written and float(written[1]) / (1 if written[2] == "s" else 60)
     rate = number(value)
-    return None if rate is None or not within(schema.PerSecond, rate) else float(rate)
+    return None if rate is None or not within(kinds.PerSecond, rate) else float(rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,7 +349,7 @@ class _Entries:
         for name, value in written.items():
             place = f"{key}.{name}"
             if not _header_name(name):
-                what = f"bad header name {shown(name)}: must be {rule(schema.HeaderName)}"
+                what = f"bad header name {shown(name)}: must be {rule(kinds.HeaderName)}"
                 self._found.add(place, what)
             elif spelt.setdefault(name.lower(), name) != name:
                 twin = shown(spelt[name.lower()])
@@ -362,7 +363,7 @@ class _Entries:
             return self._reference(key, value)
         text = self._found.text(key, value)
         if text is not None and not _header_text(text):
-            self._found.add(key, f"must be {rule(schema.HeaderText)}, or a reference")
+            self._found.add(key, f"must be {rule(kinds.HeaderText)}, or a reference")
             return None
         return None if text is None else Given(text)
 
@@ -405,7 +406,7 @@ def _base_url(found: Findings, key: str, raw: Mapping[str, object]) -> str | Non
     if "domain" in raw:
         domain = found.text(f"{key}.domain", raw["domain"])
         if domain is not None and not _domain(domain):
-            found.add(f"{key}.domain", f"must be {rule(schema.Domain)}")
+            found.add(f"{key}.domain", f"must be {rule(kinds.Domain)}")
             domain = None
         return None if domain is None else f"https://{domain.lower()}"
     text = found.text(f"{key}.base_url", raw["base_url"]) if "base_url" in raw else None
@@ -431,7 +432,7 @@ def _url(text: str) -> str:
     if "?" in text or "#" in text:
         return "must not hold `?` or `#`"
     if not host or port == 0 or not _url_text(text):
-        return f"must be {rule(schema.BaseUrl)}"
+        return f"must be {rule(kinds.BaseUrl)}"
     if {".", ".."} & set(parts.path.split("/")):
         return "must not hold `.` or `..` as a part of its path"
     if parts.path.rstrip("/").endswith("/api/v2"):
@@ -460,7 +461,7 @@ def tags_in(found: Findings, key: str, value: object) -> tuple[str, ...]:
     for index, item in enumerate(value):
         tag = found.text(f"{key}[{index}]", item)
         if tag is not None and not _tag(tag):
-            found.add(f"{key}[{index}]", f"bad tag {shown(tag)}: must be {rule(schema.Tag)}")
+            found.add(f"{key}[{index}]", f"bad tag {shown(tag)}: must be {rule(kinds.Tag)}")
         elif tag is not None:
             tags.append(tag)
     return tuple(tags)

@@ -22,11 +22,11 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from . import schema
+from . import kinds
 from .errors import ItemError
 from .fields import ACTIONS, HOOKS, Resource
 from .items import SECRET, Fields, Transform
-from .schema import matcher, rule
+from .kinds import matcher, rule
 from .source import Findings, read_below, read_file, shown
 
 #: Bytes in a file of functions, at most.
@@ -37,7 +37,7 @@ _SHOWN: Final = 200
 _PROPOSED: Final = frozenset({"name", "code", "dependencies", "runtime"})
 _AGAIN: Final = "then plan the job again"
 
-_is_transform = matcher(schema.TransformName)
+_is_transform = matcher(kinds.TransformName)
 
 
 def find(written: str, folder: Path, *, arguments: int = 1) -> Transform:
@@ -48,7 +48,7 @@ def find(written: str, folder: Path, *, arguments: int = 1) -> Transform:
     hook is to become an action).
     """
     if not _is_transform(written):
-        raise ValueError(f"must be {rule(schema.TransformName)}, not {shown(written)}")
+        raise ValueError(f"must be {rule(kinds.TransformName)}, not {shown(written)}")
     name, _, function = written.rpartition(":")
     path, data = read_below(folder, name, MAX_FILE, keep_mark=True)
     functions = {

@@ -17,6 +17,7 @@ LAYERS = (
     ("secrecy", "source", "store", "windows"),
     ("references", "steps", "prospect", "permit"),
     ("halting",),
+    ("kinds", "shape"),
     ("schema", "hook_edits", "action_edits"),
     ("fields",),
     ("transform",),
