@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
@@ -154,6 +155,31 @@ def causes(found: Mapping[str, Checked]) -> Iterator[str]:
                 yield f"    and {len(hints) - _STEPS_TOLD} more like these: --json has them all"
 
 
+def columns(
+    found: Mapping[str, Checked], *, wide: bool
+) -> list[tuple[str, Callable[[Checked], str]]]:
+    """What a table tells of tenants: a column's name, and what it says of each. A `wide` one has
+    clocks, clients and enabled hooks too."""
+    of = {kind for each in found.values() for kind in each.of}
+    told: list[tuple[str, Callable[[Checked], str]]] = [
+        ("", lambda each: "ready" if each.ready else "not")
+    ]
+    if "hooks" in of:
+        told.append(("hooks are", lambda each: each.lifecycle or "-"))
+        told.append(("hooks", lambda each: _count(each, "hooks", each.hooks)))
+    if "actions" in of:
+        told.append(("actions", lambda each: _count(each, "actions", each.actions)))
+    told += [("left", _left), ("token", _life)]
+    if wide:
+        told.append(("hook scopes", partial(_granted, "hooks")))
+        told.append(("action scopes", partial(_granted, "actions")))
+        told += [("clock", _clock), ("client", lambda each: each.client or "?")]
+        told += [("enabled", _on)] if "hooks" in of else []
+    else:
+        told.append(("scopes", partial(_granted, min(of)) if len(of) == 1 else _granted_of_both))
+    return told
+
+
 # ---- what is needed
 
 
@@ -278,3 +304,56 @@ def _remarks(tenant: Tenant, ahead: float | None, *, read_only: bool) -> Iterato
 
 def _told(error: TenantError) -> Trouble:
     return Trouble(error.cause, error.hint)
+
+
+# ---- what a table tells of one tenant
+
+
+def _count(each: Checked, kind: str, count: int | None) -> str:
+    if kind not in each.of:
+        return "-"
+    return "?" if count is None else str(count)
+
+
+def _left(each: Checked) -> str:
+    return "?" if each.remaining is None else f"{each.remaining}/{each.limit}"
+
+
+def _life(each: Checked) -> str:
+    return "?" if each.token_life is None else _span(each.token_life)
+
+
+def _granted(kind: str, each: Checked) -> str:
+    """Which scopes of hooks, or of actions, a token has."""
+    mine = {scope: has for scope, has in each.scopes.items() if scope.endswith(f":{kind}")}
+    has = [scope.partition(":")[0] for scope in mine if mine[scope]]
+    if None in mine.values():
+        return " ".join([*has, "?"])
+    return "all" if len(has) == len(mine) else " ".join(has) or "none"
+
+
+def _granted_of_both(each: Checked) -> str:
+    """How many scopes a token has; for their names there is no room."""
+    has = [*each.scopes.values()]
+    if None in has:
+        return "?"
+    return "all" if all(has) else f"{sum(map(bool, has))} of {len(has)}"
+
+
+def _clock(each: Checked) -> str:
+    ahead = each.clock_ahead
+    return "?" if ahead is None else "0 s" if abs(ahead) < 1 else f"{ahead:+.0f} s"
+
+
+def _on(each: Checked) -> str:
+    if each.enabled is None:
+        return "?"
+    return ", ".join(f"{', '.join(names)} ({trigger})" for trigger, names in each.enabled.items())
+
+
+def _span(seconds: float) -> str:
+    """A span of time in its largest whole unit that leaves two figures."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

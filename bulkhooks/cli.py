@@ -1,6 +1,6 @@
 """The commands, their options and their exit statuses.
 
-What they share is in `console`. What a command needs is imported when it runs.
+What they share is in `desk` and `console`. What a command needs is imported when it runs.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import AsyncExitStack, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,27 +19,29 @@ import typer
 
 from . import migrate_commands
 from .console import (
-    Desk,
-    Work,
     give_job,
     heard,
-    interactive,
-    job_of,
-    logged,
-    measured,
     open_streams,
     print_json,
     print_pieces,
     print_text,
-    run_async,
     show_books,
     show_checks,
     show_plan,
     talk,
-    tenants_of,
     told,
-    until_signal,
     watch_tenants,
+)
+from .desk import (
+    Desk,
+    Work,
+    interactive,
+    job_of,
+    logged,
+    measured,
+    run_async,
+    tenants_of,
+    until_signal,
 )
 from .errors import BulkhooksError, Refused, TenantError
 from .secrecy import tell_bugs, where
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from .report import Summary
     from .sandbox.buckets import Bucket
     from .sandbox.faults import Fault, Faults
+    from .tenants import Tenant
     from .transfer import Exported
 
 
@@ -401,9 +405,14 @@ def run(
     work = Work.read(job, tenants, schedule)
     name = f"{work.job.name}.sandbox.journal" if sandbox else f"{work.job.name}.journal"
     path = journal or Path(name)
+    there: AbstractAsyncContextManager[Mapping[str, Tenant]] = nullcontext(work.tenants)
+    if sandbox:
+        from .rehearsal import pretended
+
+        there = pretended(work.job, work.tenants)
 
     async def ran(desk: Desk, log: Log | None) -> Summary:
-        async with work.pretended() if sandbox else nullcontext(work.tenants) as known:
+        async with there as known:
             return await run_job(
                 *(work.job, known, path),
                 tenants_file=work.tenants_file,

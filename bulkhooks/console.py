@@ -1,4 +1,4 @@
-"""What the commands share: how work is read, run, watched, asked about and shown.
+"""What the commands print, and how it looks.
 
 Here, and only here, things are printed: data goes to stdout, talk and progress to stderr. As in
 `cli`, what is needed is imported when it is.
@@ -6,40 +6,28 @@ Here, and only here, things are printed: data goes to stdout, talk and progress 
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import io
 import os
-import resource
 import shlex
 import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, default_int_handler, signal
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from .errors import BadInput, Refused, TenantError
+from .errors import TenantError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from rich.console import Console
+    from rich.table import Table
 
     from .assess import Assessment
-    from .auth0 import Exchange, Log
     from .check import Checked
     from .guards import Narrowing
-    from .items import Edit, Fields
-    from .jobfile import Job
+    from .items import Fields
     from .journal import Journal
-    from .lanes import Lanes
-    from .metrics import Metrics
-    from .night import Ways
+    from .progress import Screen
     from .report import Summary
-    from .sandbox import Sandbox
     from .tenants import Tenant
 
 _T = TypeVar("_T")
@@ -52,406 +40,80 @@ _TINTS = {"head": "1", "plus": "32", "minus": "31", "place": "36", "alarm": "1;3
 _WIDE = 95
 #: The same of the table of checks, for clocks, clients and enabled hooks.
 _WIDE_CHECKS = 150
-_SIGNALS = (SIGINT, SIGTERM, SIGHUP)
-#: New objects after which garbage is looked for.
-_GARBAGE = 20_000
-#: Threads of libuv, set unless the environment says otherwise. Half of them look up names, and its
-#: own 4 would let two dead names hold up every other tenant.
-_THREADS = 128
-#: Files that may be open at once, if the system lets us: a lane has up to 8 connections of its own.
-_FILES = 65_536
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """A job and the tenants it may name."""
-
-    job: Job
-    tenants: Mapping[str, Tenant]
-    tenants_file: Path
-
-    @classmethod
-    def read(cls, job: Path, tenants: Path | None, schedule: Path | None = None) -> Work:
-        """Raises BadInput with what is wrong in any of the files, Refused when both the job and
-        `schedule` say when."""
-        from .jobfile import load_job
-        from .schedulefile import load_schedule
-        from .tenants import load_tenants
-
-        file = tenants or job.parent / "tenants.yaml"
-        wrong: list[Any] = []
-
-        def read(load: Callable[..., Any], *given: Any) -> Any:
-            try:
-                return load(*given)
-            except BadInput as error:
-                wrong.extend(error.complaints)
-
-        work, known = read(load_job, job), read(load_tenants, file)
-        when = read(load_schedule, schedule, known, job.parent) if schedule else None
-        if wrong:
-            raise BadInput(wrong)
-        if when is not None:
-            work = work.scheduled(when)
-        if not work.sound:  # its name must not become a path
-            deque(work.edits(known), maxlen=0)
-        return cls(job=work, tenants=known, tenants_file=file)
-
-    @asynccontextmanager
-    async def pretended(self) -> AsyncIterator[dict[str, Tenant]]:
-        """The job's tenants, each at a sandbox that has what the job names."""
-        from . import sandbox
-        from .sandbox.buckets import BUCKETS
-        from .tenants import Given, Route, StaticToken
-
-        schedule = self.job.schedule
-        if schedule.window or any(wave.soak for wave in schedule.waves):
-            talk("a rehearsal waits for nothing: no window, no soak, no end of a freeze")
-        named: dict[tuple[str, str, str], Edit] = {}
-        names: dict[str, None] = {}
-        selected = set[str]()
-        for edit in self.job.edits(self.tenants):
-            names.update(dict.fromkeys(edit.tenants))
-            if not edit.one:
-                selected.add(edit.of)
-            elif not edit.create:
-                wanted = edit.match.id or edit.match.name or ""
-                named.update({(name, edit.of, wanted): edit for name in edit.tenants})
-        box = sandbox.Sandbox(
-            names,
-            hooks=25 if "hooks" in selected else 0,
-            actions=6 if "actions" in selected else 0,
-            bucket=BUCKETS["prod"],
-            keep_log=False,
-        )
-        for number, ((name, _, _), edit) in enumerate(named.items()):
-            with suppress(ValueError):  # one of that name is there already
-                _pretend(box, name, number, edit)
-        token = StaticToken(token=Given("sandbox"))
-        async with sandbox.serve(box) as url:
-            # Those that no edit reaches too: a selector may name them under `not`. Headers of
-            # theirs may be secrets, and what a real tenant takes is not what a job is rehearsed
-            # for, unless somebody has said it.
-            yield {
-                name: replace(
-                    tenant,
-                    base_url=f"{url}/{name}",
-                    credential=token,
-                    route=Route(),
-                    headers={},
-                    lifecycle=tenant.lifecycle or "active",
-                )
-                for name, tenant in self.tenants.items()
-            }
+# ---- the streams
 
 
-def _pretend(box: Sandbox, tenant: str, number: int, edit: Edit) -> None:
-    """Put into a sandbox the one hook or action that an edit is for."""
-    from . import actions, hooks
-
-    match, expect = edit.match, edit.expect
-    of_hooks = edit.of == "hooks"
-    triggers = get_args(hooks.Trigger if of_hooks else actions.Trigger)
-    trigger = match.triggerId or expect.get("triggerId") or triggers[number % len(triggers)]
-    name = match.name or expect.get("name") or f"{edit.of[:-1]}-{number + 1}"
-    if of_hooks:
-        box.add_hook(
-            tenant,
-            id=match.id,
-            name=name,
-            triggerId=trigger,
-            enabled=expect.get("enabled", False),
-            dependencies=expect.get("dependencies"),
-            alone=True in (expect.get("enabled"), edit.set.get("enabled")),
-        )
-    else:
-        box.add_action(
-            tenant,
-            name=name,
-            triggerId=trigger,
-            dependencies=expect.get("dependencies"),
-            deployed=expect.get("deployed", True),
-            bound=expect.get("bound", False),
-        )
+def print_text(text: str) -> None:
+    """Data, to stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
-def tenants_of(journal: Path, file: Path | None) -> dict[str, Tenant]:
-    """The tenants that a journal may name: of its own tenants file, unless another is given.
-
-    Raises Refused when its own lies outside of its folder; BadInput.
-    """
-    from .journal import Journal
-    from .report import clean, foreign_tenants_file
-    from .tenants import load_tenants
-
-    with Journal.read(journal) as kept:
-        if kept.meta("sandbox"):
-            return {}
-        if file is None and (foreign := foreign_tenants_file(kept)):
-            words = clean(shlex.quote(foreign))
-            raise Refused(
-                f"{journal} names the tenants file {words}, outside its folder; "
-                f"if you trust it: --tenants {words}"
-            )
-        file = file or Path(kept.meta("tenants_file") or "tenants.yaml")
-    return load_tenants(file)
+def print_pieces(pieces: Iterable[str]) -> None:
+    """Data on stdout, piece by piece."""
+    sys.stdout.writelines(pieces)
+    sys.stdout.flush()
 
 
-def job_of(journal: Path) -> str:
-    """The name of the job whose journal it is. Raises Refused, JournalError."""
-    from .journal import Journal
+def print_json(value: object) -> None:
+    """The same, for machines."""
+    import orjson
 
-    with Journal.read(journal) as kept:
-        return kept.meta("job")
-
-
-class Desk:
-    """Where a run is looked on at, stopped, asked about, and shown when it has ended."""
-
-    def __init__(
-        self,
-        tenants: Mapping[str, Tenant],
-        *,
-        yes: bool = False,
-        verbose: bool = False,
-        metrics: Metrics | None = None,
-    ) -> None:
-        from .progress import Screen
-
-        self._metrics = metrics
-        self.tenants, self._yes, self._began = tenants, yes, False
-        self._screen = Screen(sys.stderr, in_place=not verbose)
-        self._early = False  #: a signal came while no lanes were at work
-
-    async def watch(self, lanes: Lanes) -> None:
-        """Progress on stderr, and signals: the first one stops, the second waits for nothing."""
-        import anyio
-
-        from .control import stop
-
-        self._began, again = True, False
-
-        async def heed() -> None:
-            nonlocal again
-            with anyio.open_signal_receiver(*_SIGNALS) as signals:
-                if self._early:
-                    with heard():
-                        talk(stop(lanes))
-                async for _ in signals:
-                    again = lanes.stopped
-                    with heard():
-                        talk(stop(lanes))
-                    if again:  # a third one ends the program
-                        return
-
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(heed)
-                if self._metrics:
-                    tasks.start_soon(self._metrics.watch, lanes)
-                with heard():
-                    await self._screen.watch(lanes)
-        finally:
-            if not again:
-                self._keep()
-
-    def _keep(self) -> None:
-        """Until lanes are at work again, or all is told, a signal is kept for them: of two in a row
-        the second does not take away what the first one was to tell. One more ends the program."""
-
-        def kept(number: int, frame: object) -> None:
-            if self._early:
-                _end_by_signals()
-                os.kill(os.getpid(), number)
-            self._early = True
-
-        self._early = False
-        for number in _SIGNALS:
-            signal(number, kept)
-
-    async def confirm(self, journal: Journal) -> bool:
-        """Show what will be written, and ask on a terminal unless `yes`."""
-        from .report import summary
-
-        await self._screen.quiet()
-        books = summary(journal)
-        with heard():
-            show_changes(journal, books, self.tenants, sys.stderr)
-        if self._yes or not (books.books.pending or books.books.uncertain):
-            return True
-        if not interactive():
-            talk("not a terminal: --yes says that it may write")
-            return False
-        return await _answered("Write this?")
-
-    async def ask(self, question: str) -> bool | None:
-        """Ask on a terminal, lines that say why ahead of the question; None where there is none."""
-        from .report import clean
-
-        if not interactive():
-            return None
-        await self._screen.quiet()
-        *why, last = map(clean, question.splitlines())
-        with heard():
-            for line in why:
-                talk(line)
-        return await _answered(last)
-
-    def apply(
-        self,
-        journal: Path,
-        log: Log | None,
-        *,
-        failed: bool = False,
-        replan: bool = False,
-        ways: Ways | None = None,
-        json: bool,
-    ) -> int:
-        """Apply a journal and show its books; the exit status that they call for."""
-        from .night import Ways
-        from .run import apply_journal
-
-        applying = apply_journal(
-            *(journal, self.tenants),
-            failed=failed,
-            replan=replan,
-            ways=ways or Ways(ask=self.ask),
-            watch=self.watch,
-            confirm=self.confirm,
-            tell=talk,
-            log=log,
-        )
-        return self.finish(run_async(applying), json=json)
-
-    def finish(self, summary: Summary, *, json: bool) -> int:
-        """Show the books; the exit status that they call for."""
-        if self._metrics:
-            self._metrics.finish(summary)
-        with heard():
-            show_books(summary, json=json)
-            if not self._began:
-                told = summary.freeze and summary.freeze.told
-                talk(f"nothing sent; {told or f'journal of {summary.made}'}")
-        _end_by_signals()
-        return summary.exit_status
+    print_text(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
-def _end_by_signals() -> None:
-    signal(SIGINT, default_int_handler)
-    for number in (SIGTERM, SIGHUP):
-        signal(number, SIG_DFL)
-
-
-def _lost(why: str) -> None:
-    """Tell that a file beside the work cannot be written any more."""
-    with heard():
-        talk(why)
+def talk(text: str, end: str = "\n") -> None:
+    """What is for a person only, to stderr."""
+    sys.stderr.write(text + end)
+    sys.stderr.flush()
 
 
 @contextmanager
-def measured(file: Path | None, job: str) -> Iterator[Metrics | None]:
-    """Metrics of a command on this job, in a file; None: nobody wants them. Raises Refused when the
-    file cannot be written."""
-    if file is None:
-        yield None
-        return
-    from .metrics import Metrics
-
-    with Metrics.opened(file, job, _lost) as metrics:
-        yield metrics
-
-
-@contextmanager
-def logged(
-    file: Path | None, *, verbose: bool, metrics: Metrics | None = None
-) -> Iterator[Log | None]:
-    """What is to be told of every request: it goes to a file, and where `verbose` to stderr. None:
-    nobody wants to know. Raises Refused when the file cannot be opened."""
-    if file is None and not verbose:
-        yield metrics
-        return
-    from .report import clean
-    from .requestlog import LogFile, as_text
-
-    def show(exchange: Exchange) -> None:
-        with heard():
-            talk(clean(as_text(exchange)))
-
-    with ExitStack() as stack:
-        logs: list[Log] = [show] if verbose else []
-        if metrics is not None:
-            logs.append(metrics)
-        if file is not None:
-            logs.append(stack.enter_context(LogFile.opened(file, _lost)))
-
-        def tell(exchange: Exchange) -> None:
-            for log in logs:
-                log(exchange)
-
-        yield tell
-
-
-def interactive() -> bool:
-    """Whether somebody is there to be asked."""
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-async def _answered(question: str) -> bool:
-    """The answer from the terminal. The thread that waits for it does not keep us from ending."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[str] = loop.create_future()
-
-    def tell(line: str) -> None:
-        if not answer.done():
-            answer.set_result(line)
-
-    def read() -> None:
-        line = sys.stdin.readline()
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(tell, line)
-
-    talk(f"{question} [y/N] ", end="")
-    threading.Thread(target=read, daemon=True).start()
-    return (await answer).strip().lower() in ("y", "yes")
-
-
-async def until_signal() -> None:
-    """Return when one of the signals comes that end a program."""
-    import anyio
-
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
-        async for _ in signals:
-            return
-
-
-def run_async(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a command's work to its end, in a process made ready for a thousand tenants."""
-    import anyio
-
-    from .references import end_commands
-
-    # Nearly all that a run makes goes when its last reference goes. Looking for cycles as often as
-    # Python does by default took a fifth of the CPU of a large run.
-    gc.freeze()
-    gc.set_threshold(_GARBAGE)
-    _open_many()
-    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_THREADS))
+def heard() -> Iterator[None]:
+    """Whoever reads our output may go away; the work goes on, and its exit status counts."""
     try:
-        return anyio.run(lambda: work, backend="asyncio", backend_options={"use_uvloop": True})
-    finally:
-        end_commands()  # Python waits for the threads that wait for them
+        yield
+        sys.stdout.flush()
+    except (OSError, SystemExit):  # rich leaves by SystemExit when a pipe is broken
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
 
 
-def _open_many() -> None:
-    """Raise the soft limit of open files, often 1024, which a thousand tenants are too many for."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for most in (_FILES, 10_240):  # macOS grants no more than the second, whatever it says
-        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        if soft == resource.RLIM_INFINITY or wanted <= soft:
-            return
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            return
+def open_streams() -> None:
+    """Started without one of the three, a socket would take its number: libuv aborts at that."""
+    while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(lowest)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+# ---- progress
+
+
+def screen(*, in_place: bool) -> Screen:
+    """Where the progress of lanes is shown, on stderr."""
+    from .progress import Screen
+
+    return Screen(sys.stderr, in_place=in_place)
+
+
+async def watch_tenants(left: Collection[str]) -> None:
+    """Progress on stderr, until cancelled: which tenants are not done yet."""
+    from .progress import count
+
+    with heard():
+        await count(sys.stderr, left)
+
+
+# ---- plans and books
 
 
 def show_plan(
@@ -475,11 +137,15 @@ def show_plan(
 
 
 def show_changes(
-    journal: Journal, summary: Summary, tenants: Mapping[str, Tenant], out: TextIO
+    journal: Journal,
+    summary: Summary,
+    tenants: Mapping[str, Tenant],
+    out: TextIO | None = None,
 ) -> None:
-    """What will be written, as far as a screen shows it."""
+    """What will be written, as far as a screen shows it: on stderr, unless `out` is given."""
     from .diff import as_text
 
+    out = out or sys.stderr
     terminal = out.isatty()
     width = os.get_terminal_size(out.fileno()).columns if terminal else None
     coloured = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
@@ -492,20 +158,12 @@ def show_books(summary: Summary, *, json: bool) -> None:
     """Show the books of a journal by tenant, why items failed, and what to type next."""
     if json:
         return print_json(summary.as_json())
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from .report import ahead, causes
 
     _show_freeze(summary)
-    console = Console(file=sys.stdout, highlight=False)
+    console, table, wide = _table(_WIDE)
     states = list(summary.books.__struct_fields__)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("tenant", no_wrap=True, overflow="ellipsis")
-    wide = not console.is_terminal or console.width >= _WIDE
-    if not console.is_terminal:
-        console.width = 200
     for name in states + ["requests", "429s"] * wide:
         table.add_column(name, justify="right", no_wrap=True)
     shown = sorted(
@@ -530,6 +188,20 @@ def show_books(summary: Summary, *, json: bool) -> None:
         print_text(line)
 
 
+def _table(roomy: int) -> tuple[Console, Table, bool]:
+    """Where a table is printed, an empty one, and whether it may be wide: on a terminal of so many
+    columns, or on none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout, highlight=False)
+    wide = not console.is_terminal or console.width >= roomy
+    if not console.is_terminal:
+        console.width = 200
+    return console, Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)), wide
+
+
 def _show_freeze(summary: Summary) -> None:
     """What is not put back, ahead of all else."""
     from .freeze import details
@@ -541,12 +213,7 @@ def _show_freeze(summary: Summary) -> None:
             print_text(clean(f"  {line}"))
 
 
-async def watch_tenants(left: Collection[str]) -> None:
-    """Progress on stderr, until cancelled: which tenants are not done yet."""
-    from .progress import count
-
-    with heard():
-        await count(sys.stderr, left)
+# ---- checks, assessments and jobs
 
 
 def show_checks(found: Mapping[str, Checked], *, json: bool) -> None:
@@ -565,19 +232,13 @@ def show_checks(found: Mapping[str, Checked], *, json: bool) -> None:
 
 
 def _print_checks(found: Mapping[str, Checked]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
+    from . import check
     from .report import clean
 
-    console = Console(file=sys.stdout, highlight=False)
-    wide = not console.is_terminal or console.width >= _WIDE_CHECKS
-    if not console.is_terminal:
-        console.width = 200
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    columns = _columns(found, wide=wide)
+    console, table, wide = _table(_WIDE_CHECKS)
+    columns = check.columns(found, wide=wide)
     # Of columns that may wrap room is taken first; no cell of them does.
     table.add_column("tenant")
     for name, _ in columns:
@@ -590,80 +251,6 @@ def _print_checks(found: Mapping[str, Checked]) -> None:
     if len(found) > _TENANTS_SHOWN:
         table.add_row(f"and {len(found) - _TENANTS_SHOWN} more")
     console.print(table)
-
-
-def _columns(
-    found: Mapping[str, Checked], *, wide: bool
-) -> list[tuple[str, Callable[[Checked], str]]]:
-    """What is known of tenants, as a table shows it: a name, and what is told of each."""
-    of = {kind for each in found.values() for kind in each.of}
-    columns: list[tuple[str, Callable[[Checked], str]]] = [
-        ("", lambda each: "ready" if each.ready else "not")
-    ]
-    if "hooks" in of:
-        columns.append(("hooks are", lambda each: each.lifecycle or "-"))
-        columns.append(("hooks", lambda each: _count(each, "hooks", each.hooks)))
-    if "actions" in of:
-        columns.append(("actions", lambda each: _count(each, "actions", each.actions)))
-    columns += [("left", _left), ("token", _life)]
-    if wide:
-        columns.append(("hook scopes", partial(_granted, "hooks")))
-        columns.append(("action scopes", partial(_granted, "actions")))
-        columns += [("clock", _clock), ("client", lambda each: each.client or "?")]
-        columns += [("enabled", _enabled)] if "hooks" in of else []
-    else:
-        columns.append(("scopes", partial(_granted, min(of)) if len(of) == 1 else _granted_of_both))
-    return columns
-
-
-def _count(each: Checked, kind: str, count: int | None) -> str:
-    if kind not in each.of:
-        return "-"
-    return "?" if count is None else str(count)
-
-
-def _left(each: Checked) -> str:
-    return "?" if each.remaining is None else f"{each.remaining}/{each.limit}"
-
-
-def _life(each: Checked) -> str:
-    return "?" if each.token_life is None else _span(each.token_life)
-
-
-def _granted(kind: str, each: Checked) -> str:
-    """Which scopes of hooks, or of actions, a token has."""
-    mine = {scope: has for scope, has in each.scopes.items() if scope.endswith(f":{kind}")}
-    has = [scope.partition(":")[0] for scope in mine if mine[scope]]
-    if None in mine.values():
-        return " ".join([*has, "?"])
-    return "all" if len(has) == len(mine) else " ".join(has) or "none"
-
-
-def _granted_of_both(each: Checked) -> str:
-    """How many scopes a token has; for their names there is no room."""
-    has = [*each.scopes.values()]
-    if None in has:
-        return "?"
-    return "all" if all(has) else f"{sum(map(bool, has))} of {len(has)}"
-
-
-def _clock(each: Checked) -> str:
-    ahead = each.clock_ahead
-    return "?" if ahead is None else "0 s" if abs(ahead) < 1 else f"{ahead:+.0f} s"
-
-
-def _enabled(each: Checked) -> str:
-    if each.enabled is None:
-        return "?"
-    return ", ".join(f"{', '.join(names)} ({trigger})" for trigger, names in each.enabled.items())
-
-
-def _span(seconds: float) -> str:
-    """A span of time in its largest whole unit that leaves two figures."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def show_assessment(found: Assessment, words: str, *, page: Path | None, json: bool) -> None:
@@ -751,53 +338,3 @@ def told(
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         talk(clean(f"{', '.join(names[:5])}{more}: {trouble}"))
     return done
-
-
-def print_text(text: str) -> None:
-    """Data, to stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def print_pieces(pieces: Iterable[str]) -> None:
-    """Data on stdout, piece by piece."""
-    sys.stdout.writelines(pieces)
-    sys.stdout.flush()
-
-
-def print_json(value: object) -> None:
-    """The same, for machines."""
-    import orjson
-
-    print_text(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
-def talk(text: str, end: str = "\n") -> None:
-    """What is for a person only, to stderr."""
-    sys.stderr.write(text + end)
-    sys.stderr.flush()
-
-
-@contextmanager
-def heard() -> Iterator[None]:
-    """Whoever reads our output may go away; the work goes on, and its exit status counts."""
-    try:
-        yield
-        sys.stdout.flush()
-    except (OSError, SystemExit):  # rich leaves by SystemExit when a pipe is broken
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
-
-
-def open_streams() -> None:
-    """Started without one of the three, a socket would take its number: libuv aborts at that."""
-    while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(lowest)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")

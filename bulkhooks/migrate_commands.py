@@ -14,19 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .console import (
-    Desk,
-    interactive,
-    logged,
-    measured,
-    print_text,
-    run_async,
-    show_assessment,
-    show_plan,
-    talk,
-    tenants_of,
-    watch_tenants,
-)
+from .console import print_text, show_assessment, show_plan, talk, watch_tenants
+from .desk import Desk, interactive, logged, measured, run_async, tenants_of
 from .errors import Refused
 
 if TYPE_CHECKING:

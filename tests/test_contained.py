@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkhooks import BadInput
-from bulkhooks.console import Work
+from bulkhooks.desk import Work
 from bulkhooks.errors import NoValue, Refused
 from bulkhooks.jobwriter import save_job
 from bulkhooks.locks import held_beside

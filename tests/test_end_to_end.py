@@ -501,7 +501,7 @@ def test_a_run_needs_none_of_its_three_streams(tmp_path: Path, closed: str) -> N
 def test_a_few_names_that_cannot_be_resolved_leave_threads_for_the_others() -> None:
     program = """
 import asyncio, os
-from bulkhooks.console import run_async
+from bulkhooks.desk import run_async
 
 async def look_up():
     await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)

@@ -39,6 +39,7 @@ LAYERS = (
     ("progress", "run", "diff", "transfer", "check", "assess", "metrics"),
     ("verdict", "account"),
     ("console",),
+    ("desk", "rehearsal"),
     ("migrate_commands",),
     ("cli",),
     ("__init__", "__main__"),

@@ -31,7 +31,7 @@ import anyio.lowlevel
 import pytest
 
 from bulkhooks import read_books
-from bulkhooks.console import Desk
+from bulkhooks.desk import Desk
 from bulkhooks.errors import BulkhooksError
 from bulkhooks.items import State
 from bulkhooks.journal import Journal
@@ -241,7 +241,7 @@ async def test_a_signal_while_no_lanes_are_at_work_is_kept_for_those_that_come(
         await anyio.lowlevel.checkpoint()
 
     monkeypatch.setattr(Screen, "watch", looking)
-    monkeypatch.setattr("bulkhooks.console.show_books", lambda *_, **__: None)
+    monkeypatch.setattr("bulkhooks.desk.show_books", lambda *_, **__: None)
     desk: Any = Desk({})
 
     async def stopped() -> bool:

@@ -11,10 +11,11 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhooks.console import Work
+from bulkhooks.desk import Work
 from bulkhooks.errors import BadInput, Complaint
 from bulkhooks.pacing import Limits
 from bulkhooks.references import Reference
+from bulkhooks.rehearsal import pretended
 from bulkhooks.tenants import (
     ClientKey,
     ClientSecret,
@@ -669,9 +670,10 @@ tenants:
 """)
     job = tmp_path / "job.jsonl"
     job.write_text('{"tenants": "*", "hooks": {"enabled": true}, "set": {"enabled": false}}')
-    async with Work.read(job, tenants).pretended() as pretended:
-        assert [tenant.read_only for tenant in pretended.values()] == [False, True]
-        for tenant in pretended.values():
+    work = Work.read(job, tenants)
+    async with pretended(work.job, work.tenants) as known:
+        assert [tenant.read_only for tenant in known.values()] == [False, True]
+        for tenant in known.values():
             assert tenant.base_url.startswith("http://127.0.0.1:")
             assert (tenant.route, tenant.headers) == (Route(), {})
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhooks import Job, tally
-from bulkhooks.console import Desk
+from bulkhooks.desk import Desk
 from bulkhooks.errors import JournalError
 from bulkhooks.items import Item, Move, Outcome, State, Step
 from bulkhooks.journal import Journal, StagedEdit, Unresolved
