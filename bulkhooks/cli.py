@@ -9,11 +9,10 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,9 +40,32 @@ from .desk import (
     measured,
     run_async,
     tenants_of,
-    until_signal,
 )
 from .errors import BulkhooksError, Refused, TenantError
+from .options import (
+    ContinueOption,
+    FreshOption,
+    HereOption,
+    JobArgument,
+    JournalArgument,
+    JournalOption,
+    JsonOption,
+    LogOption,
+    MappingsOption,
+    MarkdownOption,
+    MaxChangesOption,
+    MaxDeletesOption,
+    MaxPerTenantOption,
+    MetricsOption,
+    NoWaitOption,
+    OnlyOption,
+    ScheduleOption,
+    SkipOption,
+    TenantsOption,
+    VerboseOption,
+    YesOption,
+)
+from .sandbox_command import sandbox
 from .secrecy import tell_bugs, where
 
 if TYPE_CHECKING:
@@ -51,17 +73,8 @@ if TYPE_CHECKING:
     from .guards import Guards, Narrowing
     from .items import State
     from .report import Summary
-    from .sandbox.buckets import Bucket
-    from .sandbox.faults import Fault, Faults
     from .tenants import Tenant
     from .transfer import Exported
-
-
-class Refill(StrEnum):
-    """How a pretend tenant's tokens come back: one by one, or all at the top of each second."""
-
-    DRIP = "drip"
-    WINDOW = "window"
 
 
 class Written(StrEnum):
@@ -84,22 +97,6 @@ class Steered(StrEnum):
     SKIP_TENANT = "skip-tenant"
 
 
-class SecondEnable(StrEnum):
-    """What enabling a hook gets where another of its trigger is on."""
-
-    CONFLICT = "conflict"
-    BAD_REQUEST = "bad_request"
-    SWITCH = "switch"
-
-
-class Lifecycle(StrEnum):
-    """What may be done to hooks: all, only what a deprecated feature lets, or nothing."""
-
-    ACTIVE = "active"
-    READ_ONLY = "read-only"
-    GONE = "gone"
-
-
 app = typer.Typer(
     help="Bulk updates of Auth0 hooks across many tenants: planned, paced, journaled, resumable.",
     no_args_is_help=True,
@@ -108,76 +105,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(migrate_commands.app, name="migrate")
-
-JobArgument = Annotated[
-    Path, typer.Argument(metavar="JOB", help="The job file: .yaml, .json, .jsonl or .csv.")
-]
-JournalArgument = Annotated[Path, typer.Argument(metavar="JOURNAL", help="The job's journal.")]
-TenantsOption = Annotated[
-    Path | None,
-    typer.Option("--tenants", metavar="FILE", help="Default: tenants.yaml beside the job."),
-]
-HereOption = Annotated[
-    Path, typer.Option("--tenants", metavar="FILE", help="Default: tenants.yaml in this folder.")
-]
-JournalOption = Annotated[
-    Path | None,
-    typer.Option("--journal", metavar="FILE", help="Default: NAME.journal in this folder."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before writing.")]
-FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Put an old journal aside and plan anew.")
-]
-OnlyOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="WHICH", help="Just tenant NAME, tag:TAG, trigger:T, hook:NAME or action:NAME."
-    ),
-]
-SkipOption = Annotated[
-    list[str] | None, typer.Option(metavar="WHICH", help="All but these; named as for --only.")
-]
-MaxChangesOption = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Refuse a plan of more changes.")
-]
-MaxPerTenantOption = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="The same, on one tenant.")
-]
-MaxDeletesOption = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Refuse to delete more hooks and actions than this.")
-]
-NoWaitOption = Annotated[
-    bool,
-    typer.Option(
-        "--no-wait", help="Wait for no window and no soak: exit status 3, or 5 in a freeze."
-    ),
-]
-ContinueOption = Annotated[
-    bool, typer.Option("--continue", help="Go on after a halt that somebody has looked at.")
-]
-ScheduleOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--schedule", metavar="FILE", help="When: window, during, waves and halt, in a file apart."
-    ),
-]
-LogOption = Annotated[
-    Path | None,
-    typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
-]
-MetricsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--metrics-file", metavar="FILE.prom", help="Keep metrics for Prometheus in this file."
-    ),
-]
-VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Tell every request on stderr.")
-]
-SandboxOption = Annotated[
-    bool, typer.Option("--sandbox", help="Against pretend tenants inside this process.")
-]
 
 
 @app.command()
@@ -263,9 +190,7 @@ def plan(
     max_per_tenant: MaxPerTenantOption = None,
     max_deletes: MaxDeletesOption = 0,
     json: JsonOption = False,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="The whole of it, for a change ticket.")
-    ] = False,
+    markdown: MarkdownOption = False,
     fresh: FreshOption = False,
     log_file: LogOption = None,
     verbose: VerboseOption = False,
@@ -379,7 +304,9 @@ def run(
     journal: JournalOption = None,
     yes: YesOption = False,
     fresh: FreshOption = False,
-    sandbox: SandboxOption = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Against pretend tenants inside this process.")
+    ] = False,
     schedule: ScheduleOption = None,
     no_wait: NoWaitOption = False,
     go_on: ContinueOption = False,
@@ -560,10 +487,7 @@ def job_from(
     tenant: Annotated[
         str | None, typer.Option("--tenant", metavar="NAME", help="Whose the folder is.")
     ] = None,
-    mappings: Annotated[
-        Path | None,
-        typer.Option("--mappings", metavar="FILE", help="JSON: what ##KEY## and @@KEY@@ are."),
-    ] = None,
+    mappings: MappingsOption = None,
     status: Annotated[
         str | None,
         typer.Option("--status", help="Of a journal: failed,skipped,uncertain,pending or some."),
@@ -609,84 +533,7 @@ def job_from(
     raise typer.Exit(int(len(whole) < len(compared)))
 
 
-@app.command()
-def sandbox(
-    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.")] = 9100,
-    tenants: Annotated[
-        Path | None, typer.Option("--tenants", metavar="FILE", help="Serve these tenants.")
-    ] = None,
-    hooks: Annotated[int, typer.Option(min=0, max=1000, help="Hooks a tenant.")] = 25,
-    actions: Annotated[int, typer.Option(min=0, max=100, help="Actions a tenant.")] = 6,
-    bucket: Annotated[
-        str, typer.Option(help="free, nonprod, prod, none, or BURST,RATE (a second).")
-    ] = "prod",
-    refill: Annotated[Refill, typer.Option(help="How tokens come back.")] = Refill.DRIP,
-    latency: Annotated[float, typer.Option(min=0, max=60, help="Seconds an answer takes.")] = 0.0,
-    second_enable: Annotated[
-        SecondEnable,
-        typer.Option(
-            help="What a second enable of a trigger gets: 409, 400, or the first goes off."
-        ),
-    ] = SecondEnable.CONFLICT,
-    lifecycle: Annotated[
-        Lifecycle, typer.Option(help="What may be done to hooks.")
-    ] = Lifecycle.ACTIVE,
-    build_time: Annotated[
-        float,
-        typer.Option(min=0, max=600, help="Seconds an action builds, without dependencies."),
-    ] = 0.5,
-    failing_builds: Annotated[
-        list[str] | None,
-        typer.Option("--failing-build", metavar="NAME", help="Actions so named fail to build."),
-    ] = None,
-    faults: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SHARE", help="Of requests that go wrong: 10%, or hang=1%,error-500=2.5%."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the chance of --faults.")] = 0,
-    json: JsonOption = False,
-) -> None:
-    """Serve pretend tenants on 127.0.0.1.
-
-    Each is at http://127.0.0.1:PORT/TENANT until Ctrl-C; the bearer token is `sandbox`.
-    """
-    from .sandbox import Sandbox, serve
-    from .tenants import load_tenants
-
-    limit = _parse_bucket(bucket, refill)
-    fault = None if faults is None else _parse_faults(faults, seed)
-    names = list(load_tenants(tenants)) if tenants else ["t0", "t1", "t2", "t3", "t4"]
-
-    async def serving() -> None:
-        box = Sandbox(
-            names,
-            hooks=hooks,
-            actions=actions,
-            bucket=limit,
-            latency=latency,
-            second_enable=second_enable.value,
-            lifecycle=lifecycle.value,
-            build_time=build_time,
-            failing_builds=failing_builds or (),
-            fault=fault,
-            keep_log=False,
-        )
-        async with AsyncExitStack() as stack:
-            try:
-                url = await stack.enter_async_context(serve(box, port=port))
-            except OSError as error:
-                raise Refused(f"port {port}: {error.strerror}; choose another by --port") from error
-            served = {name: f"{url}/{name}" for name in names}
-            if json:
-                print_json({"token": "sandbox", "tenants": served})
-            else:
-                print_text("\n".join(served.values()))
-            talk("the bearer token is `sandbox`; /oauth/token gives others; Ctrl-C ends it")
-            await until_signal()
-
-    run_async(serving())
+app.command()(sandbox)
 
 
 @app.command()
@@ -745,48 +592,6 @@ def _exported(ended: Exported | TenantError) -> dict[str, Any]:
         "remarks": list(ended.remarks),
         "left_out": left_out and {"cause": left_out.cause, "hint": left_out.hint},
     }
-
-
-def _parse_bucket(bucket: str, refill: Refill) -> Bucket | None:
-    from .sandbox.buckets import BUCKETS, Bucket
-
-    rule: Literal["drip", "window"] = "drip" if refill is Refill.DRIP else "window"
-    try:
-        if bucket in BUCKETS:
-            named = BUCKETS[bucket]
-            return replace(named, refill=rule) if named else None
-        burst, rate = bucket.split(",")
-        return Bucket(burst=int(burst), rate=float(rate), refill=rule)
-    except ValueError as error:
-        raise typer.BadParameter(
-            "--bucket is free, nonprod, prod, none, or BURST,RATE such as 50,16"
-        ) from error
-
-
-def _parse_faults(faults: str, seed: int) -> Faults:
-    """A share of all requests, even over all kinds, or each kind's own."""
-    from .sandbox.faults import FAULTS, Faults
-
-    kinds: dict[str, Fault] = {kind: kind for kind in FAULTS}
-    try:
-        if "=" not in faults:
-            return Faults(seed, dict.fromkeys(FAULTS, _share(faults) / len(FAULTS)))
-        named = [each.strip().partition("=") for each in faults.split(",")]
-        rates = {kinds[kind]: _share(share) for kind, _, share in named}
-        if len(rates) < len(named):
-            raise ValueError("a kind named twice")
-        return Faults(seed, rates)
-    except (KeyError, ValueError) as error:
-        raise typer.BadParameter(
-            "--faults is a share such as 10%, or shares by kind such as hang=1%,error-500=2.5%, "
-            f"at most 100% in all; kinds are {', '.join(FAULTS)}"
-        ) from error
-
-
-def _share(percent: str) -> float:
-    if not percent.endswith("%"):
-        raise ValueError("no per cent sign")
-    return float(percent[:-1]) / 100
 
 
 def _tell_bug(text: str) -> None:

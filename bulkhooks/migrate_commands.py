@@ -17,6 +17,20 @@ import typer
 from .console import print_text, show_assessment, show_plan, talk, watch_tenants
 from .desk import Desk, interactive, logged, measured, run_async, tenants_of
 from .errors import Refused
+from .options import (
+    ContinueOption,
+    FreshOption,
+    HereOption,
+    JsonOption,
+    LogOption,
+    MappingsOption,
+    MarkdownOption,
+    MaxChangesOption,
+    MetricsOption,
+    SkipOption,
+    VerboseOption,
+    YesOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,27 +65,17 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-TenantsOption = Annotated[
-    Path, typer.Option("--tenants", metavar="FILE", help="Default: tenants.yaml in this folder.")
-]
 FromOption = Annotated[
     Path | None,
     typer.Option("--from", metavar="DIR", help="Exported files; then no hook is read."),
 ]
 TenantOption = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Whose DIR is.")]
-MappingsOption = Annotated[
-    Path | None,
-    typer.Option("--mappings", metavar="FILE", help="JSON: what ##KEY## and @@KEY@@ are."),
-]
 SecretsOption = Annotated[
     Path | None,
     typer.Option("--secrets", metavar="FILE", help="Where the values of secrets are found."),
 ]
 OnlyOption = Annotated[
     list[str] | None, typer.Option(metavar="WHICH", help="Just tenant NAME or tag:TAG.")
-]
-SkipOption = Annotated[
-    list[str] | None, typer.Option(metavar="WHICH", help="All but these; named as for --only.")
 ]
 ModeOption = Annotated[
     Mode | None,
@@ -98,36 +102,12 @@ OverlapOption = Annotated[
         help="For a moment both hook and action run, or neither does.",
     ),
 ]
-MaxChangesOption = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Refuse a plan of more changes.")
-]
-FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Put an old journal aside and plan anew.")
-]
 ScheduleOption = Annotated[
     Path | None,
     typer.Option("--schedule", metavar="FILE", help="When: window, waves and halt."),
 ]
 NoWaitOption = Annotated[
     bool, typer.Option("--no-wait", help="Wait for no window and no soak: exit status 3.")
-]
-ContinueOption = Annotated[
-    bool, typer.Option("--continue", help="Go on after a halt that somebody has looked at.")
-]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before writing.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-LogOption = Annotated[
-    Path | None,
-    typer.Option("--log", metavar="FILE", help="Append a line of JSON for every request."),
-]
-MetricsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--metrics-file", metavar="FILE.prom", help="Keep metrics for Prometheus in this file."
-    ),
-]
-VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Tell every request on stderr.")
 ]
 
 
@@ -215,7 +195,7 @@ class _Where:
 
 @app.command()
 def assess(
-    tenants: TenantsOption = Path("tenants.yaml"),
+    tenants: HereOption = Path("tenants.yaml"),
     from_: FromOption = None,
     tenant: TenantOption = None,
     mappings: MappingsOption = None,
@@ -302,7 +282,7 @@ def convert(
 
 @app.command()
 def plan(
-    tenants: TenantsOption = Path("tenants.yaml"),
+    tenants: HereOption = Path("tenants.yaml"),
     from_: FromOption = None,
     tenant: TenantOption = None,
     mappings: MappingsOption = None,
@@ -317,9 +297,7 @@ def plan(
     max_changes: MaxChangesOption = None,
     fresh: FreshOption = False,
     json: JsonOption = False,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="The whole of it, for a change ticket.")
-    ] = False,
+    markdown: MarkdownOption = False,
     log_file: LogOption = None,
     verbose: VerboseOption = False,
 ) -> None:
@@ -345,7 +323,7 @@ def plan(
 
 @app.command()
 def prepare(
-    tenants: TenantsOption = Path("tenants.yaml"),
+    tenants: HereOption = Path("tenants.yaml"),
     from_: FromOption = None,
     tenant: TenantOption = None,
     mappings: MappingsOption = None,

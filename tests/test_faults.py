@@ -17,10 +17,10 @@ import pytest
 import typer
 
 from asking import BEARER, CREDENTIALS, NOW, ask, certified, hook_path, json, rate
-from bulkhooks.cli import _parse_faults
 from bulkhooks.sandbox import NoAnswer, Request, Sandbox, serve
 from bulkhooks.sandbox.buckets import Bucket
 from bulkhooks.sandbox.faults import FAULTS, Fault, Faults
+from bulkhooks.sandbox_command import faults_in
 from world import Make
 
 HOOKS = "/api/v2/hooks"
@@ -413,7 +413,7 @@ def test_the_command_takes_one_share_or_one_of_each_kind(
 ) -> None:
     asked = "a" * 500
 
-    assert befall(_parse_faults(written, 5), asked) == befall(Faults(5, rates), asked)
+    assert befall(faults_in(written, 5), asked) == befall(Faults(5, rates), asked)
 
 
 @pytest.mark.parametrize(
@@ -422,4 +422,4 @@ def test_the_command_takes_one_share_or_one_of_each_kind(
 )
 def test_the_command_refuses_faults_that_are_written_otherwise(written: str) -> None:
     with pytest.raises(typer.BadParameter, match=r"a share such as 10%.*; kinds are "):
-        _parse_faults(written, 5)
+        faults_in(written, 5)

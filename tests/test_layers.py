@@ -13,6 +13,7 @@ PACKAGE = Path(bulkhooks.__file__).parent
 
 LAYERS = (
     ("errors", "items", "atomic", "convert", "sandbox"),
+    ("errors", "items", "options", "convert", "sandbox"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule", "page"),
     ("secrecy", "source", "store", "windows"),
     ("references", "steps", "prospect", "permit"),
@@ -40,7 +41,7 @@ LAYERS = (
     ("verdict", "account"),
     ("console",),
     ("desk", "rehearsal"),
-    ("migrate_commands",),
+    ("migrate_commands", "sandbox_command"),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -125,7 +126,7 @@ def test_only_the_console_prints() -> None:
 
 
 def test_only_the_commands_exit() -> None:
-    assert users("typer") == {"cli", "migrate_commands"}
+    assert users("typer") == {"cli", "options", "migrate_commands", "sandbox_command"}
     for path in modules():
         if called(path) != "cli":
             assert "sys.exit" not in path.read_text(), path
