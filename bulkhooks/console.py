@@ -303,9 +303,10 @@ def give_job(
         return
     name, lost = str(head.get("name", to.stem)), list[str]()
     if to.suffix.lower() == ".jsonl":
-        name, lost = to.stem, [key for key in ("note", "limits") if key in head]
+        name, lost = to.stem, [key for key in head if key != "name"]
+        again += " --schedule FILE" if {"window", "waves", "halt"} & {*lost} else ""
     if lost:
-        talk(f"JSON Lines have no place for the job's {' and '.join(lost)}: left out")
+        talk(f"JSON Lines have no place for the job's {', '.join(lost)}: left out")
     if Path(f"{name}.journal").exists():  # it may be the one that the job came from
         again += f" --journal {to.stem}-2.journal"
     talk(f"{many(count, 'edit')} in {to}; next: bulkhooks plan {to}{again}")

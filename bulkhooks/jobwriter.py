@@ -19,6 +19,7 @@ from .errors import Refused
 from .items import Edit, Fields
 from .jobfile import MAX_DOCUMENT
 from .pacing import Limits
+from .schedule import AT_ONCE, Schedule, Wave, Window
 from .source import MAX_LINE
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json", ".jsonl")
@@ -47,17 +48,55 @@ def as_written(edit: Edit, *, id: str, tenants: Sequence[str]) -> Fields:
     return written | {key: value for key, value in acts.items() if value}
 
 
-def header(*, name: str = "", note: str = "", limits: Limits | None = None) -> Fields:
+def header(
+    *,
+    name: str = "",
+    note: str = "",
+    limits: Limits | None = None,
+    schedule: Schedule = AT_ONCE,
+) -> Fields:
     """What stands above the edits of a document; what is not given is left out."""
     said = limits or Limits()
     limited: Fields = {"reserve": said.reserve, "concurrency": said.concurrency}
     if isinstance(said.reserve, float):
-        limited["reserve"] = f"{_decimal(said.reserve * 100, 6)}%"
+        limited["reserve"] = _percent(said.reserve)
     if said.max_rate is not None:
         limited["max_rate"] = f"{_decimal(said.max_rate, 9)}/s"
     limited = {key: value for key, value in limited.items() if value is not None}
-    head = {"name": name, "note": note, "limits": limited}
+    head = {"name": name, "note": note, "limits": limited} | _scheduled(schedule)
     return {key: value for key, value in head.items() if value}
+
+
+def _scheduled(schedule: Schedule) -> Fields:
+    """A schedule as a job file has it."""
+    window, rules = schedule.window, {rule.of: rule for rule in schedule.halt}
+    return {
+        "window": _window(window) if window else None,
+        "during": "window" if schedule.freeze else "",
+        "waves": [_wave(wave) for wave in schedule.waves],
+        "halt": {
+            of: f"{_percent(rule.share)} of wave" if rule.share else rule.count
+            for of, rule in rules.items()
+        },
+    }
+
+
+def _window(window: Window) -> Fields:
+    if not window.cron:
+        return {"start": window.start, "end": window.end, "timezone": window.timezone}
+    # As a person wrote it: `every Sat 01:00 for 2h`, or `cron 0 1 * * 6 for 2h`.
+    key, _, when = window.written.rpartition(" for ")[0].partition(" ")
+    recurs = {key: when} if key in ("every", "cron") else {"cron": window.cron}
+    return recurs | {"for": _duration(window.seconds), "timezone": window.timezone}
+
+
+def _wave(wave: Wave) -> object:
+    size = _percent(wave.share) if wave.share is not None else wave.count
+    if not (wave.soak or wave.probe):
+        return list(wave.tags) or size
+    of: Fields = {"tags": list(wave.tags)} if wave.tags else {"tenants": size}
+    of |= {"soak": _duration(wave.soak)} if wave.soak else {}
+    return of | ({"probe": wave.probe} if wave.probe else {})
 
 
 def job_text(head: Fields, edits: Iterable[Fields], *, json: bool = False) -> tuple[str, int]:
@@ -157,6 +196,18 @@ def _yaml(value: Any) -> str:
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31, indent=2
     )
+    return text
+
+
+def _percent(share: float) -> str:
+    return f"{_decimal(share * 100, 6)}%"
+
+
+def _duration(seconds: float) -> str:
+    text, left = "", round(seconds)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, size)
+        text += f"{count}{unit}" if count else ""
     return text
 
 

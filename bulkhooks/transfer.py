@@ -328,7 +328,10 @@ def left_of(path: Path, states: Iterable[State]) -> Iterator[Left]:
         if not journal.meta("planned"):
             raise Refused(f"{path}: its plan was not finished; plan the job again")
         head = jobwriter.header(
-            name=journal.meta("job"), note=journal.meta("note"), limits=plan.limits(journal)
+            name=journal.meta("job"),
+            note=journal.meta("note"),
+            limits=plan.limits(journal),
+            schedule=plan.schedule(journal),
         )
         edits = (
             jobwriter.as_written(edit, id=name, tenants=tenants)

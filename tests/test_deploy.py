@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from bulkhooks.journal import Journal
 from bulkhooks.pacing import Limits
 from bulkhooks.plan import stage
 from bulkhooks.sandbox import MASK, Request, Sandbox
+from bulkhooks.schedule import AT_ONCE, Schedule, Window
 from bulkhooks.source import Findings
 from bulkhooks.tenants import Tenant
 from bulkhooks.transfer import LEFT, left_of
@@ -553,6 +555,7 @@ def make_journal(world: World) -> None:
         "name": "night",
         "note": "CHG-1",
         "limits": {"max_rate": "100/s"},
+        "halt": {"failures": 99},
         "edits": [
             {
                 "id": "all",
@@ -598,8 +601,8 @@ def test_what_is_left_of_a_journal_is_a_job_with_the_same_ids(world: World) -> N
     (world.folder / "night.journal").touch()
     told = left_job(world, "--to", "rest.jsonl")
     assert told.stderr.splitlines() == [
-        "JSON Lines have no place for the job's note and limits: left out",
-        "3 edits in rest.jsonl; next: bulkhooks plan rest.jsonl",
+        "JSON Lines have no place for the job's note, limits, halt: left out",
+        "3 edits in rest.jsonl; next: bulkhooks plan rest.jsonl --schedule FILE",
     ]
     told = left_job(world, "--to", "again.yaml")
     assert told.stderr.endswith("bulkhooks plan again.yaml --journal again-2.journal\n")
@@ -651,6 +654,53 @@ def test_edits_of_actions_are_written_back_as_they_were_meant(tmp_path: Path, su
     assert len(again) == len(edits)
     for one, other in zip(again, meant, strict=True):
         assert replace(one, digest="", line=0) == replace(other, digest="", line=0)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"window": {"start": "2026-11-28T01:00", "end": "2026-11-28T03:00", "timezone": "UTC"}},
+        {"window": {"every": "Mon-Fri,Sun 01:05", "for": "1h30m5s", "timezone": "UTC"}},
+        {
+            "window": {"cron": "5 1 * * 6", "for": "1d", "timezone": "Europe/London"},
+            "during": "window",
+        },
+        {
+            "waves": [
+                1,
+                {"tenants": 2, "soak": "10m", "probe": "read-back"},
+                ["eu"],
+                {"tags": ["prod"], "probe": "true"},
+                "12.5%",
+                {"tenants": "100%", "soak": "90s"},
+            ],
+            "halt": {"failures": "0.5% of wave", "in_a_row": 5, "tenants": 2},
+        },
+        {"halt": {"failures": 3}},
+    ],
+)
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_what_is_left_of_a_job_goes_out_when_the_job_did(
+    tmp_path: Path, when: dict[str, Any], suffix: str
+) -> None:
+    edit = {"tenants": "*", "hooks": {"enabled": True}, "set": {"enabled": False}}
+    (tmp_path / "night.json").write_text(json.dumps({"edits": [edit], **when}))
+    job = load_job(tmp_path / "night.json")
+    with Journal.create(tmp_path / "j") as journal:
+        tagged = {
+            name: dataclasses.replace(TENANTS[name], tags=frozenset({"eu", "prod"}))
+            for name in NAMES
+        }
+        stage(journal, job, tagged, sandbox=False, now=datetime.now(UTC))
+        journal.note(planned=str(journal.count()))
+    with left_of(tmp_path / "j", LEFT) as left:
+        save_job(tmp_path / f"rest.{suffix}", left.head, left.edits)
+    again = load_job(tmp_path / f"rest.{suffix}").schedule
+    assert again == job.schedule != AT_ONCE
+    minutes = Window(timezone="UTC", cron="5 * * * *", seconds=3660)
+    assert header(schedule=Schedule(window=minutes)) == {
+        "window": {"cron": "5 * * * *", "for": "1h1m", "timezone": "UTC"}
+    }
 
 
 def test_a_journal_that_is_no_jobs_is_refused(world: World) -> None:
