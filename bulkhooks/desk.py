@@ -46,6 +46,9 @@ _THREADS = 128
 _FILES = 65_536
 
 
+# ---- what a command is given
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """A job and the tenants it may name."""
@@ -110,6 +113,9 @@ def job_of(journal: Path) -> str:
 
     with Journal.read(journal) as kept:
         return kept.meta("job")
+
+
+# ---- a run
 
 
 class Desk:
@@ -271,6 +277,9 @@ async def _answered(question: str) -> bool:
     return (await answer).strip().lower() in ("y", "yes")
 
 
+# ---- what is kept of a run beside its journal
+
+
 @contextmanager
 def measured(file: Path | None, job: str) -> Iterator[Metrics | None]:
     """Metrics of a command on this job, in a file; None: nobody wants them. Raises Refused when the
@@ -318,6 +327,9 @@ def _lost(why: str) -> None:
     """Tell that a file beside the work cannot be written any more."""
     with heard():
         talk(why)
+
+
+# ---- the process
 
 
 async def until_signal() -> None:

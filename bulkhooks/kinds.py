@@ -440,8 +440,6 @@ Failures: TypeAlias = Annotated[
         extra={"rule": 'a whole number, 1 or more, or a share like "5% of wave"'},
     ),
 ]
-
-
 InARow: TypeAlias = Annotated[int, _count("So many items that failed one after the other")]
 FailedTenants: TypeAlias = Annotated[int, _count("So many tenants on which something failed")]
 
@@ -518,8 +516,6 @@ Lifecycle: TypeAlias = Annotated[
         "unless this says otherwise, one with a base_url for active"
     ),
 ]
-
-
 ConnectTime: TypeAlias = Annotated[
     float, _seconds("Seconds for a connection to come about, 10 unless given", 300)
 ]

@@ -64,7 +64,7 @@ class TenantSelector(Model):
 
 
 Tenants: TypeAlias = Annotated[
-    kinds.TenantGlob | Annotated[list[kinds.TenantGlob], Meta(min_length=1)] | TenantSelector,
+    TenantNames | TenantSelector,
     Meta(description="A name, a glob, a list of these, or {names: ..., tags: [...], not: ...}"),
 ]
 
