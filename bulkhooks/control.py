@@ -204,7 +204,7 @@ class Steering:
             raise Refused("it is putting back, which is not to be held up; `stop` ends that too")
         self._lanes.pause()
         flight = _in_flight(self._lanes.views()) or "nothing is in flight"
-        goes_on = f"`{_command(self._journal.path)} resume` goes on"
+        goes_on = f"`{command(self._journal.path)} resume` goes on"
         return f"paused: what is begun ends ({flight}), no other item is begun; {goes_on}"
 
     def _resume(self) -> str:
@@ -255,7 +255,7 @@ class Steering:
         if now.stopping:
             yield "stopping"
         elif permit.paused:
-            yield f"paused; `{_command(self._journal.path)} resume` goes on"
+            yield f"paused; `{command(self._journal.path)} resume` goes on"
         for tenant, why in list(now.trouble.items())[:_SHOWN]:
             yield clean(f"{tenant} was given up: {why}")
         if len(now.trouble) > _SHOWN:
@@ -273,7 +273,8 @@ def _doing(views: Iterable[LaneView]) -> str:
     return "writing" if "writing" in at_work else "at rest"
 
 
-def _command(journal: Path) -> str:
+def command(journal: Path) -> str:
+    """What steers whoever works on a journal, as it is typed, but for the order."""
     return f"bulkhooks control {clean(shlex.quote(str(journal)))}"
 
 

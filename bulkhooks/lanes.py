@@ -11,6 +11,7 @@ from asyncio import TaskGroup
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import anyio
@@ -107,6 +108,11 @@ class Lanes:
         """What each lane is at now."""
         now = loop_time()
         return [lane.view(now) for lane in self._lanes]
+
+    @property
+    def journal(self) -> Path:
+        """Where their journal is."""
+        return self._journal.path
 
     @property
     def job(self) -> str:

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
@@ -18,7 +19,7 @@ import anyio
 
 from . import windows
 from .auth0 import loop_time
-from .control import safety
+from .control import command, safety
 from .guards import listed
 from .items import State
 from .lane import LaneView
@@ -75,6 +76,7 @@ class Scene:
     views: Sequence[LaneView]
     phase: Phase = field(default_factory=Phase)
     timezone: str = ""  #: of the window; "": times are told as this host does
+    journal: Path = Path("JOURNAL")  #: as it is typed
     paused: bool = False
     stopping: bool = False
     halted: str = ""
@@ -210,7 +212,7 @@ def _alerts(scene: Scene) -> list[Line]:
     elif scene.stopping:
         lines.append(Line("stopping: what is in flight ends first", "yellow"))
     if scene.paused:
-        lines.append(Line("paused; `bulkhooks control JOURNAL resume` goes on", "yellow"))
+        lines.append(Line(f"paused; `{command(scene.journal)} resume` goes on", "yellow"))
     if phase.doing:
         left = phase.until - scene.at if phase.until is not None else 0
         until = ""
@@ -489,6 +491,7 @@ class Screen:
             views=views,
             phase=permit.phase,
             timezone=timezone,
+            journal=lanes.journal,
             paused=permit.paused,
             stopping=lanes.stopped,
             halted=permit.halted,

@@ -315,6 +315,7 @@ class Looked:
     def __init__(self, *views: LaneView) -> None:
         self.now, self.looks, self._looked = list(views), 0, anyio.Event()
         self.permit, self.stopped, self.timezone = Steered(), False, LONDON
+        self.journal = Path("night jobs/freeze.journal")
 
     def views(self) -> list[LaneView]:
         self.looks += 1
@@ -462,6 +463,15 @@ def test_waiting_is_told_every_minute_and_each_phase_at_once() -> None:
     assert sum(line.startswith("waits for the window") for line in lines) == 10
     assert sum(line.startswith("wave 1 of 2: 1 tenant | window") for line in lines) == 1
     assert sum(line.startswith("soaks: until 02:29") for line in lines) == 1
+
+
+def test_a_pause_tells_the_command_that_ends_it() -> None:
+    def night(now: float, lanes: Looked) -> None:
+        lanes.permit.paused = True
+        going_on(now, lanes)
+
+    goes_on = "bulkhooks control 'night jobs/freeze.journal' resume"
+    assert f"paused; `{goes_on}` goes on" in lines_of(10, night)
 
 
 def test_a_tenant_that_is_given_up_is_told_once() -> None:
