@@ -27,14 +27,13 @@ from .items import Fields, Item, State
 from .journal import Event, Journal
 from .markup import change_id, clean_line, escaped, fenced, item_fields, json_list, table, target
 from .page import check_page, save_page
-from .plan import schedule
+from .plan import foreign_tenants_file, schedule
 from .report import (
     Books,
     Summary,
     TenantBooks,
     causes,
     clean,
-    foreign_tenants_file,
     many,
     summary,
 )

@@ -91,7 +91,8 @@ def tenants_of(journal: Path, file: Path | None) -> dict[str, Tenant]:
     Raises Refused when its own lies outside of its folder; BadInput.
     """
     from .journal import Journal
-    from .report import clean, foreign_tenants_file
+    from .plan import foreign_tenants_file
+    from .report import clean
     from .tenants import load_tenants
 
     with Journal.read(journal) as kept:

@@ -347,12 +347,14 @@ def look(journal: Journal) -> Freeze | None:
     if held:
         until = windows.clock(span.end, timezone(journal))
         words = ("apply", str(journal.path))
+        tenants = plan.foreign_tenants_file(journal)
         told = (
-            f"NOT put back yet: {held}, until {until}; `bulkhooks apply {journal.path}` "
+            f"NOT put back yet: {held}, until {until}; `{plan.typed(words, tenants)}` "
             f"{'puts it back' if ended else 'puts it back by then, or at once if that is past'}"
         )
         if not ended:
-            told += f", `bulkhooks undo {journal.path} --yes` puts it back now"
+            undo = ("undo", str(journal.path), "--yes")
+            told += f", `{plan.typed(undo, tenants)}` puts it back now"
     return Freeze(
         start=span.start,
         end=span.end,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -180,6 +183,22 @@ def timezone(journal: Journal) -> str:
     """The time zone of the window of a journal, or of what it puts back; "": it has none."""
     window = schedule(journal).window
     return window.timezone if window else journal.meta("zone")
+
+
+def foreign_tenants_file(journal: Journal) -> str:
+    """The tenants file that a journal names, if it lies outside of the journal's folder; else "".
+
+    It may name commands to run: a person has to choose it, not whoever handed over the journal.
+    """
+    named = journal.meta("tenants_file")
+    folder = Path(os.path.realpath(journal.path)).parent
+    own = not named or Path(os.path.realpath(named)).is_relative_to(folder)
+    return "" if own else named
+
+
+def typed(words: Sequence[str], tenants: str) -> str:
+    """A command of these words, with the tenants file that it does not take by itself."""
+    return shlex.join(["bulkhooks", *words, *(["--tenants", tenants] if tenants else [])])
 
 
 def limits(journal: Journal) -> Limits:

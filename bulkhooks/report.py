@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from . import plan, tally, windows
 from .freeze import Freeze, look
 from .items import State
 from .journal import Journal
+from .plan import foreign_tenants_file, typed
 from .waves import under_way, waves_of
 
 #: U+2400 and on: pictures of U+0000 and on.
@@ -168,22 +168,11 @@ def _books(states: Mapping[State, int]) -> Books:
     return Books(planned=sum(counts.values()), **counts)
 
 
-def foreign_tenants_file(journal: Journal) -> str:
-    """The tenants file that a journal names, if it lies outside of the journal's folder; else "".
-
-    It may name commands to run: a person has to choose it, not whoever handed over the journal.
-    """
-    named = journal.meta("tenants_file")
-    folder = Path(os.path.realpath(journal.path)).parent
-    own = not named or Path(os.path.realpath(named)).is_relative_to(folder)
-    return "" if own else named
-
-
 def _next(journal: Journal, books: Books, frozen: Freeze | None, *, closed: bool) -> str:
     if journal.meta("sandbox"):
         return ""  # its tenants ended with their process
     if frozen and (frozen.next or frozen.state == "put back"):
-        return _typed(frozen.next, foreign_tenants_file(journal)) if frozen.next else ""
+        return typed(frozen.next, foreign_tenants_file(journal)) if frozen.next else ""
     if journal.meta("undone_by"):
         return f"bulkhooks status {shlex.quote(journal.meta('undone_by'))}"
     if closed or not journal.meta("planned"):
@@ -203,16 +192,12 @@ def _next(journal: Journal, books: Books, frozen: Freeze | None, *, closed: bool
         tenants = foreign_tenants_file(journal)
     else:
         return ""
-    return _typed(words, tenants)
+    return typed(words, tenants)
 
 
 def _to_do(journal: Journal, books: Books) -> bool:
     """Whether an apply goes on with something."""
     return bool(books.pending or books.uncertain or under_way(journal))
-
-
-def _typed(words: Sequence[str], tenants: str) -> str:
-    return shlex.join(["bulkhooks", *words, *(["--tenants", tenants] if tenants else [])])
 
 
 def causes(summary: Summary) -> Iterator[str]:

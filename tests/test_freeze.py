@@ -144,7 +144,8 @@ class Night(Core):
 
     def run(self, job: Job, watch: Watch | None = None, **more: Any) -> Summary:
         """`run JOB`; `more` is said to it, or of the ways that it has."""
-        said = {key: more.pop(key) for key in ("fresh", "confirm", "tell") if key in more}
+        known = ("fresh", "confirm", "tell", "tenants_file")
+        said = {key: more.pop(key) for key in known if key in more}
         running = partial(run_job, job, TENANTS, self.journal, watch=watch, **said)
         return self.call(lambda ways: running(ways=ways), **more)  # type: ignore[no-any-return]
 
@@ -475,6 +476,15 @@ def test_a_stop_tells_what_is_off_and_until_when(
         here.run(replace(job, schedule=Schedule(window=longer, freeze=True)))
     assert here.apply().exit_status == 0
     assert whole_state_of(here.sandbox) == was
+
+
+def test_commands_name_a_tenants_file_that_they_do_not_take_by_themselves(tmp_path: Path) -> None:
+    here, elsewhere = night(tmp_path), tmp_path / "our tenants.yaml"
+    books = here.run(HOOKS_OFF, stops_in_the_window, tenants_file=elsewhere)
+    assert books.freeze
+    for command in (f"apply {here.journal}", f"undo {here.journal} --yes"):
+        assert f"`bulkhooks {command} --tenants '{elsewhere}'` puts it back" in books.freeze.told
+    assert books.next == f"bulkhooks apply {here.journal} --tenants '{elsewhere}'"
 
 
 def test_a_stop_while_it_is_put_back_tells_what_is_not(tmp_path: Path) -> None:
