@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from . import plan, windows
-from .errors import BulkhooksError, NotPutBack, Refused
+from .errors import BulkhooksError, JournalError, NotPutBack, Refused
 from .items import Fields, Item, State, Step, edit_of
 from .journal import Journal
 from .schedule import Schedule, Span, Window
@@ -455,7 +455,8 @@ def unless_open(frozen: Freeze | None, error: BulkhooksError) -> BulkhooksError:
     """What a call is ended by: an open freeze is told ahead of it."""
     if frozen is None or frozen.state != "open":
         return error
-    return NotPutBack(f"{frozen.told}\n{error}")
+    told = f"{frozen.told}\n{error}"
+    return JournalError(told) if isinstance(error, JournalError) else NotPutBack(told)
 
 
 def check_over(journal: Journal) -> None:

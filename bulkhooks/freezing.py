@@ -58,7 +58,7 @@ async def put_back_earlier(path: Path, schedule: Schedule, orders: Orders) -> Su
 
 async def apply_and_put_back(journal: Journal, limits: Limits, orders: Orders) -> None:
     """Apply, wait, put back: what of it is left to be done. Raises NotPutBack where it ends with
-    the freeze open, else what `work.apply` raises."""
+    the freeze open, else what `work.apply` raises; a JournalError tells what is open too."""
     try:
         with ExitStack() as stack:
             locks = Locks(stack)
@@ -66,12 +66,19 @@ async def apply_and_put_back(journal: Journal, limits: Limits, orders: Orders) -
                 await _second_half(journal, orders, locks)
     except (BulkhooksError, BaseExceptionGroup) as error:
         found = actionable(error)
-        if found is None or isinstance(found, JournalError):
+        if found is None:
             raise
-        ended = freeze.unless_open(freeze.look(journal), found)
+        ended = freeze.unless_open(_looked(journal), found)
         if ended is found:
             raise
         raise ended from error
+
+
+def _looked(journal: Journal) -> freeze.Freeze | None:
+    """How far a freeze is, as far as its journals can be read still."""
+    with suppress(JournalError):
+        return freeze.look(journal)
+    return None
 
 
 # ---- the first half

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import resource
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -30,7 +31,7 @@ from bulkhooks import (
     run_job,
 )
 from bulkhooks import work as working
-from bulkhooks.errors import NotPutBack
+from bulkhooks.errors import JournalError, NotPutBack
 from bulkhooks.freeze import Do, Stand, back_at, measured, next_step
 from bulkhooks.items import Reply
 from bulkhooks.journal import Journal, TenantRow
@@ -562,6 +563,24 @@ def test_what_ends_a_call_while_it_is_open_has_its_own_exit_status(tmp_path: Pat
         here.call(lambda ways: apply_journal(here.journal, moved, ways=ways))
     assert raised.value.exit_status == 5
     assert "the tenants file says" in str(raised.value)
+
+
+def test_where_no_journal_can_be_written_any_more_it_is_told_what_is_off(tmp_path: Path) -> None:
+    here, limits = night(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def fills(lanes: Lanes) -> None:
+        await anyio.sleep(700)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+
+    try:
+        with pytest.raises(JournalError, match="NOT put back yet: 1 hook is still off") as raised:
+            here.run(HOOKS_OFF, fills)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.exit_status == 4
+    assert "the journal cannot be used" in str(raised.value)
+    assert here.run(HOOKS_OFF).exit_status == 0
+    assert on(here.sandbox) == "A"
 
 
 def test_a_halt_puts_back_at_once_and_what_it_left_out_says_why(tmp_path: Path) -> None:
