@@ -406,6 +406,15 @@ def _put_back(back: Journal, span: Span) -> Freeze:
     )
 
 
+def left_in_words(back: Journal) -> str:
+    """What a put-back has left, and the cause that most of it has."""
+    found = look(back)
+    assert found is not None
+    causes = Counter(each.cause or "not begun" for each in found.not_put_back)
+    ((cause, _),) = causes.most_common(1)
+    return f"{found.told}: {cause}"
+
+
 def _ended_at(back: Journal) -> str:
     at = [event.at for event in back.events() if event.kind == "putback"]
     return windows.clock(at[-1], timezone(back)) if at else back.meta("made")

@@ -23,7 +23,7 @@ from .lanes import Lanes
 from .night import carry_out, until
 from .pacing import Limits
 from .permit import Phase, Wall
-from .report import Summary, summary
+from .report import Summary, clean, summary
 from .schedule import AT_ONCE, Schedule
 from .work import (
     Locks,
@@ -228,6 +228,7 @@ async def _one_round(
             await back.commit()
             if lanes.stopped or not (pause and freeze.unfinished(back)):
                 return False
+            orders.tell(clean(freeze.left_in_words(back)))
             again = "waits to try again what could not be put back"
             await until(lanes, ways, replace(phase, doing=again, until=ways.wall() + pause))
         except Stopped:

@@ -383,9 +383,10 @@ def test_what_fails_is_tried_again_for_a_while(tmp_path: Path) -> None:
 
 def test_what_cannot_be_put_back_is_the_first_that_is_told(tmp_path: Path) -> None:
     here = night(tmp_path)
-    here.refuses = enables
-    books = here.run(HOOKS_OFF)
+    here.refuses, said = enables, list[str]()
+    books = here.run(HOOKS_OFF, tell=said.append)
     assert books.exit_status == 5
+    assert set(said) == {"1 of 1 hook is NOT put back: t0 a: 400 no"}
     assert books.freeze
     assert books.freeze.told == "1 of 1 hook is NOT put back: t0 a"
     assert books.next == f"bulkhooks apply {here.putback} --failed"
