@@ -131,7 +131,7 @@ def test_a_second_ctrl_c_waits_for_nothing_and_nothing_is_lost(make: Make) -> No
         with pytest.raises(Exception, match="timed out"):
             process.wait(0.3)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate()
     assert process.returncode in (1, 3)
     assert world.books()["uncertain"] == 3
     world.call("apply", "j", "--yes")
@@ -139,10 +139,11 @@ def test_a_second_ctrl_c_waits_for_nothing_and_nothing_is_lost(make: Make) -> No
 
 
 def test_one_journal_has_one_worker_and_the_second_learns_who(make: Make) -> None:
-    world = make(hooks=100, latency=1.0)  # the first is at work for long
+    world = make(hooks=100, latency=0.1)
     dependencies_job(world)
     with world.start_job("job.jsonl") as first:
         world.wait_for(lambda: len(world.sandbox.writes()) > 10)
+        world.sandbox.latency = 2.0  # the first is at work for long
         second = world.call("apply", "j", "--yes", status=2)
         assert f"in use by process {first.pid}" in second.stderr
         first.kill()
@@ -165,10 +166,11 @@ def test_whoever_looks_at_a_journal_does_not_hold_its_worker_up(make: Make) -> N
 
 
 def test_one_tenant_has_one_worker_whatever_the_journal(make: Make) -> None:
-    world = make(("t0",), hooks=100, latency=1.0)  # the first is at work for long
+    world = make(("t0",), hooks=100, latency=0.1)
     dependencies_job(world)
     with world.start_job("job.jsonl") as first:
         world.wait_for(lambda: len(world.sandbox.writes()) > 2)
+        world.sandbox.latency = 5.0  # the first is at work for long
         before = len(world.sandbox.writes())
         words = ("--tenants", "tenants.json", "--journal", "other", "--yes")
         second = world.call("run", "job.jsonl", *words, status=2)
@@ -447,7 +449,7 @@ def test_the_sandbox_serves_the_tenants_of_a_file_until_it_is_told_to_end(make: 
         world.write("job.jsonl", [edit])
         world.run_job("job.jsonl")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate()
     assert process.returncode == 0
     assert world.books()["applied"] == 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from engine import TRIGGERS
 from world import Make, World
 
-#: Seconds from now on until the window opens, and how long it is.
+#: Seconds from now on until the window opens, and how long it is at least.
 OPENS, LASTS = 2, 20
 
 
@@ -30,6 +31,13 @@ def freeze_of(world: World, opens: float = OPENS, lasts: float = LASTS) -> None:
         ],
     }
     world.write("job.json", job)
+
+
+def lasts_here(world: World) -> int:
+    """How long a window must be for a few starts of the program, as slow as the machine is now."""
+    began = time.monotonic()
+    world.call("schema", "job")
+    return max(LASTS, math.ceil(40 * (time.monotonic() - began)))
 
 
 def switches(world: World) -> list[Any]:
@@ -56,16 +64,19 @@ def killed_after(world: World, writes: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_three_times_all_is_on_again(make: Make) -> None:
     world = make(("t0", "t1"), hooks=10, actions=4)
     was = switches(world)
     every = sum(len(hooks) + sum(map(len, lists)) for hooks, lists in was)
-    freeze_of(world)
+    freeze_of(world, lasts=lasts_here(world))
     for writes in (1, every, every + 1):
         killed_after(world, writes)
     with world.start_job("job.json") as process:
-        told, _ = process.communicate(timeout=50)
-    assert process.returncode in (0, 1)  # where the machine is slow, items are left when it is over
+        told, err = process.communicate()
+    assert process.returncode in (0, 1), (
+        err
+    )  # where the machine is slow, items are left when it is over
     assert switches(world) == was
     assert told.startswith("put back on ")
     books = world.books("j.putback")
@@ -73,7 +84,7 @@ def test_killed_three_times_all_is_on_again(make: Make) -> None:
     assert not books["pending"] + books["failed"] + books["uncertain"] + books["skipped"]
     seen = len(world.sandbox.log)
     with world.start_job("job.json") as process:
-        _, err = process.communicate(timeout=50)
+        _, err = process.communicate()
     assert "nothing sent; put back on " in err
     assert len(world.sandbox.log) == seen
 
@@ -84,9 +95,8 @@ def test_a_stop_says_what_is_off_and_undo_puts_it_back_now(make: Make) -> None:
     freeze_of(world, opens=0, lasts=3600)
     with world.start_job("job.json") as process:
         world.wait_for(lambda: all_off(world))
-        time.sleep(0.5)  # so that what it wrote is in its journal
         process.terminate()
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate()
     assert process.returncode == 5, err
     assert out.startswith("NOT put back yet: ")
     assert "hooks are still off, " in out.splitlines()[0]

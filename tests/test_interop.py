@@ -25,7 +25,7 @@ from bulkhooks.deploy_hooks import changes_by_import
 from bulkhooks.sandbox import Request, Sandbox
 from world import World, served
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.interop
 
 VERSION = "8.44.0"
 SCRIPT = (

@@ -825,6 +825,6 @@ def test_the_command_serves_actions_and_builds_as_it_is_told(make: Make) -> None
         made = [asked("POST", new(name))["status"] for name in ("good", "bad")]
         line.close()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate()
     assert listed["total"] == 2
     assert made == ["built", "failed"]

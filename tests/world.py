@@ -84,7 +84,7 @@ class World:
     def call(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """The program, run to its end, which must be `status`."""
         with self.start(*words) as process:
-            out, err = process.communicate(timeout=50)
+            out, err = process.communicate()
         assert process.returncode == status, f"{process.returncode}\n{out}\n{err}"
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(words, process.returncode, out, err)
@@ -113,7 +113,7 @@ class World:
 
     def wait_for(self, true: Callable[[], bool]) -> None:
         """Wait until something is true of the world."""
-        for _ in range(2000):
+        for _ in range(40_000):
             if true():
                 return
             time.sleep(0.005)
