@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 _SIGNALS = (SIGINT, SIGTERM, SIGHUP)
 #: New objects after which garbage is looked for.
-_GARBAGE = 20_000
+_GARBAGE = 100_000
 #: Threads of libuv, set unless the environment says otherwise. Half of them look up names, and its
 #: own 4 would let two dead names hold up every other tenant.
 _THREADS = 128
