@@ -128,6 +128,7 @@ class ManagementClient:
         self._way, self._everyone = network.way_to(tenant), network.gate
         self.stop, self._log, self._jitter = stop, log, jitter
         self._gate = Gate(concurrency)
+        self._time = asyncio.get_running_loop().time
         self._session = _Session()
         self._item: str | None = None
 
@@ -184,8 +185,8 @@ class ManagementClient:
         Raises TenantError when there is none to be had, Stopped.
         """
         session = self._session
-        if session.grant is None or loop_time() >= session.renew_at:
-            await self._renew(lambda: session.grant is None or loop_time() >= session.renew_at)
+        if session.grant is None or self._time() >= session.renew_at:
+            await self._renew(lambda: session.grant is None or self._time() >= session.renew_at)
         assert session.grant is not None
         return session.grant
 
@@ -200,14 +201,14 @@ class ManagementClient:
             except (NotSent, Unsure) as error:
                 if not isinstance(error, repeatable):
                     raise
-                wait, until = self._jitter(0.25 * 2**tries), min(until, loop_time() + HELD_UP)
-                last = tries == TRIES or loop_time() + wait >= until
+                wait, until = self._jitter(0.25 * 2**tries), min(until, self._time() + HELD_UP)
+                last = tries == TRIES or self._time() + wait >= until
                 if last and isinstance(error, NotSent):
                     hint = "check the tenant's address and the network, then apply --failed"
                     raise TenantError(error.cause, hint) from error
                 if last:
                     raise
-                self._session.waiting = f"to try again: {error.cause}", loop_time() + wait
+                self._session.waiting = f"to try again: {error.cause}", self._time() + wait
             try:
                 await self.stop.sleep(wait)
             finally:
@@ -242,7 +243,7 @@ class ManagementClient:
     async def _head(self) -> _Head:
         """The headers of a call that is sent now."""
         session = self._session
-        if session.head is None or loop_time() >= session.renew_at:
+        if session.head is None or self._time() >= session.renew_at:
             await self.grant()
             assert session.head is not None
         return session.head
@@ -261,7 +262,7 @@ class ManagementClient:
         """Send at a limiter's pace; a 429 pauses the lane and is no try, and has an end."""
         give_up = math.inf
         while True:
-            asked = loop_time()
+            asked = self._time()
             turn = await self._turn(limiter)
             sent, reply, seen = None, None, _NO_HEADERS
             try:
@@ -273,7 +274,7 @@ class ManagementClient:
                     headers = head.plain if body is None else head.json
                     if before_sending is not None:
                         await before_sending()
-                    sent = loop_time()
+                    sent = self._time()
                     url = self.tenant.base_url + path
                     reply, seen = await self._way.send(method, url, headers, content)
                 finally:
@@ -286,8 +287,8 @@ class ManagementClient:
             turn.answered(reply.status, seen)
             if reply.status != 429:
                 return reply, head
-            give_up = min(give_up, loop_time() + HELD_UP)
-            if loop_time() >= give_up:
+            give_up = min(give_up, self._time() + HELD_UP)
+            if self._time() >= give_up:
                 raise TenantError(
                     "others use the limit",
                     f"nothing but 429 for {HELD_UP:.0f} s; apply --failed at a quieter time",
@@ -314,7 +315,7 @@ class ManagementClient:
         left, broken = headers.get("x-ratelimit-remaining", ""), sys.exc_info()[1]
         self._log(
             Exchange(
-                time=time.time() - (loop_time() - sent),
+                time=time.time() - (self._time() - sent),
                 tenant=self.tenant.name,
                 item=None if path == _TOKEN_PATH else self._item,
                 method=method,
@@ -351,7 +352,7 @@ class ManagementClient:
                 except TenantError as error:
                     session.failed = error
                     raise
-                session.grant, session.renew_at = grant, loop_time() + grant.use
+                session.grant, session.renew_at = grant, self._time() + grant.use
                 session.head = _Head(session.headers, grant)
                 session.failed = None
 

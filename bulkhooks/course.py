@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from . import actions, hooks, steps
-from .auth0 import HELD_UP, TRIES, ManagementClient, loop_time
+from .auth0 import HELD_UP, TRIES, ManagementClient
 from .errors import Ended, Gone, ItemError, NoActions, Stopped, TenantError, Unsure
 from .gates import Together
 from .items import ABSENT, APPLIED, UNCHANGED, Call, Fields, Item, Outcome, Seen, State, Step
@@ -95,7 +95,7 @@ class _Worker:
                 if not lane.has_room(item):
                     self._queue.close()
                     return
-                began = loop_time()
+                began = lane.time()
                 outcome = await course.outcome()
                 self.journal.post(self.journal.ended(item, outcome))
                 lane.took(item, began)
@@ -357,7 +357,7 @@ class _Attempt:
         self._doubt_until: float | None = None
         if step.sent_at is not None:
             waited = max(0.0, self._wall() - step.sent_at)
-            self._doubt_until = loop_time() + self._lane.settle - waited
+            self._doubt_until = self._lane.time() + self._lane.settle - waited
 
     async def outcome(self) -> Outcome:
         """Send the step until it is seen to be done, or cannot be; at most 5 times and, from the
@@ -376,7 +376,7 @@ class _Attempt:
                 ended = await self._looked()
                 if ended is not None:
                     return ended
-                if self._given_up or tries == TRIES or (tries and loop_time() >= until):
+                if self._given_up or tries == TRIES or (tries and self._lane.time() >= until):
                     return self._failed(ItemError(why, _BREAKS))
                 return await self._send()
             except _Stale:
@@ -386,7 +386,7 @@ class _Attempt:
                     continue
                 if self._doubt_until is None:  # it was a look that broke, and nothing was sent
                     return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
-                why, until = error.cause, min(until, loop_time() + HELD_UP)
+                why, until = error.cause, min(until, self._lane.time() + HELD_UP)
                 tries += 1
             except ItemError as error:
                 return self._failed(error)
@@ -432,8 +432,8 @@ class _Attempt:
 
     async def _wait(self, why: str) -> None:
         """Wait a moment for what the service does by itself. Raises ItemError after 5 minutes."""
-        self._ready_by = min(self._ready_by, loop_time() + actions.BUILT_IN)
-        if loop_time() >= self._ready_by:
+        self._ready_by = min(self._ready_by, self._lane.time() + actions.BUILT_IN)
+        if self._lane.time() >= self._ready_by:
             cause = f"waited {actions.BUILT_IN:.0f} s {why.format(n=1)}"
             raise ItemError(cause, "look at the action in the dashboard, then apply --failed")
         self._hand_over()
@@ -493,17 +493,17 @@ class _Attempt:
                 verdict is Seen.WANTED or listed_at >= believed_from
             ):
                 return verdict, seen
-        begun = self._seen_at = loop_time()
+        begun = self._seen_at = lane.time()
         seen = await steps.look(self._step, self._hook, self._client.read)
         verdict = self._judged(seen, sent=sent)
         if verdict is not Seen.WANTED and begun < believed_from:
             self._let_others()
             lane.waits[self._hook] = "to read {n} back", believed_from
             try:
-                await self._client.sleep(max(0.0, believed_from - loop_time()))
+                await self._client.sleep(max(0.0, believed_from - lane.time()))
             finally:
                 del lane.waits[self._hook]
-            self._seen_at = loop_time()
+            self._seen_at = lane.time()
             seen = await steps.look(self._step, self._hook, self._client.read)
             verdict = self._judged(seen, sent=sent)
         return verdict, seen
@@ -585,14 +585,15 @@ class _Attempt:
         return seen
 
     async def _mark(self) -> None:
-        if self._client.stop is self._lane.stop:  # what is half done ends or goes back
-            self._lane.permit.send()
-        if steps.reread(self._step) and loop_time() - self._seen_at > _STALE:
+        lane = self._lane
+        if self._client.stop is lane.stop:  # what is half done ends or goes back
+            lane.permit.send()
+        if steps.reread(self._step) and lane.time() - self._seen_at > _STALE:
             raise _Stale
         self._sent_at = self._wall()
         sent = self._journal.sent(self._item, self._step.n, self._sent_at, self._kept)
         await self._journal.commit(sent)
-        self._doubt_until = loop_time() + self._lane.settle
+        self._doubt_until = lane.time() + lane.settle
         self._waiting.pop(self._let_others, None)
         self._waiting = self._unanswered.now()
         self._waiting[self._let_others] = None

@@ -166,16 +166,16 @@ class Together(Generic[_Who, _What]):
 
     def __init__(self, seconds: float, late: Callable[[dict[_Who, _What]], None]) -> None:
         self.seconds, self._late = seconds, late
+        self._loop = asyncio.get_running_loop()
         self._group: dict[_Who, _What] = {}
         self._ends = -math.inf
 
     def now(self) -> dict[_Who, _What]:
         """For whoever begins now, to be put into, and to be taken out of by the end."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         if now >= self._ends:
             self._group, self._ends = {}, now + self.seconds / 30
-            loop.call_at(now + self.seconds, self._late, self._group)
+            self._loop.call_at(now + self.seconds, self._late, self._group)
         return self._group
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from asyncio import Lock
+from asyncio import Lock, get_running_loop
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from . import actions, hooks, steps
 from .answers import MOVE
-from .auth0 import CONCURRENCY, Log, ManagementClient, loop_time
+from .auth0 import CONCURRENCY, Log, ManagementClient
 from .errors import Ended, ItemError, NoActions, TenantError
 from .gates import Breaker, Stop, Switch
 from .items import Fields, Item
@@ -71,6 +71,7 @@ class Lane:
         self.row, self.tenant, self.settle, self.value_of = row, tenant, settle, value_of
         self.permit = permit or Permit(time.time)
         self.stop = Stop()
+        self.time = get_running_loop().time  #: the clock of all durations, in seconds
         self.limiter = Limiter(limits)
         self.concurrency = limits.concurrency or CONCURRENCY
         self.client = ManagementClient(
@@ -153,7 +154,7 @@ class Lane:
         """Learn how long an item took, where a window is to close; it `began` by the loop's clock
         and has ended now."""
         if self.permit.closes_at < math.inf:
-            seconds = loop_time() - began
+            seconds = self.time() - began
             self._took.setdefault(_deploys(item), deque(maxlen=_RECENT)).append(seconds)
 
     def forbids(self, item: Item, grant: Grant) -> ItemError | None:
@@ -183,7 +184,7 @@ class Lane:
         for kind in sorted(kinds, reverse=True):
             async with self._listing:
                 if kind not in self.listed_at:
-                    began = loop_time()
+                    began = self.time()
                     self.live |= await self.list_all(kind)
                     self.listed_at[kind] = began
 

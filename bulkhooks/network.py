@@ -153,6 +153,7 @@ class _Way:
         trust: Callable[[], ssl.SSLContext | bool],
         proxy: _Proxy,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._session, self._gate, self._deadlines = session, gate, deadlines
         self._timeout, self._trust, self._proxy = timeout, trust, proxy
 
@@ -160,7 +161,7 @@ class _Way:
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Reply, Mapping[str, str]]:
         """As `Sender` promises."""
-        task, trusted = asyncio.current_task(), self._trust()
+        task, trusted = asyncio.current_task(self._loop), self._trust()
         assert task is not None
         group, places = self._deadlines.begin(task), self._gate.places
         try:

@@ -15,7 +15,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -70,16 +70,16 @@ class Limits:
 class Pace:
     """What a limiter has learned and done so far; `waits` is in seconds by cause."""
 
-    limit: int | None
-    remaining: int | None
-    refill: float | None  #: requests a second that come back at least, others' share taken off
-    refill_rule: Rule | None
-    lowest: int | None  #: the lowest remaining seen
-    requests: int
-    throttled: int  #: answers with status 429
-    waits: dict[str, float]
-    clock_offset: float | None  #: the server's Unix time minus the loop's time, seconds
-    clock_uncertainty: float | None  #: the offset is known to within plus or minus this
+    limit: int | None = None
+    remaining: int | None = None
+    refill: float | None = None  #: requests a second that come back at least, without others' share
+    refill_rule: Rule | None = None
+    lowest: int | None = None  #: the lowest remaining seen
+    requests: int = 0
+    throttled: int = 0  #: answers with status 429
+    waits: dict[str, float] = field(default_factory=dict)
+    clock_offset: float | None = None  #: the server's Unix time minus the loop's time, seconds
+    clock_uncertainty: float | None = None  #: the offset is known to within plus or minus this
 
     def clock_ahead(self, wall: float, now: float) -> float | None:
         """Seconds that the server's clock is ahead of this host's, which shows `wall` (Unix
@@ -502,8 +502,8 @@ class Ceiling:
 class Limiter:
     """One tenant's model of the server's bucket: gives turns, first come, first served.
 
-    `give_up` is how many seconds of waiting without one good answer end the lane. `jitter` makes a
-    wait of up to that many seconds random.
+    It is made where the loop runs whose clock it goes by. `give_up` is how many seconds of waiting
+    without one good answer end the lane. `jitter` makes a wait of up to that many seconds random.
     """
 
     def __init__(
@@ -514,6 +514,7 @@ class Limiter:
         jitter: Callable[[float], float] = full_jitter,
     ) -> None:
         self._reserve, self._give_up, self._jitter = limits.reserve, give_up, jitter
+        self._time = asyncio.get_running_loop().time
         self._ceiling = Ceiling(limits.max_rate)
         self._clock, self._buckets = Clock(), dict[int, Bucket]()
         self._last: Answer | None = None
@@ -577,7 +578,7 @@ class Limiter:
 
     def seconds_for(self, requests: int) -> float:
         """About how long so many requests wait for their turns, if they were asked for now."""
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         until = self._outlook(now)[0]
         wait = until - now if math.isfinite(until) else 0.0
         for bucket in self._buckets.values():
@@ -610,7 +611,7 @@ class Limiter:
         """A turn, where one can be had without waiting."""
         if self._in_flight >= self._free or self._queued or self._ceiling.rate is not None:
             return None
-        return self._given(asyncio.get_running_loop().time())
+        return self._given(self._time())
 
     def _given(self, now: float) -> Turn:
         self._in_flight += 1
@@ -619,9 +620,9 @@ class Limiter:
 
     async def _admitted(self) -> float:
         """Waits at the head of the line. After each wait it looks again: a hold may have come."""
-        loop, ceiling = asyncio.get_running_loop(), self._ceiling
+        ceiling = self._ceiling
         while True:
-            until, cause = self._outlook(now := loop.time())
+            until, cause = self._outlook(now := self._time())
             if until > now:
                 await self._news_until(until, cause)
                 continue
@@ -629,7 +630,7 @@ class Limiter:
                 return now
             with self._noted(ceiling.cause, now + 1 / ceiling.rate):
                 await ceiling.passed(ceiling.rate)
-            if self._outlook(now := loop.time())[0] <= now:
+            if self._outlook(now := self._time())[0] <= now:
                 return now
 
     def _outlook(self, now: float) -> tuple[float, str]:
@@ -659,21 +660,21 @@ class Limiter:
             with anyio.CancelScope(deadline=min(until, begun + left)):
                 await self._news.wait()
             if cause != "first answer":
-                self._dry += asyncio.get_running_loop().time() - begun
+                self._dry += self._time() - begun
 
     @contextmanager
     def _noted(self, cause: str, until: float) -> Iterator[float]:
-        begun = asyncio.get_running_loop().time()
+        begun = self._time()
         self._waiting = cause, until
         try:
             yield begun
         finally:
             self._waiting = None
-            spent = asyncio.get_running_loop().time() - begun
+            spent = self._time() - begun
             self._waits[cause] = self._waits.get(cause, 0.0) + spent
 
     def _answered(self, sent: float, status: int, headers: Mapping[str, str]) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         self._in_flight -= 1
         self._answers_seen = True
         date = _unix_time(headers.get("date", ""))
@@ -730,7 +731,7 @@ class Limiter:
         self._free = 0.0 if self._strikes else free
         # The head of the line looks again when its wait is over: what makes that later can wait.
         if self._waiting is not None:
-            now = asyncio.get_running_loop().time()
+            now = self._time()
             if self._outlook(now)[0] < self._waiting[1]:
                 self._news.set()
 

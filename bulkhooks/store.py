@@ -71,6 +71,7 @@ class Store:
         self._reader, self._writer = reader, writer
         self._batch = _Batch()
         self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._broken: JournalError | None = None
         self._closing = False
         #: To its thread: commands that credentials come from may keep all that others share.
@@ -247,7 +248,8 @@ class Store:
     async def commit(self, *writes: Write) -> None:
         """Hand writes over and wait until they, and all before them, are durable."""
         self.post(*writes)
-        durable = asyncio.get_running_loop().create_future()
+        assert self._loop is not None  # who waits does so while `writing`
+        durable = self._loop.create_future()
         self._batch.waiting.append(durable)
         await durable
         if self._broken:
@@ -261,7 +263,7 @@ class Store:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
         """While inside, what is handed over is written; at the end, all of it has been."""
-        self._closing = False
+        self._closing, self._loop = False, asyncio.get_running_loop()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write_batches)
             try:

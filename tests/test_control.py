@@ -32,7 +32,7 @@ from bulkhooks.journal import Journal
 from bulkhooks.lane import LaneView
 from bulkhooks.lanes import Lanes
 from bulkhooks.night import AS_CALLED, Ways, carry_out
-from bulkhooks.pacing import Limiter
+from bulkhooks.pacing import Pace
 from bulkhooks.permit import Phase
 from bulkhooks.plan import stage
 from bulkhooks.sandbox import Sandbox
@@ -50,7 +50,7 @@ def view(*, in_flight: int = 0, switching: bool = False) -> LaneView:
         planned=8,
         done=3,
         doing="writing",
-        pace=Limiter(Limits()).statistics(),
+        pace=Pace(),
         waiting=None,
         in_flight=in_flight,
         switching=switching,

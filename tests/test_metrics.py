@@ -20,7 +20,7 @@ from bulkhooks.errors import BulkhooksError, Differs, JournalError, Refused
 from bulkhooks.items import Outcome, State
 from bulkhooks.lane import LaneView
 from bulkhooks.metrics import Metrics, Seen, as_text
-from bulkhooks.pacing import Limiter, Limits
+from bulkhooks.pacing import Pace
 from bulkhooks.permit import Permit, Phase
 from bulkhooks.schedule import Span
 from world import Make, World
@@ -94,9 +94,7 @@ def test_what_a_command_is_at(what: dict[str, Any], metric: str, value: float | 
 
 
 def test_what_a_lane_is_at() -> None:
-    limiter = Limiter(Limits())
-    pace = limiter.statistics()
-    pace.waits["reserve"] = 2.5
+    pace = Pace(waits={"reserve": 2.5})
     fixed: dict[str, Any] = {"planned": 0, "done": 0, "doing": "", "waiting": None}
     views = [LaneView(tenant="t0", pace=pace, reserve=10, **fixed)]
     found = told(views=views, requests={("t0", "200"): 7, ("t0", "none"): 1})

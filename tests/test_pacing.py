@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import cached_property
 from typing import Protocol
 
 import pytest
@@ -148,7 +149,11 @@ class World:
     others_refused: int = 0
 
     def __post_init__(self) -> None:
-        self.chance, self.limiter = random.Random(self.seed), Limiter(self.limits)
+        self.chance = random.Random(self.seed)
+
+    @cached_property
+    def limiter(self) -> Limiter:
+        return Limiter(self.limits)
 
     @property
     def now(self) -> float:

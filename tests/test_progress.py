@@ -24,7 +24,7 @@ from bulkhooks import progress
 from bulkhooks.auth0 import loop_time
 from bulkhooks.items import State
 from bulkhooks.lane import LaneView
-from bulkhooks.pacing import Limiter, Limits
+from bulkhooks.pacing import Pace
 from bulkhooks.permit import Phase
 from bulkhooks.progress import Line, Paces, Rates, Scene, Screen, drawn, plain
 from bulkhooks.schedule import Span
@@ -35,7 +35,7 @@ LONDON = "Europe/London"
 #: Saturday, 02:18 in London; the window is from 01:00 to 03:00.
 AT = datetime(2026, 11, 28, 2, 18, tzinfo=UTC).timestamp()
 NIGHT = Span(AT - 78 * 60, AT + 42 * 60)
-IDLE = Limiter(Limits()).statistics()
+IDLE = Pace()
 PACED = replace(IDLE, limit=50, remaining=38, refill=2.0, requests=30)
 SHAPES = ((80, 24), (40, 10))
 

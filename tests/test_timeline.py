@@ -11,7 +11,7 @@ import pytest
 
 from bulkhooks.journal import Journal
 from bulkhooks.lane import LaneView
-from bulkhooks.pacing import Limiter, Limits
+from bulkhooks.pacing import Pace
 from bulkhooks.timeline import Timeline
 from engine import EPOCH, Clock
 from nights import night
@@ -22,7 +22,7 @@ class Views:
     """Lanes of which all that is known is what they show."""
 
     def __init__(self, count: int) -> None:
-        pace = replace(Limiter(Limits()).statistics(), limit=50, remaining=40)
+        pace = Pace(limit=50, remaining=40)
         self.paces = {f"prod-{number:03}": pace for number in range(count)}
         self.looks = 0
 
