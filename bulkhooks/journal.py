@@ -94,17 +94,6 @@ _SAMPLE_WHOLE: Final = f"sum IS rowsum({_SAMPLE})"
 _ADD_SAMPLE: Final = f"""INSERT OR REPLACE INTO timeline VALUES
     (:{_SAMPLE.replace(", ", ", :")}, rowsum(:{_SAMPLE.replace(", ", ", :")}))"""
 _EDIT_WHOLE: Final = "sum IS rowsum(id, name, given, line, must_match, tenants, body)"
-_ADD_EDIT: Final = """INSERT INTO edits VALUES
-    (:id, :name, :given, :line, :must_match, :tenants, :body,
-    rowsum(:id, :name, :given, :line, :must_match, :tenants, :body))"""
-_ADD_ITEM: Final = """INSERT INTO items VALUES
-    (:id, :edit, :tenant, :target, :label, :keys, :rank, :change, :steps,
-    rowsum(:id, :edit, :tenant, :target, :label, :keys, :rank, :change, :steps),
-    :state, :cause, :hint, rowsum(:id, :state, :cause, :hint))"""
-_ADD_STEP: Final = """INSERT INTO steps VALUES
-    (:item, :n, :kind, :target, :back, :before, :want,
-    rowsum(:item, :n, :kind, :target, :back, :before, :want),
-    'pending', NULL, NULL, rowsum(:item, :n, 'pending', NULL, NULL))"""
 _ADD_TEXT: Final = "INSERT OR IGNORE INTO texts VALUES (?, ?)"
 #: New names of the edits whose name, made from their content, others have before them.
 _FIND_EQUALS: Final = """INSERT INTO equals SELECT id, name || '-' || nth FROM
@@ -114,7 +103,10 @@ _NAME_EQUALS: Final = """UPDATE edits SET (name, sum) =
     (SELECT q.name, rowsum(q.id, q.name, given, line, must_match, tenants, body)
     FROM equals q WHERE q.id = edits.id)
     WHERE id IN (SELECT id FROM equals)"""
-#: The two that every edit needs several times: their checksums come with them.
+#: What every edit needs, some of it several times: the checksums come with it.
+_ADD_EDIT: Final = "INSERT INTO edits VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_ITEM: Final = "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_STEP: Final = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', NULL, NULL, ?)"
 _MOVE_STEP: Final = """UPDATE steps SET state = ?, sent_at = ?, after = ?, state_sum = ?
     WHERE item = ? AND n = ?"""
 _END_ITEM: Final = "UPDATE items SET state = ?, cause = ?, hint = ?, state_sum = ? WHERE id = ?"
@@ -337,13 +329,14 @@ class Journal(Store):
 
     def tenants(self) -> list[TenantRow]:
         """All tenants of the job, in their file's order."""
-        sql = f"""SELECT id, name, base_url, items, read_at, requests, throttled, pace,
-            {_TENANT_WHOLE} FROM tenants ORDER BY id"""
+        sql = """SELECT id, name, base_url, items, read_at, requests, throttled, pace,
+            planned_sum, state_sum FROM tenants ORDER BY id"""
         return [self._tenant(row) for row in self.rows(sql)]
 
     def _tenant(self, row: Any) -> TenantRow:
-        number, name, base_url, items, read_at, requests, throttled, pace, whole = row
-        if not whole:
+        number, name, base_url, items, read_at, requests, throttled, pace, planned, total = row
+        now = rowsum(number, items, read_at, requests, throttled, pace)
+        if rowsum(number, name, base_url) != planned or now != total:
             raise self.damaged(f"tenant {name}")
         learned = None if pace is None else orjson.loads(pace)
         return TenantRow(number, name, base_url, items, read_at, requests, throttled, learned)
@@ -361,14 +354,14 @@ class Journal(Store):
             for number, edit in enumerate(edits, 1):
                 body = self._packed(edit.body, db)
                 digest.update(f"{edit.name}\x1f{','.join(edit.tenants)}\x1f{body}\n".encode())
-                row = {"id": number, "name": edit.name, "given": edit.given, "line": edit.line}
-                row |= {"must_match": edit.must_match, "tenants": len(edit.tenants), "body": body}
-                db.execute(_ADD_EDIT, row)
+                must, tenants = int(edit.must_match), len(edit.tenants)
+                row = (number, edit.name, int(edit.given), edit.line, must, tenants, body)
+                db.execute(_ADD_EDIT, (*row, rowsum(*row)))
                 for name in edit.tenants:
                     tenant = ids.setdefault(name, len(ids) + 1)
                     items[tenant] += 1
                     placeholder = Item(edit=number, target=None, label="", outcome=_NOT_PLANNED)
-                    db.execute(_ADD_ITEM, self._row(placeholder, tenant))
+                    db.execute(*self._added(placeholder, tenant))
             db.executemany(
                 _ADD_TENANT,
                 [
@@ -471,9 +464,13 @@ class Journal(Store):
                 LEFT JOIN (SELECT *, {_EDIT_WHOLE} AS whole FROM edits) e ON e.id = i.edit
                 ORDER BY f.rank, f.id"""
             after: Sequence[int] = (-1, 0)
-            while rows := self.rows(sql, (tenant, state.value, *after, which.last, count)):
-                after = rows[-1][:2]
-                yield [self._placeholder(row) for row in rows]
+            more = True
+            while more:
+                rows = self.rows(sql, (tenant, state.value, *after, which.last, count))
+                more = len(rows) == count
+                if rows:
+                    after = rows[-1][:2]
+                    yield [self._placeholder(row) for row in rows]
 
     def _placeholder(self, row: Any) -> tuple[Placeholder, Fields]:
         _, item, target, edit, name, body, item_whole, edit_whole = row
@@ -492,17 +489,15 @@ class Journal(Store):
             writes.append((_PLAN_MORE, {"more": more}))
             writes.append((_HAS_MORE, {"tenant": tenant, "more": more}))
         for item in items:
-            row = self._row(item, tenant)
             packed = [
                 (self._pack(step.before, writes), self._pack(step.want, writes))
                 for step in item.steps
             ]
-            writes.append((_ADD_ITEM, row | {"change": self._change(item, packed)}))
+            writes.append(self._added(item, tenant, self._change(item, packed)))
             for n, (step, (before, want)) in enumerate(zip(item.steps, packed, strict=True)):
-                new = {"item": row["id"], "n": n, "kind": step.kind, "target": step.target}
-                writes.append(
-                    (_ADD_STEP, new | {"back": step.back, "before": before, "want": want})
-                )
+                row = (self._last_item, n, step.kind, step.target, int(step.back), before, want)
+                pending = rowsum(self._last_item, n, "pending", None, None)
+                writes.append((_ADD_STEP, (*row, rowsum(*row), pending)))
         return writes
 
     def _change(self, item: Item, packed: Sequence[tuple[str, str]]) -> int:
@@ -526,24 +521,13 @@ class Journal(Store):
             change = _digest(change, names, step.kind, before, want)
         return change
 
-    def _row(self, item: Item, tenant: int) -> dict[str, object]:
-        """A new item's row."""
+    def _added(self, item: Item, tenant: int, change: int = 0) -> Write:
+        """The write of a new item's row."""
         self._last_item += 1
-        outcome = item.outcome
-        return {
-            "id": self._last_item,
-            "edit": item.edit,
-            "tenant": tenant,
-            "target": item.target,
-            "label": item.label,
-            "keys": " ".join(item.keys),
-            "rank": item.rank,
-            "change": 0,
-            "steps": len(item.steps),
-            "state": outcome.state.value,
-            "cause": outcome.cause,
-            "hint": outcome.hint,
-        }
+        number, keys = self._last_item, " ".join(item.keys)
+        where = (number, item.edit, tenant, item.target, item.label, keys)
+        row = (*where, item.rank, change, len(item.steps))
+        return (_ADD_ITEM, (*row, rowsum(*row), *_state(number, item.outcome)))
 
     def unresolved(self, tenant: int, cause: str, hint: str) -> list[Write]:
         """The writes that give every placeholder of a tenant its cause."""
@@ -657,9 +641,7 @@ class Journal(Store):
 
     def ended(self, item: Item, outcome: Outcome) -> Write:
         """The write that records an item's end."""
-        state, cause, hint = outcome.state.value, outcome.cause, outcome.hint
-        total = rowsum(item.id, state, cause, hint)
-        return (_END_ITEM, (state, cause, hint, total, item.id))
+        return (_END_ITEM, (*_state(item.id, outcome), item.id))
 
     def give_up(
         self, tenant: int, cause: str, hint: str, *, state: State = State.FAILED
@@ -849,6 +831,12 @@ def _digest(*values: object) -> int:
     """Of what a change is: 63 bits, so that equal ones are found together."""
     digest = blake2b(orjson.dumps(values), digest_size=8).digest()
     return int.from_bytes(digest, signed=True) >> 1
+
+
+def _state(item: int, outcome: Outcome) -> tuple[str, str, str, int]:
+    """The part of an item's row that tells where it is."""
+    state, cause, hint = outcome.state.value, outcome.cause, outcome.hint
+    return state, cause, hint, rowsum(item, state, cause, hint)
 
 
 def _move_step(item: Item, n: int, state: str, at: float | None, after: str | None) -> Write:

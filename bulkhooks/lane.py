@@ -7,9 +7,10 @@ import time
 from asyncio import Lock, get_running_loop
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, TypeAlias
+
+import msgspec
 
 from . import actions, hooks, steps
 from .answers import MOVE
@@ -33,8 +34,7 @@ _STEP: Final = 2.0
 ValueOf: TypeAlias = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneView:
+class LaneView(msgspec.Struct, frozen=True, kw_only=True):
     """What a lane is at, for whoever looks on."""
 
     tenant: str
@@ -173,7 +173,7 @@ class Lane:
         if (pace.requests, pace.throttled) == self._counted:
             return
         self._counted = (pace.requests, pace.throttled)
-        learned = {name: getattr(pace, name) for name in pace.__slots__}
+        learned = msgspec.structs.asdict(pace)
         sent = (pace.requests - requests, pace.throttled - throttled)
         journal.post(journal.counted(self.row.id, *sent, learned))
 

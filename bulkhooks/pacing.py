@@ -15,13 +15,14 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import anyio
+import msgspec
 from aiolimiter import AsyncLimiter
 from backoff import full_jitter
 
@@ -66,8 +67,7 @@ class Limits:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """What a limiter has learned and done so far; `waits` is in seconds by cause."""
 
     limit: int | None = None
@@ -77,7 +77,7 @@ class Pace:
     lowest: int | None = None  #: the lowest remaining seen
     requests: int = 0
     throttled: int = 0  #: answers with status 429
-    waits: dict[str, float] = field(default_factory=dict)
+    waits: dict[str, float] = {}
     clock_offset: float | None = None  #: the server's Unix time minus the loop's time, seconds
     clock_uncertainty: float | None = None  #: the offset is known to within plus or minus this
 

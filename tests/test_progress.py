@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, ConsoleDimensions
@@ -36,7 +37,7 @@ LONDON = "Europe/London"
 AT = datetime(2026, 11, 28, 2, 18, tzinfo=UTC).timestamp()
 NIGHT = Span(AT - 78 * 60, AT + 42 * 60)
 IDLE = Pace()
-PACED = replace(IDLE, limit=50, remaining=38, refill=2.0, requests=30)
+PACED = msgspec.structs.replace(IDLE, limit=50, remaining=38, refill=2.0, requests=30)
 SHAPES = ((80, 24), (40, 10))
 
 
@@ -74,7 +75,7 @@ def applying() -> Scene:
     views[3] = view("prod-003", waiting=("reserve", 4.2), in_flight=1)
     views[4] = view("prod-004", waiting=("for 3 to be built", 287.0), done=5)
     views[5] = view("prod-005", doing="reading", waiting=("first answer", math.inf), pace=IDLE)
-    views[6] = view("prod-006", pace=replace(PACED, throttled=2), max_rate=0.5)
+    views[6] = view("prod-006", pace=msgspec.structs.replace(PACED, throttled=2), max_rate=0.5)
     phase = Phase(span=NIGHT, wave=2, waves=4, tenants=15)
     rates = Rates(requests=22.4, lanes={v.tenant: 1.5 for v in views[:15]}, left=683.0)
     return Scene(at=AT, views=views, phase=phase, timezone=LONDON, books=kept, rates=rates)
@@ -253,7 +254,7 @@ def measured(*looks: tuple[float, list[tuple[int, int]]], planned: int = 100) ->
     paces, rates = Paces(), Rates()
     for at, lanes in looks:
         views = [
-            view(f"t{n}", planned=planned, done=done, pace=replace(IDLE, requests=sent))
+            view(f"t{n}", planned=planned, done=done, pace=Pace(requests=sent))
             for n, (sent, done) in enumerate(lanes)
         ]
         rates = paces.measure(at, views)
@@ -426,7 +427,7 @@ def lines_of(seconds: float, at: Callable[[float, Looked], None]) -> list[str]:
 
 def going_on(now: float, lanes: Looked, planned: int = 100_000) -> None:
     """Four items a second."""
-    pace = replace(PACED, requests=int(now * 4))
+    pace = msgspec.structs.replace(PACED, requests=int(now * 4))
     lanes.now = [view(planned=planned, done=int(now * 4), pace=pace), *lanes.now[1:]]
 
 
@@ -454,7 +455,7 @@ def test_waiting_is_told_every_minute_and_each_phase_at_once() -> None:
                 lanes.permit.phase = Phase(span=NIGHT, wave=1, waves=2, tenants=1)
             going_on(now, lanes)
         else:
-            lanes.now = [replace(lanes.now[0], doing="")]
+            lanes.now = [msgspec.structs.replace(lanes.now[0], doing="")]
             if phase.doing != "soaks":
                 lanes.permit.phase = Phase(doing="soaks", until=AT + 660, wave=1, waves=2)
 

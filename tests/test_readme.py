@@ -132,7 +132,7 @@ def test_the_tenants_page_names_every_key_and_shows_most(tmp_path: Path) -> None
 
 def test_the_tuning_page_names_all_that_a_lane_tells_of_its_pace() -> None:
     page = (ROOT / "docs" / "tuning.md").read_text()
-    for name in Pace.__slots__:
+    for name in Pace.__struct_fields__:
         assert f"`{name}`" in page
 
 

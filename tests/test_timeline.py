@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from bulkhooks.journal import Journal
@@ -37,7 +37,7 @@ class Views:
         was = self.paces[tenant]
         waits = {"limit": was.waits.get("limit", 0.0) + waited} if waited else was.waits
         more = {"requests": was.requests + requests, "throttled": was.throttled + throttled}
-        self.paces[tenant] = replace(was, **more, waits=waits)  # type: ignore[arg-type]
+        self.paces[tenant] = msgspec.structs.replace(was, **more, waits=waits)
 
 
 @pytest.fixture
