@@ -27,7 +27,7 @@ import orjson
 from . import answers, tokens
 from .errors import BulkhooksError, ItemError, TenantError, Unsure
 from .gates import Gate, Stop
-from .items import Call, Fields, Reply
+from .items import Call, Fields, Item, Reply
 from .network import Carrier, Network, NotSent
 from .pacing import Limiter, Limits, Turn
 from .tenants import StaticToken, Tenant
@@ -149,12 +149,12 @@ class ManagementClient:
         other.stop = stop
         return other
 
-    def sending_for(self, item: str) -> ManagementClient:
+    def sending_for(self, item: Item) -> ManagementClient:
         """The same client, whose requests the log tells to be for `item`."""
         if self._log is None:
             return self
         other = copy(self)
-        other._item = item
+        other._item = item.name
         return other
 
     async def sleep(self, seconds: float) -> None:
@@ -185,10 +185,15 @@ class ManagementClient:
         Raises TenantError when there is none to be had, Stopped.
         """
         session = self._session
-        if session.grant is None or self._time() >= session.renew_at:
-            await self._renew(lambda: session.grant is None or self._time() >= session.renew_at)
+        if not self._granted:
+            await self._renew(lambda: not self._granted)
         assert session.grant is not None
         return session.grant
+
+    @property
+    def _granted(self) -> bool:
+        """Whether there is a token, and it is not about to end."""
+        return self._session.head is not None and self._time() < self._session.renew_at
 
     # ---- ring by ring
 
@@ -218,7 +223,8 @@ class ManagementClient:
     async def _authorised(self, call: Call, before_sending: _BeforeSending, tries: int) -> Any:
         session = self._session
         for token in count(1):
-            await self._head()
+            if not self._granted:
+                await self.grant()
             await self._gate.enter(self.stop)
             try:
                 # The token may end while the call waits for its turn.
@@ -242,11 +248,10 @@ class ManagementClient:
 
     async def _head(self) -> _Head:
         """The headers of a call that is sent now."""
-        session = self._session
-        if session.head is None or self._time() >= session.renew_at:
+        if not self._granted:
             await self.grant()
-            assert session.head is not None
-        return session.head
+        assert self._session.head is not None
+        return self._session.head
 
     async def _paced(
         self,

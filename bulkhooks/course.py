@@ -195,7 +195,7 @@ class _Course:
             seen = None if steps.reread(step) else live.get(step.target, ABSENT)
             if seen is None or steps.judge(step, seen, sent=False) is Seen.LACKING:
                 try:
-                    read = lane.client.sending_for(self._item.name).read
+                    read = lane.client.sending_for(self._item).read
                     seen = await steps.look(step, step.target, read)
                 except ItemError as error:
                     return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
@@ -255,7 +255,7 @@ class _Course:
             return Outcome(state=State.FAILED, cause=error.cause, hint=error.hint)
 
     def _attempt(self, step: Step, client: ManagementClient) -> _Attempt:
-        client = client.sending_for(self._item.name)
+        client = client.sending_for(self._item)
         anew = steps.anew(step, self._wrote)
         return _Attempt(self._worker, self._item, step, self._made, client, anew=anew)
 
@@ -269,7 +269,7 @@ class _Course:
         last = {step.target: step for step in self._item.steps if not step.back}
         if len(last) == 1:
             return None
-        read = self._lane.finishing().sending_for(self._item.name).read
+        read = self._lane.finishing().sending_for(self._item).read
         for target, step in last.items():
             try:
                 seen = await steps.look(step, self._made.get(target, target), read)
@@ -567,7 +567,7 @@ class _Attempt:
         if lane.breaker.broke(why, trial=self._trial):
             lane.give_up(TenantError(why, _BREAKS))
             # To read back what came of it.
-            self._given_up, self._client = True, lane.finishing().sending_for(self._item.name)
+            self._given_up, self._client = True, lane.finishing().sending_for(self._item)
 
     async def _read_after(self) -> Fields:
         """What a write has left that says nothing of it. It was answered: a stop can wait."""

@@ -18,6 +18,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import orjson
 
 from .items import Fields, Item, Outcome, State, Step
@@ -216,8 +217,7 @@ _LEFT: Final = """SELECT e.name, e.body, l.tenants FROM edits e
         GROUP BY edit) l ON l.edit = e.id ORDER BY e.id"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagedEdit:
+class StagedEdit(msgspec.Struct, frozen=True, kw_only=True):
     """An edit as the journal keeps it; `body` is for whoever made it to read."""
 
     name: str
@@ -228,8 +228,7 @@ class StagedEdit:
     tenants: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placeholder:
+class Placeholder(msgspec.Struct, frozen=True, kw_only=True):
     """An item in whose place others are put when its edit is resolved."""
 
     item: int
@@ -255,8 +254,7 @@ class Unresolved:
         return failed + again
 
 
-@dataclass(frozen=True, slots=True)
-class TenantRow:
+class TenantRow(msgspec.Struct, frozen=True):
     """A tenant as the journal knows it."""
 
     id: int

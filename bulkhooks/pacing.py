@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import anyio
 import msgspec
 from aiolimiter import AsyncLimiter
 from backoff import full_jitter
+from msgspec.structs import replace
 
 from .errors import TenantError
 
@@ -87,7 +88,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.clock_offset is None else self.clock_offset + now - wall
 
 
-class Clock(NamedTuple):
+class Clock(msgspec.Struct, frozen=True):
     """Bounds of (server's time - loop's time), in seconds."""
 
     low: float = -math.inf
@@ -105,7 +106,7 @@ class Clock(NamedTuple):
         return within if within.low < within.high else Clock(low, high)
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """One answer's reading of a bucket; `reset`, `refill` and `date` are the server's time."""
 
     limit: int
@@ -118,7 +119,7 @@ class Answer(NamedTuple):
     floored: bool = False  # this server was caught at rounding resets down
 
 
-class Mark(NamedTuple):
+class Mark(msgspec.Struct, frozen=True):
     """A bucket at a moment that gains are counted from: no request of ours was in flight."""
 
     tokens: int
@@ -126,7 +127,7 @@ class Mark(NamedTuple):
     reset: float | None
 
 
-class Lore(NamedTuple):
+class Lore(msgspec.Struct, frozen=True):
     """What was learned of how a bucket refills and of who else drinks from it."""
 
     rule: Rule | None = None
@@ -139,7 +140,7 @@ class Lore(NamedTuple):
     watched: float = 0.0  # seconds in which they did, fading
 
 
-class Bucket(NamedTuple):
+class Bucket(msgspec.Struct, frozen=True):
     """A bucket of the server as its newest answers show it; `tokens` is the least it may hold."""
 
     limit: int
@@ -205,21 +206,23 @@ def heard(bucket: Bucket | None, answer: Answer, *, quiet: bool) -> Bucket:
     if bucket is None:
         bucket = Bucket(answer.limit, answer.remaining, answer.at, answer.refill)
         return _marked(bucket, answer) if quiet else bucket
-    limit, tokens, at, before, lore, mark, spent, lost, test_at = bucket
-    left, refill, together = answer.remaining, answer.refill, answer.sent < at
+    left, refill, lost = answer.remaining, answer.refill, 0
+    together, before = answer.sent < bucket.at, bucket.refill
     if together:
+        lost = bucket.lost
         # In flight together with the one heard last: which of them was counted first is not known,
         # so the lower reading stands, unless a refill lies between the two.
         if refill is None or before is None or refill == before:
-            left = min(left, tokens)
+            left = min(left, bucket.tokens)
         elif refill < before:
-            left, refill = tokens, before
-    else:
-        lost = 0
-    bucket = Bucket(limit, left, answer.at, refill, lore, mark, spent + 1, lost, test_at)
+            left, refill = bucket.tokens, before
+    bucket = replace(
+        bucket, tokens=left, at=answer.at, refill=refill, spent=bucket.spent + 1, lost=lost
+    )
     # Tokens may have dripped in between requests that were in flight together: these tell too
     # little to count gains from. A window gains nothing meanwhile.
-    return _marked(bucket, answer) if quiet and (not together or lore.rule == "window") else bucket
+    told = quiet and (not together or bucket.lore.rule == "window")
+    return _marked(bucket, answer) if told else bucket
 
 
 def refused(bucket: Bucket | None, answer: Answer, *, fresh: bool) -> Bucket:
@@ -229,29 +232,29 @@ def refused(bucket: Bucket | None, answer: Answer, *, fresh: bool) -> Bucket:
     """
     lore = bucket.lore if bucket is not None else Lore()
     if fresh:
-        lore = lore._replace(rate=lore.rate / 2, peak=lore.peak + 1, taken=lore.taken + 1)
+        lore = replace(lore, rate=lore.rate / 2, peak=lore.peak + 1, taken=lore.taken + 1)
     return Bucket(answer.limit, answer.remaining, answer.at, answer.refill, lore)
 
 
 def missed(bucket: Bucket) -> Bucket:
     """The bucket after a request of which is not known whether it was counted."""
-    return bucket._replace(lost=bucket.lost + 1, mark=None)
+    return replace(bucket, lost=bucket.lost + 1, mark=None)
 
 
 def _marked(bucket: Bucket, answer: Answer) -> Bucket:
     """Learns from what came since the mark, and sets a new one."""
-    limit, tokens, at, refill, lore, mark, spent, lost, test_at = bucket
+    mark, test_at = bucket.mark, bucket.test_at
     if mark is None:
-        lore = _anchored(lore, limit, answer)
+        lore = _anchored(bucket.lore, bucket.limit, answer)
     else:
-        gain = tokens - mark.tokens + spent
+        gain = bucket.tokens - mark.tokens + bucket.spent
         lore = _learned(bucket, mark, gain, answer)
         if lore.rule is None and gain > 0:
-            test_at = at + TEST_WAIT
+            test_at = bucket.at + TEST_WAIT
         elif lore.rule is not None or answer.sent >= test_at:
             test_at = 0.0
-    mark = Mark(tokens, at, answer.reset)
-    return Bucket(limit, tokens, at, refill, lore, mark, 0, lost, test_at)
+    mark = Mark(bucket.tokens, bucket.at, answer.reset)
+    return replace(bucket, lore=lore, mark=mark, spent=0, test_at=test_at)
 
 
 def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
@@ -264,10 +267,10 @@ def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
     if mark.reset is not None and answer.reset is not None and answer.date is not None:
         passed, inside = answer.reset - mark.reset, answer.date < mark.reset
     if lore.rule != "drip" and (answer.floored or (inside and gain > 0)):
-        lore = lore._replace(rule="drip", rate=0.0)
+        lore = replace(lore, rule="drip", rate=0.0)
     elif inside and lore.rule is None and 0 < bucket.test_at <= answer.sent:
         tests = lore.tests + 1
-        lore = lore._replace(tests=tests, rule="window" if tests >= TESTS else None)
+        lore = replace(lore, tests=tests, rule="window" if tests >= TESTS else None)
     drips = lore.rule == "drip"
     due = lore.rate * (span if drips else passed)
     # Less than was due, and the bucket did not run over: others took it. Before the rule is known
@@ -275,7 +278,8 @@ def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
     short = max(0, math.floor(min(due, limit - mark.tokens - 1) - gain))
     if short or lore.taken > TRACE or lore.peak > TRACE:
         fade = math.exp(-max(0.0, span) / MEMORY)
-        lore = lore._replace(
+        lore = replace(
+            lore,
             peak=max(lore.peak * fade, short if lore.rule else 0),
             taken=lore.taken * fade + (0 if drips else short),
             watched=lore.watched * fade + (span if inside or lore.rule else 0.0),
@@ -286,8 +290,8 @@ def _learned(bucket: Bucket, mark: Mark, gain: int, answer: Answer) -> Lore:
     elif passed >= 1:
         rate = max(rate, gain / passed)
     if answer.remaining == limit - 1:
-        return _anchored(lore._replace(rate=rate), limit, answer)
-    return lore._replace(gained=gained, rate=rate) if gain or rate != lore.rate else lore
+        return _anchored(replace(lore, rate=rate), limit, answer)
+    return replace(lore, gained=gained, rate=rate) if gain or rate != lore.rate else lore
 
 
 def _anchored(lore: Lore, limit: int, answer: Answer) -> Lore:
@@ -296,7 +300,7 @@ def _anchored(lore: Lore, limit: int, answer: Answer) -> Lore:
     A part of a token may have been there already, so the first gain does not count. Not so in a
     bucket that was full: it lacks exactly the one that this request took.
     """
-    return lore._replace(since=answer.sent, gained=-(answer.remaining < limit - 1))
+    return replace(lore, since=answer.sent, gained=-(answer.remaining < limit - 1))
 
 
 def refill_at(bucket: Bucket, clock: Clock) -> float:

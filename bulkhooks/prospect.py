@@ -144,6 +144,8 @@ def guarded(step: Step, expect: Fields) -> Step:
 def secret_steps(thing: str, edit: Edit, now: Fields, most: int) -> list[Step]:
     """The steps that remove a thing's secrets, set new ones and set known ones. Raises ItemError
     where it would have more than `most`."""
+    if not (edit.set_secrets or edit.remove_secrets):
+        return []
     wanted = {SECRET + name: value for name, value in edit.set_secrets.items()}
     there = {SECRET + name for name in (*edit.set_secrets, *edit.remove_secrets)}
     there = {key for key in there if now[key]}

@@ -17,6 +17,7 @@ from bulkhooks import Exchange, Job, Tenant, apply_journal, plan_job
 from bulkhooks.auth0 import ManagementClient
 from bulkhooks.gates import Stop
 from bulkhooks.hooks import list_hooks
+from bulkhooks.items import Item
 from bulkhooks.network import Network
 from bulkhooks.pacing import Limiter, Limits
 from bulkhooks.requestlog import as_json, as_text
@@ -154,7 +155,8 @@ async def test_a_token_is_not_fetched_for_one_item() -> None:
         credential = ClientSecret(client_id=Given("id"), client_secret=Given(MARKER))
         tenant = Tenant(name="t0", base_url=url, credential=credential)
         client = ManagementClient(tenant, Limiter(Limits()), network, Stop(), 1, log=told.append)
-        await client.sending_for("edit/A").read(list_hooks(0))
+        item = Item(edit=1, edit_name="edit", target="A", label="A")
+        await client.sending_for(item).read(list_hooks(0))
     assert [(each.path, each.item) for each in told] == [
         ("/oauth/token", None),
         (f"/api/v2{list_hooks(0).path}", "edit/A"),

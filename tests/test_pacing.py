@@ -14,6 +14,7 @@ from typing import Protocol
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bulkhooks.errors import TenantError
 from bulkhooks.pacing import (
@@ -790,7 +791,7 @@ def test_each_date_narrows_the_clock_and_a_contradiction_starts_anew() -> None:
         (900, 2.0, 2.1, 897.9, 899.0),
     ):
         clock = clock.narrowed(date, sent, at)
-        assert list(clock) == pytest.approx([low, high])
+        assert [clock.low, clock.high] == pytest.approx([low, high])
 
 
 @pytest.mark.parametrize(
@@ -860,8 +861,8 @@ CLOCK = Clock(0.0, 0.1)
         (Bucket(10, 0, 0.5, 50.0, Lore("window", 0.1, taken=9.0, watched=1.0)), 0, 2, 99.5),
         (Bucket(10, 1, 0.2, 1.0, test_at=0.8), 0, 0, 0.8),
         (Bucket(10, 2, 0.2, 1.0, test_at=0.8), 0, 0, 0.2),
-        (Bucket(10, 5, 0.2, 1.0, DRIP._replace(peak=1.0)), 0, 2, 0.2),
-        (Bucket(10, 4, 0.2, 1.0, DRIP._replace(peak=1.0)), 0, 2, 0.7),
+        (Bucket(10, 5, 0.2, 1.0, replace(DRIP, peak=1.0)), 0, 2, 0.2),
+        (Bucket(10, 4, 0.2, 1.0, replace(DRIP, peak=1.0)), 0, 2, 0.7),
         (Bucket(10, 3, 0.2, 1.0, Lore(taken=1.0)), 0, 0, 0.2),
         (Bucket(10, 2, 0.2, 1.0, Lore(taken=1.0)), 1, 0, 2.0),
     ],
@@ -891,7 +892,7 @@ def test_requests_in_flight_together_prove_nothing_where_tokens_drip() -> None:
     marked = heard(bucket, answer(6, 0.2, 0.4), quiet=True).mark
     assert marked is not None
     assert marked.tokens == 9
-    bucket = bucket._replace(lore=Lore(rule="window"))
+    bucket = replace(bucket, lore=Lore(rule="window"))
     marked = heard(bucket, answer(6, 0.2, 0.4), quiet=True).mark
     assert marked is not None
     assert marked.tokens == 6
