@@ -7,7 +7,8 @@ then that of its put-back.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -59,11 +60,23 @@ async def put_back_earlier(path: Path, schedule: Schedule, orders: Orders) -> Su
 async def apply_and_put_back(journal: Journal, limits: Limits, orders: Orders) -> None:
     """Apply, wait, put back: what of it is left to be done. Raises NotPutBack where it ends with
     the freeze open, else what `work.apply` raises; a JournalError tells what is open too."""
+    with _telling_what_is_open(journal), ExitStack() as stack:
+        locks = Locks(stack)
+        if await _first_half(journal, limits, orders, locks):
+            await _second_half(journal, orders, locks)
+
+
+async def put_back(back: Journal, orders: Orders) -> None:
+    """Go on with a put-back. Raises what `apply_and_put_back` does."""
+    with _telling_what_is_open(back), ExitStack() as stack:
+        await _in_rounds(None, back, orders, Locks(stack))
+
+
+@contextmanager
+def _telling_what_is_open(journal: Journal) -> Iterator[None]:
+    """Have what ends the block tell that a freeze is open, by its journal or its put-back."""
     try:
-        with ExitStack() as stack:
-            locks = Locks(stack)
-            if await _first_half(journal, limits, orders, locks):
-                await _second_half(journal, orders, locks)
+        yield
     except (BulkhooksError, BaseExceptionGroup) as error:
         found = actionable(error)
         if found is None:
@@ -161,7 +174,7 @@ async def _second_half(done: Journal, orders: Orders, locks: Locks) -> None:
         if staged_putback(done, path, orders.ways.wall(), done.meta("halted")):
             with Journal.open(path) as back:
                 orders = replace(orders, confirm=None, failed=True, replan=False)
-                await put_back(done, back, orders, locks)
+                await _in_rounds(done, back, orders, locks)
 
 
 def staged_putback(done: Journal, path: Path, now: float, why: str) -> bool:
@@ -189,7 +202,7 @@ def staged_putback(done: Journal, path: Path, now: float, why: str) -> bool:
     return True
 
 
-async def put_back(done: Journal | None, back: Journal, orders: Orders, locks: Locks) -> None:
+async def _in_rounds(done: Journal | None, back: Journal, orders: Orders, locks: Locks) -> None:
     """Carry out a put-back; what fails is tried again, for 5 minutes. `done` is what it puts back,
     if it may have to be planned yet. Raises Differs when all has been done but on tenants that are
     elsewhere now."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +28,6 @@ from .report import Summary, summary
 from .schedule import AT_ONCE, Schedule
 from .work import (
     Confirm,
-    Locks,
     Orders,
     Tenants,
     Watch,
@@ -255,8 +253,7 @@ async def undo_journal(
 async def _carry_out(journal: Journal, limits: Limits, orders: Orders) -> None:
     """Do what is left to be done of a journal, whatever it is."""
     if journal.meta("puts_back"):
-        with ExitStack() as stack:
-            await put_back(None, journal, orders, Locks(stack))
+        await put_back(journal, orders)
     elif freeze.span_of(journal) is not None:
         await apply_and_put_back(journal, limits, orders)
     else:

@@ -566,6 +566,19 @@ def test_what_ends_a_call_while_it_is_open_has_its_own_exit_status(tmp_path: Pat
     assert "the tenants file says" in str(raised.value)
 
 
+async def no(journal: Journal) -> bool:
+    return False
+
+
+def test_what_ends_a_put_back_before_it_begins_has_that_exit_status_too(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.run(HOOKS_OFF, stops_in_the_window)
+    here.call(lambda _: undo_journal(here.journal, TENANTS, tmp_path / "other", settle=0))
+    with pytest.raises(NotPutBack, match=r"1 of 1 hook is NOT put back: t0 a\nnot confirmed"):
+        here.apply(here.putback, confirm=no)
+    assert here.apply(here.putback).exit_status == 0
+
+
 def test_where_no_journal_can_be_written_any_more_it_is_told_what_is_off(tmp_path: Path) -> None:
     here, limits = night(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
 
