@@ -346,15 +346,14 @@ def look(journal: Journal) -> Freeze | None:
     words, told = tuple[str, ...](), ""
     if held:
         until = windows.clock(span.end, timezone(journal))
-        words = ("apply", str(journal.path))
-        tenants = plan.foreign_tenants_file(journal)
+        words = _command(journal, "apply", str(journal.path))
         told = (
-            f"NOT put back yet: {held}, until {until}; `{plan.typed(words, tenants)}` "
+            f"NOT put back yet: {held}, until {until}; `{plan.typed(words)}` "
             f"{'puts it back' if ended else 'puts it back by then, or at once if that is past'}"
         )
         if not ended:
-            undo = ("undo", str(journal.path), "--yes")
-            told += f", `{plan.typed(undo, tenants)}` puts it back now"
+            undo = _command(journal, "undo", str(journal.path), "--yes")
+            told += f", `{plan.typed(undo)}` puts it back now"
     return Freeze(
         start=span.start,
         end=span.end,
@@ -393,7 +392,7 @@ def _put_back(back: Journal, span: Span) -> Freeze:
         failed = not any(
             mine[State.PENDING] or mine[State.UNCERTAIN] for mine in back.books().values()
         )
-        words = ("apply", str(back.path), *(["--failed"] if failed else []))
+        words = _command(back, "apply", str(back.path), *(["--failed"] if failed else []))
     return Freeze(
         start=span.start,
         end=span.end,
@@ -404,6 +403,12 @@ def _put_back(back: Journal, span: Span) -> Freeze:
         told=told,
         next=words,
     )
+
+
+def _command(journal: Journal, *words: str) -> tuple[str, ...]:
+    """A command on a journal, with the tenants file that it does not take by itself."""
+    tenants = plan.foreign_tenants_file(journal)
+    return (*words, *(("--tenants", tenants) if tenants else ()))
 
 
 def left_in_words(back: Journal) -> str:
@@ -464,7 +469,8 @@ def unless_open(frozen: Freeze | None, error: BulkhooksError) -> BulkhooksError:
     """What a call is ended by: an open freeze is told ahead of it."""
     if frozen is None or frozen.state != "open":
         return error
-    told = f"{frozen.told}\n{error}"
+    goes_on = f"; `{plan.typed(frozen.next)}` goes on" if frozen.not_put_back else ""
+    told = f"{frozen.told}{goes_on}\n{error}"
     return JournalError(told) if isinstance(error, JournalError) else NotPutBack(told)
 
 

@@ -196,8 +196,8 @@ def foreign_tenants_file(journal: Journal) -> str:
     return "" if own else named
 
 
-def typed(words: Sequence[str], tenants: str) -> str:
-    """A command of these words, with the tenants file that it does not take by itself."""
+def typed(words: Sequence[str], tenants: str = "") -> str:
+    """A command of these words, with the tenants file that it does not take by itself, if any."""
     return shlex.join(["bulkhooks", *words, *(["--tenants", tenants] if tenants else [])])
 
 

@@ -172,7 +172,7 @@ def _next(journal: Journal, books: Books, frozen: Freeze | None, *, closed: bool
     if journal.meta("sandbox"):
         return ""  # its tenants ended with their process
     if frozen and (frozen.next or frozen.state == "put back"):
-        return typed(frozen.next, foreign_tenants_file(journal)) if frozen.next else ""
+        return typed(frozen.next) if frozen.next else ""
     if journal.meta("undone_by"):
         return f"bulkhooks status {shlex.quote(journal.meta('undone_by'))}"
     if closed or not journal.meta("planned"):

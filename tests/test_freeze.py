@@ -574,8 +574,10 @@ def test_what_ends_a_put_back_before_it_begins_has_that_exit_status_too(tmp_path
     here = night(tmp_path)
     here.run(HOOKS_OFF, stops_in_the_window)
     here.call(lambda _: undo_journal(here.journal, TENANTS, tmp_path / "other", settle=0))
-    with pytest.raises(NotPutBack, match=r"1 of 1 hook is NOT put back: t0 a\nnot confirmed"):
+    with pytest.raises(NotPutBack) as raised:
         here.apply(here.putback, confirm=no)
+    goes_on = f"`bulkhooks apply {here.putback}` goes on\nnot confirmed; nothing was sent"
+    assert str(raised.value) == f"1 of 1 hook is NOT put back: t0 a; {goes_on}"
     assert here.apply(here.putback).exit_status == 0
 
 
