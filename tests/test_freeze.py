@@ -698,6 +698,19 @@ def test_each_recurrence_has_its_own_journal(tmp_path: Path) -> None:
         read_books(here.folder / "freeze.journal")
 
 
+def test_a_recurrence_that_was_planned_too_early_is_planned_anew_by_fresh(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)
+    here.run(job)
+    assert here.run(job, wait=False).exit_status == 3  # for the one that comes next
+    here.sandbox.change("t0", "A", enabled=False)
+    here.sandbox.change("t0", "B", enabled=True)
+    books = here.run(job, fresh=True)
+    assert (books.exit_status, books.books.applied) == (0, 1)
+    assert Path(books.journal).name == "freeze.2023-11-14T2330.journal"
+    assert on(here.sandbox) == "B"
+
+
 def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> None:
     here = night(tmp_path)
     job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)
