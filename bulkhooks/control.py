@@ -227,6 +227,8 @@ class Steering:
 
     def _skip(self, name: str) -> str:
         tenant = self._known(name)
+        if self._lanes.permit.phase.putting_back:
+            raise Refused("it is putting back, which leaves out no tenant; `stop` ends that")
         self._lanes.skip(tenant)
         mine = next(view for view in self._lanes.views() if view.tenant == tenant)
         done = f", {mine.done} of {mine.planned} are done" if mine.planned else ""

@@ -332,7 +332,7 @@ async def test_while_it_plans_only_status_and_stop_are_taken(tmp_path: Path) -> 
         assert at.lanes.stopped
 
 
-async def test_what_puts_back_says_so_to_its_end_and_is_not_paused(
+async def test_what_puts_back_says_so_to_its_end_and_is_not_held_up(
     tmp_path: Path, kind: Kind
 ) -> None:
     async with night(tmp_path, kind.job) as at, anyio.create_task_group() as tasks:
@@ -340,8 +340,9 @@ async def test_what_puts_back_says_so_to_its_end_and_is_not_paused(
         way = (at.journal, at.lanes, AT_ONCE, AS_CALLED)
         tasks.start_soon(partial(carry_out, *way, folder=tmp_path, read_first=False))
         await at.flies()
-        with pytest.raises(Refused, match="putting back"):
-            await at.obeys("pause")
+        for words in (["pause"], ["skip-tenant", "t0"]):
+            with pytest.raises(Refused, match="putting back"):
+                await at.obeys(*words)
         assert not at.lanes.permit.paused
         assert "not all is put back yet" in await at.obeys("stop")
         at.core.go.set()
