@@ -163,13 +163,20 @@ def recurrence(
 
 
 def open_earlier(path: Path, schedule: Schedule, now: float) -> Iterator[Path]:
-    """The journals of earlier recurrences of a freeze that were not put back, the oldest first."""
+    """The journals of earlier recurrences of a freeze that were not put back, the oldest first.
+    Raises Refused or JournalError when one cannot be read."""
     if not (schedule.freeze and schedule.window and schedule.window.cron):
         return
     when = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]T" + "[0-9]" * 4
     for earlier in sorted(path.parent.glob(f"{path.stem}.{when}{path.suffix}")):
-        with Journal.read(earlier) as journal:
-            found = look(journal)
+        try:
+            with Journal.read(earlier) as journal:
+                found = look(journal)
+        except (Refused, JournalError) as error:
+            raise type(error)(
+                f"{error}. It is of an earlier time of this freeze, which may be open still: "
+                "where all of that is back, move it elsewhere, and run the job again"
+            ) from error
         if found and found.state == "open" and found.end <= now:
             yield earlier
 

@@ -6,8 +6,9 @@ import random
 import re
 import resource
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -726,6 +727,19 @@ def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> No
     first = read_books(here.folder / "freeze.2023-11-14T2230.journal")
     assert first.freeze
     assert first.freeze.wholly_back
+
+
+def test_an_earlier_recurrence_that_cannot_be_read_may_be_moved_away(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)
+    earlier = Path(here.run(job).journal)
+    here.clock.pass_by(600)
+    with closing(sqlite3.connect(earlier)) as db:
+        db.execute("PRAGMA user_version = 1")
+    with pytest.raises(Refused, match=r"T2230\.journal: journal format 1, .* move it elsewhere"):
+        here.run(job)
+    earlier.rename(tmp_path / "of-long-ago")
+    assert here.run(job).exit_status == 0
 
 
 def test_a_plan_is_refused_while_an_earlier_recurrence_is_open(tmp_path: Path) -> None:
