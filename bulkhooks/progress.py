@@ -367,7 +367,8 @@ def _clock(scene: Scene, moment: float) -> str:
     if zone:
         now, then = (windows.clock(t, zone).removesuffix(f" {zone}") for t in (scene.at, moment))
     else:
-        now, then = (f"{datetime.fromtimestamp(t):%a %Y-%m-%d %H:%M}" for t in (scene.at, moment))
+        here = (datetime.fromtimestamp(t) for t in (scene.at, moment))
+        now, then = (f"{t:%a %Y-%m-%d} {windows.time_of_day(t)}" for t in here)
     day, date, hour = then.split(" ", 2)
     if date == now.split(" ", 2)[1]:
         return hour

@@ -74,17 +74,22 @@ def told(span: Span, timezone: str) -> str:
     """A span in local times: `Sat 2026-11-28 01:00-03:00 Europe/London`."""
     start, end = (_local(moment, timezone) for moment in span)
     if start.utcoffset() != end.utcoffset() or _comes_twice(start):
-        zoned = f"{_time(start)} {start:%Z} - {end:%a %Y-%m-%d} {_time(end)} {end:%Z}"
+        zoned = f"{time_of_day(start)} {start:%Z} - {end:%a %Y-%m-%d} {time_of_day(end)} {end:%Z}"
         return f"{start:%a %Y-%m-%d} {zoned} {timezone}"
     between = "-" if start.date() == end.date() else f" - {end:%a %Y-%m-%d} "
-    return f"{start:%a %Y-%m-%d} {_time(start)}{between}{_time(end)} {timezone}"
+    return f"{start:%a %Y-%m-%d} {time_of_day(start)}{between}{time_of_day(end)} {timezone}"
 
 
 def clock(moment: float, timezone: str) -> str:
     """A moment in local time: `Sat 2026-11-28 01:00 Europe/London`."""
     local = _local(moment, timezone)
     which = f" {local:%Z}" if _comes_twice(local) else ""
-    return f"{local:%a %Y-%m-%d} {_time(local)}{which} {timezone}"
+    return f"{local:%a %Y-%m-%d} {time_of_day(local)}{which} {timezone}"
+
+
+def time_of_day(local: datetime) -> str:
+    """`01:00`, with seconds where there are any."""
+    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
 
 
 def length(seconds: float) -> str:
@@ -158,10 +163,6 @@ def _flaw_of_times(window: Window) -> tuple[str, str] | None:
 
 def _local(moment: float, timezone: str) -> datetime:
     return datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(timezone))
-
-
-def _time(local: datetime) -> str:
-    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
 
 
 def _comes_twice(local: datetime) -> bool:

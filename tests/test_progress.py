@@ -238,6 +238,9 @@ def test_where_there_is_no_window_times_are_those_of_this_host() -> None:
     here = datetime.fromtimestamp(AT + 7 * 60)
     lines = drawn(replace(crowd(), timezone="", rates=Rates(left=361)), 80, 24)
     assert any(line.text.endswith(f"about 7 min left, {here:%H:%M}") for line in lines)
+    soon = Scene(at=AT, views=[], phase=Phase(doing="soaks", until=AT + 7.5))
+    at = f"{datetime.fromtimestamp(AT + 7):%H:%M:%S}"
+    assert drawn(soon, 80, 24)[0].text == f"soaks: until {at}, 8 s left"
 
 
 def test_a_window_that_is_over_is_told_so() -> None:
