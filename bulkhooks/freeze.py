@@ -163,22 +163,26 @@ def recurrence(
 
 
 def open_earlier(path: Path, schedule: Schedule, now: float) -> Iterator[Path]:
-    """The journals of earlier recurrences of a freeze that were not put back, the oldest first.
-    Raises Refused or JournalError when one cannot be read."""
-    if not (schedule.freeze and schedule.window and schedule.window.cron):
-        return
+    """The journals that a job has at other times, or had by another schedule, whose freeze is over
+    and was not put back, the oldest first. Raises NotPutBack where it is not over, Refused or
+    JournalError where one cannot be read."""
+    own, _ = recurrence(path, schedule, now, dated=True)
     when = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]T" + "[0-9]" * 4
-    for earlier in sorted(path.parent.glob(f"{path.stem}.{when}{path.suffix}")):
+    for other in (*sorted(path.parent.glob(f"{path.stem}.{when}{path.suffix}")), path):
+        if other == own or not other.exists():
+            continue
         try:
-            with Journal.read(earlier) as journal:
-                found = look(journal)
+            with Journal.read(other) as journal:
+                found = None if journal.meta("sandbox") else look(journal)
+                if found and found.end > now:
+                    check_over(journal)
         except (Refused, JournalError) as error:
             raise type(error)(
                 f"{error}. It is of an earlier time of this freeze, which may be open still: "
                 "where all of that is back, move it elsewhere, and run the job again"
             ) from error
-        if found and found.state == "open" and found.end <= now:
-            yield earlier
+        if found and found.state == "open":
+            yield other
 
 
 def _dated(path: Path, span: Span, timezone: str) -> Path:

@@ -729,6 +729,33 @@ def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> No
     assert first.freeze.wholly_back
 
 
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (HOURLY, Window(timezone="UTC", start=at(START + 9000), end=at(END + 9000))),
+        (HOURLY, None),
+        (Window(timezone="UTC", start=at(START), end=at(END)), HOURLY),
+    ],
+    ids=["comes once now", "has no window now", "comes again now"],
+)
+def test_what_is_open_by_another_schedule_is_not_left_off(
+    tmp_path: Path, was: Window, now: Window | None
+) -> None:
+    here = night(tmp_path)
+    off = {"tenant": "t0", "hooks": {"enabled": True}, "set": {"enabled": False}}
+    job = freeze_of(off, window=was)
+    open_one = Path(here.run(job, lambda lanes: _stop_after(lanes, 1100)).journal)
+    assert on(here.sandbox) == ""
+    other = replace(job, schedule=Schedule(window=now, freeze=now is not None))
+    with pytest.raises(NotPutBack, match=f"{open_one} is of a freeze that is not over"):
+        here.run(other, wait=False)
+    here.clock.pass_by(5000)
+    told: list[str] = []
+    here.run(other, wait=False, tell=told.append)
+    assert told[0].startswith(f"{open_one}: put back on ")
+    assert on(here.sandbox) == ("" if now is None else "A")
+
+
 def test_an_earlier_recurrence_that_cannot_be_read_may_be_moved_away(tmp_path: Path) -> None:
     here = night(tmp_path)
     job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)
