@@ -22,6 +22,9 @@ from .schedule import Span
 #: Seconds after which the wall clock is looked at again, for clocks are set.
 SLICE: Final = 30.0
 
+#: Ends of items that are told with their causes.
+_NOT_WELL: Final = (State.FAILED, State.SKIPPED, State.UNCERTAIN)
+
 #: The wall clock, in Unix seconds.
 Wall = Callable[[], float]
 
@@ -97,7 +100,7 @@ class Permit:
         if books := self.books.get(tenant):
             books[State.PENDING] -= 1
             books[outcome.state] += 1
-        if outcome.state in (State.FAILED, State.SKIPPED, State.UNCERTAIN):
+        if outcome.state in _NOT_WELL:
             self.causes[outcome.state, outcome.cause] += 1
         if why := self.judge(tenant, outcome.state):
             self.halt(why)
