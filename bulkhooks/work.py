@@ -25,11 +25,12 @@ from .night import AS_CALLED, Ways, carry_out, opened
 from .pacing import Limits
 from .probes import check_probes
 from .references import secret_value
+from .schedule import Schedule
 from .tenants import Tenant
 from .timeline import Timeline
 from .transform import Transforms
 from .waves import assign, kept, under_way, waves_of
-from .windows import APART, length
+from .windows import APART, length, over
 
 Tenants: TypeAlias = Mapping[str, Tenant]
 Watch: TypeAlias = Callable[[Lanes], Coroutine[Any, Any, None]]
@@ -212,6 +213,8 @@ async def apply(journal: Journal, limits: Limits, orders: Orders) -> None:
     if journal.meta("halted") and not orders.ways.go_on:
         return  # the books say why, and what somebody who has looked at it types
     schedule = plan.schedule(journal)
+    if _over_for_good(journal, schedule, orders):
+        return  # nobody is asked about what will not be sent; the books say what to do
     with ExitStack() as stack:
         locks = Locks(stack)
         if schedule.window is None:  # others may use the tenants while it is waited for
@@ -226,6 +229,13 @@ async def apply(journal: Journal, limits: Limits, orders: Orders) -> None:
             )
             if saved:
                 tell_clocks(journal, lanes, orders)
+
+
+def _over_for_good(journal: Journal, schedule: Schedule, orders: Orders) -> bool:
+    """Whether what is planned has a window that does not open any more; a rehearsal needs none."""
+    if schedule.window is None or journal.meta("sandbox") or not journal.meta("planned"):
+        return False
+    return bool(over(schedule.window, orders.ways.wall()))
 
 
 def check(journal: Journal, rows: list[TenantRow], orders: Orders) -> None:

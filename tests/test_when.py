@@ -266,12 +266,20 @@ async def test_a_window_that_is_over_is_refused_where_work_would_begin(tmp_path:
 async def test_what_is_left_when_a_window_is_over_for_good_needs_another(tmp_path: Path) -> None:
     path = tmp_path / "j"
     later = Window(start="2098-01-01T00:00", end="2099-01-01T00:00", timezone="Europe/London")
+    asked = list[Journal]()
+
+    async def ask(journal: Journal) -> bool:
+        asked.append(journal)
+        return True
+
     async with serve(a_sandbox()) as url:
         tenants = {"t0": Tenant.with_token("t0", f"{url}/t0", "sandbox")}
         await run_job(a_job(Schedule(window=later)), tenants, path, ways=Ways(wait=False))
         with Journal.open(path) as journal:
             journal.note(schedule=kept(path).replace("209", "200"))
-        told = read_books(path)
+        told = await apply_journal(path, tenants, confirm=ask)
+        assert told.exit_status == 3
+        assert not asked
         assert told.window == "over, and it does not come again; give its job another, and run that"
         assert told.next == f"bulkhooks run JOB --journal {path}"
         told = await run_job(a_job(Schedule(window=OPEN)), tenants, path)
