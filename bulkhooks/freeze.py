@@ -433,7 +433,10 @@ def left_in_words(back: Journal) -> str:
 
 def _ended_at(back: Journal) -> str:
     at = [event.at for event in back.events() if event.kind == "putback"]
-    return windows.clock(at[-1], timezone(back)) if at else back.meta("made")
+    if not at:  # it was killed when all had been done
+        made = datetime.fromisoformat(back.meta("made")).timestamp()
+        at = [back.wrote_until(math.inf) or made]
+    return windows.clock(at[-1], timezone(back))
 
 
 def _called(journal: Journal) -> str:

@@ -411,6 +411,16 @@ def test_the_first_journal_takes_up_what_failed_too(tmp_path: Path) -> None:
     assert on(here.sandbox) == "A"
 
 
+def test_one_that_died_when_all_was_back_tells_when_that_was(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.run(HOOKS_OFF)
+    with closing(sqlite3.connect(here.putback)) as db, db:
+        db.execute("DELETE FROM events WHERE kind = 'putback'")
+    found = read_books(here.journal).freeze
+    assert found
+    assert found.told == "put back on Tue 2023-11-14 23:23:09 UTC"
+
+
 def test_a_tenant_that_fails_does_not_hold_up_others(tmp_path: Path) -> None:
     here = night(tmp_path, Sandbox(("t0", "t1"), hooks=8))
     was = whole_state_of(here.sandbox)
