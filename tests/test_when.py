@@ -21,7 +21,6 @@ from bulkhooks.jobfile import Job
 from bulkhooks.journal import Journal
 from bulkhooks.night import Ways
 from bulkhooks.plan import schedule as schedule_of
-from bulkhooks.report import read_books
 from bulkhooks.run import apply_journal, plan_job, run_job
 from bulkhooks.sandbox import Sandbox, serve
 from bulkhooks.schedule import AT_ONCE, Rule, Schedule, Wave, Window
