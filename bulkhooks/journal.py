@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import orjson
 
+from . import statements
 from .items import Fields, Item, Outcome, State, Step
 from .steps import of_action, told_of
 from .store import Store, Write, rowsum
@@ -33,188 +34,6 @@ _LONG: Final = 200
 _PAGE: Final = 256
 #: What a value holds that refers to a text.
 _REFERS: Final = '"$text":'
-
-_SCHEMA: Final = """
-CREATE TABLE meta (
-    key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE texts (digest TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE tenants (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, base_url TEXT NOT NULL,
-    planned_sum INTEGER NOT NULL,
-    items INTEGER NOT NULL, read_at REAL, requests INTEGER NOT NULL, throttled INTEGER NOT NULL,
-    pace TEXT, state_sum INTEGER NOT NULL);
-CREATE TABLE edits (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, given INTEGER NOT NULL, line INTEGER NOT NULL,
-    must_match INTEGER NOT NULL, tenants INTEGER NOT NULL, body TEXT NOT NULL,
-    sum INTEGER NOT NULL);
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY, edit INTEGER NOT NULL, tenant INTEGER NOT NULL, target TEXT,
-    label TEXT NOT NULL, keys TEXT NOT NULL, rank INTEGER NOT NULL, change INTEGER NOT NULL,
-    steps INTEGER NOT NULL, planned_sum INTEGER NOT NULL,
-    state TEXT NOT NULL, cause TEXT NOT NULL, hint TEXT NOT NULL, state_sum INTEGER NOT NULL);
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL,
-    sum INTEGER NOT NULL);
-CREATE TABLE timeline (
-    tenant INTEGER, at REAL, seconds REAL NOT NULL, requests INTEGER NOT NULL,
-    throttled INTEGER NOT NULL, waited REAL NOT NULL, remaining INTEGER, bucket INTEGER,
-    reserve INTEGER, sum INTEGER NOT NULL, PRIMARY KEY (tenant, at)) WITHOUT ROWID;
-CREATE INDEX items_by_state ON items (tenant, state, rank);
-CREATE TABLE steps (
-    item INTEGER, n INTEGER, kind TEXT NOT NULL, target TEXT NOT NULL, back INTEGER NOT NULL,
-    before TEXT NOT NULL, want TEXT NOT NULL, planned_sum INTEGER NOT NULL,
-    state TEXT NOT NULL, sent_at REAL, after TEXT, state_sum INTEGER NOT NULL,
-    PRIMARY KEY (item, n)) WITHOUT ROWID;
-"""
-
-#: Whether a row is whole is asked wherever a checksum is made anew: what is not whole stays as it
-#: is, to be found when it is used.
-_META_WHOLE: Final = "sum IS rowsum(key, value)"
-_NOTE: Final = "INSERT OR REPLACE INTO meta VALUES (:key, :value, rowsum(:key, :value))"
-_PLAN_MORE: Final = f"""UPDATE meta SET value = CAST(value + :more AS TEXT),
-    sum = rowsum(key, CAST(value + :more AS TEXT)) WHERE key = 'planned' AND {_META_WHOLE}"""
-_TENANT_WHOLE: Final = """planned_sum IS rowsum(id, name, base_url)
-    AND state_sum IS rowsum(id, items, read_at, requests, throttled, pace)"""
-_ADD_TENANT: Final = """INSERT INTO tenants VALUES (:id, :name, :at, rowsum(:id, :name, :at),
-    :items, NULL, 0, 0, NULL, rowsum(:id, :items, NULL, 0, 0, NULL))"""
-_HAS_MORE: Final = f"""UPDATE tenants SET items = items + :more,
-    state_sum = rowsum(id, items + :more, read_at, requests, throttled, pace)
-    WHERE id = :tenant AND {_TENANT_WHOLE}"""
-_WAS_READ: Final = f"""UPDATE tenants SET read_at = :at,
-    state_sum = rowsum(id, items, :at, requests, throttled, pace)
-    WHERE id = :tenant AND {_TENANT_WHOLE}"""
-_COUNTED: Final = f"""UPDATE tenants SET
-    requests = requests + :requests, throttled = throttled + :throttled, pace = :pace,
-    state_sum = rowsum(id, items, read_at, requests + :requests, throttled + :throttled, :pace)
-    WHERE id = :tenant AND {_TENANT_WHOLE}"""
-_EVENT_WHOLE: Final = "sum IS rowsum(at, kind, what)"
-_ADD_EVENT: Final = """INSERT INTO events (at, kind, what, sum)
-    VALUES (:at, :kind, :what, rowsum(:at, :kind, :what))"""
-_SAMPLE: Final = "tenant, at, seconds, requests, throttled, waited, remaining, bucket, reserve"
-_SAMPLE_WHOLE: Final = f"sum IS rowsum({_SAMPLE})"
-_ADD_SAMPLE: Final = f"""INSERT OR REPLACE INTO timeline VALUES
-    (:{_SAMPLE.replace(", ", ", :")}, rowsum(:{_SAMPLE.replace(", ", ", :")}))"""
-_EDIT_WHOLE: Final = "sum IS rowsum(id, name, given, line, must_match, tenants, body)"
-_ADD_TEXT: Final = "INSERT OR IGNORE INTO texts VALUES (?, ?)"
-#: New names of the edits whose name, made from their content, others have before them.
-_FIND_EQUALS: Final = """INSERT INTO equals SELECT id, name || '-' || nth FROM
-    (SELECT id, name, row_number() OVER (PARTITION BY name ORDER BY id) AS nth
-    FROM edits WHERE given = 0) WHERE nth > 1"""
-_NAME_EQUALS: Final = """UPDATE edits SET (name, sum) =
-    (SELECT q.name, rowsum(q.id, q.name, given, line, must_match, tenants, body)
-    FROM equals q WHERE q.id = edits.id)
-    WHERE id IN (SELECT id FROM equals)"""
-#: What every edit needs, some of it several times: the checksums come with it.
-_ADD_EDIT: Final = "INSERT INTO edits VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_ITEM: Final = "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_STEP: Final = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', NULL, NULL, ?)"
-_MOVE_STEP: Final = """UPDATE steps SET state = ?, sent_at = ?, after = ?, state_sum = ?
-    WHERE item = ? AND n = ?"""
-_END_ITEM: Final = "UPDATE items SET state = ?, cause = ?, hint = ?, state_sum = ? WHERE id = ?"
-_MOVE_ITEMS: Final = """UPDATE items SET state = :state, cause = :cause, hint = :hint,
-    state_sum = rowsum(id, :state, :cause, :hint) WHERE tenant = :tenant"""
-#: Whether a row is whole: of `items`, of `steps`.
-_WHOLE: Final = """state_sum IS rowsum(id, state, cause, hint)
-    AND planned_sum IS rowsum(id, edit, tenant, target, label, keys, rank, change, steps)"""
-_STEP_WHOLE: Final = """state_sum IS rowsum(item, n, state, sent_at, after)
-    AND planned_sum IS rowsum(item, n, kind, target, back, before, want)"""
-#: Whether an item is, with all of its steps.
-_ALL_WHOLE: Final = f"""{_WHOLE}
-    AND steps = (SELECT count(*) FROM steps WHERE item = id AND {_STEP_WHOLE})"""
-_CHECKED: Final = {
-    "meta": ("'what it keeps of ' || key", _META_WHOLE),
-    "tenants": ("'tenant ' || name", _TENANT_WHOLE),
-    "edits": ("'edit ' || name || ' of line ' || line", _EDIT_WHOLE),
-    "items": (
-        """'item ' || id || ' (' || trim(coalesce((SELECT name FROM tenants t
-        WHERE t.id = items.tenant), tenant) || ' ' || label) || ')'""",
-        _WHOLE,
-    ),
-    "steps": ("'item ' || item || ' step ' || n", _STEP_WHOLE),
-    "events": ("'event ' || id", _EVENT_WHOLE),
-    "timeline": ("'the timeline of tenant ' || tenant", _SAMPLE_WHOLE),
-}
-#: Only whole rows are moved on.
-_TELL_PLACEHOLDERS: Final = f"{_MOVE_ITEMS} AND target IS NULL AND {_WHOLE}"
-_MOVE_WHOLE: Final = f"{_MOVE_ITEMS} AND state = :was AND target IS NOT NULL AND {_WHOLE}"
-#: What nothing of ours is left of: nothing is in doubt, and what was written was put back.
-_NOT_BEGUN: Final = """NOT EXISTS (SELECT 1 FROM steps s WHERE s.item = i.id AND NOT s.back
-    AND (s.state = 'sent' OR s.state = 'applied' AND s.sent_at IS NOT NULL AND NOT EXISTS
-    (SELECT 1 FROM steps b WHERE b.item = i.id AND b.back AND b.target = s.target
-    AND b.kind = s.kind AND b.state = 'applied')))"""
-#: What failed, and what was put back, as if it had never been sent.
-_RETRY_STEPS: Final = f"""UPDATE steps SET state = 'pending', sent_at = NULL, after = NULL,
-    state_sum = rowsum(item, n, 'pending', NULL, NULL)
-    WHERE {_STEP_WHOLE} AND item IN (SELECT id FROM items i WHERE tenant = :tenant AND {{which}})
-    AND (state = 'failed' OR state = 'applied' AND EXISTS (SELECT 1 FROM steps b
-    WHERE b.item = steps.item AND b.target = steps.target AND b.kind = steps.kind AND b.back
-    AND b.state = 'applied'))"""
-#: Items that are taken up again: what failed and has steps, what drifted after it was begun.
-_FAILED: Final = "state = 'failed' AND steps > 0"
-_HALF_DRIFTED: Final = f"state = 'skipped' AND cause LIKE 'drifted%' AND NOT {_NOT_BEGUN}"
-_REOPEN: Final = """UPDATE items AS i SET state = 'pending',
-    state_sum = rowsum(id, 'pending', cause, hint) WHERE tenant = :tenant AND {which} AND {whole}"""
-_GIVE_UP: Final = (
-    _MOVE_WHOLE
-    + """ AND NOT EXISTS
-    (SELECT 1 FROM steps WHERE item = items.id AND state IN ('sent', 'applied'))"""
-)
-#: What an index, or a look through the table, has of an item, and which row `i` agrees with it: a
-#: row that does not is as if it were not there, and so never whole.
-_FOUND: Final = "SELECT id, tenant, state, rank FROM items"
-_AS_FOUND: Final = "(i.id, i.tenant, i.state, i.rank) = (f.id, f.tenant, f.state, f.rank)"
-_EDIT_NAME: Final = f"(SELECT name FROM edits WHERE id = i.edit AND {_EDIT_WHOLE})"
-#: Items of a query with their edits' names and their steps, a row for each step.
-_ITEMS: Final = f"""SELECT f.id, i.edit, i.tenant, i.target, i.label, i.keys, i.rank, i.change,
-    i.steps, i.planned_sum, i.state, i.cause, i.hint, i.state_sum, {{name}}, s.item, s.n, s.kind,
-    s.target, s.back, s.before, s.want, s.planned_sum, s.state, s.sent_at, s.after, s.state_sum
-    FROM ({_FOUND} {{which}}) f LEFT JOIN items i ON {_AS_FOUND}
-    LEFT JOIN steps s ON s.item = f.id ORDER BY {{order}}, s.n"""
-_PENDING: Final = _ITEMS.format(
-    name="''",
-    which="""WHERE tenant = ? AND state = 'pending' AND (rank, id) > (?, ?)
-    ORDER BY rank, id LIMIT ?""",
-    order="f.rank, f.id",
-)
-_DONE: Final = _ITEMS.format(
-    name="''",
-    which="""WHERE tenant = ? AND state IN ('applied', 'unchanged') AND id > ?
-    ORDER BY id LIMIT ?""",
-    order="f.id",
-)
-_WRITTEN: Final = _ITEMS.format(
-    name=_EDIT_NAME,
-    which="""WHERE rank = ? AND id < ? AND EXISTS (SELECT 1 FROM steps WHERE item = items.id
-    AND sent_at IS NOT NULL AND state IN ('applied', 'sent')) ORDER BY id DESC LIMIT ?""",
-    order="f.id DESC",
-)
-#: One of the items in some states that are not whole, as a person calls it.
-_BROKEN: Final = f"""SELECT
-    'item ' || f.id || ' (' || trim(t.name || ' ' || ifnull(i.label, '')) || ')'
-    FROM tenants t NOT INDEXED CROSS JOIN items f ON f.tenant = t.id AND f.state IN ({{states}})
-    LEFT JOIN (SELECT *, {{whole}} AS whole FROM items) i ON {_AS_FOUND}
-    WHERE whole IS NOT 1 LIMIT 1"""
-_BOOKS: Final = "SELECT tenant, state, count(*) FROM items GROUP BY tenant, state"
-#: Steps that were sent and have no answer (or whose state is none), and their items.
-_SENT: Final = f"""SELECT s.item, s.whole, i.tenant, i.state, i.whole
-    FROM (SELECT *, {_STEP_WHOLE} AS whole FROM steps
-    WHERE state NOT IN ('pending', 'applied', 'failed')) s
-    LEFT JOIN (SELECT *, {_WHOLE} AS whole FROM items) i ON i.id = s.item"""
-#: Selectors that must match something: how many hooks they matched, on how many tenants that
-#: could be read they did not.
-_UNMATCHED: Final = """SELECT e.line, e.name, coalesce(json_extract(e.body, '$.of'), 'hooks')
-    FROM edits e
-    LEFT JOIN items i ON i.edit = e.id WHERE e.must_match = 1 GROUP BY e.id
-    HAVING count(i.target) = 0 AND count(i.id) < e.tenants ORDER BY e.line"""
-
-#: Edits that have items in some of the states, with the tenants of these. What a dead process left
-#: sent counts as uncertain.
-_LEFT: Final = """SELECT e.name, e.body, l.tenants FROM edits e
-    JOIN (SELECT edit, group_concat(DISTINCT tenant) AS tenants
-        FROM items i WHERE CASE WHEN state = 'pending' AND EXISTS
-            (SELECT 1 FROM steps s WHERE s.item = i.id AND s.state = 'sent')
-            THEN 'uncertain' ELSE state END IN ({states})
-        GROUP BY edit) l ON l.edit = e.id ORDER BY e.id"""
 
 
 class StagedEdit(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,9 +67,9 @@ class Unresolved:
     @property
     def kinds(self) -> list[tuple[State, str]]:
         """States of items `i`, and what holds of the placeholders among them."""
-        drifted = f"i.cause LIKE 'drifted%' AND {_NOT_BEGUN}"
+        drifted = f"i.cause LIKE 'drifted%' AND {statements.NOT_BEGUN}"
         failed = [(State.FAILED, "i.steps = 0")] * self.failed
-        again = [(State.PENDING, _NOT_BEGUN), (State.SKIPPED, drifted)] * self.replan
+        again = [(State.PENDING, statements.NOT_BEGUN), (State.SKIPPED, drifted)] * self.replan
         return failed + again
 
 
@@ -296,9 +115,9 @@ class Journal(Store):
     """
 
     FORMAT = 7
-    SCHEMA = _SCHEMA
-    OFTEN = (_MOVE_STEP, _END_ITEM)
-    WHOLE = _CHECKED
+    SCHEMA = statements.SCHEMA
+    OFTEN = (statements.MOVE_STEP, statements.END_ITEM)
+    WHOLE = statements.CHECKED
     FEW = ("meta", "tenants")
 
     def __init__(self, path: Path, reader: sqlite3.Connection, writer: sqlite3.Connection) -> None:
@@ -323,7 +142,7 @@ class Journal(Store):
 
     def noted(self, **values: str) -> list[Write]:
         """The writes that keep `values`."""
-        return [(_NOTE, {"key": key, "value": value}) for key, value in values.items()]
+        return [(statements.NOTE, {"key": key, "value": value}) for key, value in values.items()]
 
     def tenants(self) -> list[TenantRow]:
         """All tenants of the job, in their file's order."""
@@ -354,14 +173,14 @@ class Journal(Store):
                 digest.update(f"{edit.name}\x1f{','.join(edit.tenants)}\x1f{body}\n".encode())
                 must, tenants = int(edit.must_match), len(edit.tenants)
                 row = (number, edit.name, int(edit.given), edit.line, must, tenants, body)
-                db.execute(_ADD_EDIT, (*row, rowsum(*row)))
+                db.execute(statements.ADD_EDIT, (*row, rowsum(*row)))
                 for name in edit.tenants:
                     tenant = ids.setdefault(name, len(ids) + 1)
                     items[tenant] += 1
                     placeholder = Item(edit=number, target=None, label="", outcome=_NOT_PLANNED)
                     db.execute(*self._added(placeholder, tenant))
             db.executemany(
-                _ADD_TENANT,
+                statements.ADD_TENANT,
                 [
                     {"id": row, "name": name, "at": base_urls[name], "items": items[row]}
                     for name, row in ids.items()
@@ -375,8 +194,8 @@ class Journal(Store):
         """Edits of one content: the first keeps the name made from it, the others get a number."""
         # In the database, not here: all edits may be of one content.
         db.execute("CREATE TEMP TABLE equals (id INTEGER PRIMARY KEY, name TEXT NOT NULL)")
-        db.execute(_FIND_EQUALS)
-        db.execute(_NAME_EQUALS)
+        db.execute(statements.FIND_EQUALS)
+        db.execute(statements.NAME_EQUALS)
         db.execute("DROP TABLE equals")
 
     def same_names(self) -> list[tuple[str, list[int]]]:
@@ -390,25 +209,25 @@ class Journal(Store):
     def unmatched(self) -> list[tuple[int, str, str]]:
         """Line and name of each edit that must match something and matched nothing anywhere, and
         whether it is of `hooks` or `actions`."""
-        return [(line, name, of) for line, name, of in self.rows(_UNMATCHED)]
+        return [(line, name, of) for line, name, of in self.rows(statements.UNMATCHED)]
 
     def notes(self, edits: Iterable[int]) -> dict[int, str]:
         """The notes that some edits carry, by the edits' rows."""
         rows = ",".join(map(str, edits))
-        sql = f"""SELECT name, id, body, {_EDIT_WHOLE} FROM edits WHERE id IN ({rows})"""
+        sql = f"""SELECT name, id, body, {statements.EDIT_WHOLE} FROM edits WHERE id IN ({rows})"""
         found = {row: orjson.loads(body).get("note") for _, row, body in self._edits(sql)}
         return {row: note for row, note in found.items() if note}
 
     def body(self, edit: int) -> Fields:
         """What an edit asks for, by the edit's row. Raises JournalError."""
-        sql = f"SELECT name, body, {_EDIT_WHOLE} FROM edits WHERE id = ?"
+        sql = f"SELECT name, body, {statements.EDIT_WHOLE} FROM edits WHERE id = ?"
         for _, body in self._edits(sql, (edit,)):
             return self._unpacked(body)
         raise self.damaged(f"edit {edit}, which is not there")
 
     def edit_names(self, rows: Iterable[int]) -> dict[int, tuple[str, int]]:
         """Name and line of edits, by their rows."""
-        sql = f"SELECT name, line, {_EDIT_WHOLE} FROM edits WHERE id = ?"
+        sql = f"SELECT name, line, {statements.EDIT_WHOLE} FROM edits WHERE id = ?"
         names = {row: each for row in rows for each in self._edits(sql, (row,))}
         if lost := set(rows) - names.keys():
             raise self.damaged(f"edit {min(lost)}, which is not there")
@@ -418,13 +237,15 @@ class Journal(Store):
         """Every edit that has items in one of `states`, in the job's order: its name, its body,
         and the tenants of these items."""
         names = {row.id: row.name for row in self.tenants()}
-        for name, body, tenants in self.each(_LEFT.format(states=_marks(states))):
+        for name, body, tenants in self.each(statements.LEFT.format(states=_marks(states))):
             there = sorted(map(int, tenants.split(",")))
             yield name, self._unpacked(body), [names[tenant] for tenant in there]
 
     def contents(self) -> Iterator[tuple[str, int, int]]:
         """Name, line and a checksum of the content of every edit, in the job's order."""
-        for name, line, body in self._edits(f"SELECT name, line, body, {_EDIT_WHOLE} FROM edits"):
+        for name, line, body in self._edits(
+            f"SELECT name, line, body, {statements.EDIT_WHOLE} FROM edits"
+        ):
             yield name, line, zlib.crc32(body.encode())
 
     def _edits(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
@@ -456,10 +277,11 @@ class Journal(Store):
         order, with the bodies of their edits."""
         for state, holds in which.kinds:
             sql = f"""SELECT f.rank, f.id, i.target, i.edit, e.name, e.body, i.whole, e.whole
-                FROM ({_FOUND} i WHERE tenant = ? AND state = ? AND (rank, id) > (?, ?)
+                FROM ({statements.FOUND} i WHERE tenant = ? AND state = ? AND (rank, id) > (?, ?)
                     AND id <= ? AND {holds} ORDER BY rank, id LIMIT ?) f
-                LEFT JOIN (SELECT *, {_ALL_WHOLE} AS whole FROM items) i ON {_AS_FOUND}
-                LEFT JOIN (SELECT *, {_EDIT_WHOLE} AS whole FROM edits) e ON e.id = i.edit
+                LEFT JOIN (SELECT *, {statements.ALL_WHOLE} AS whole FROM items) i
+                    ON {statements.AS_FOUND}
+                LEFT JOIN (SELECT *, {statements.EDIT_WHOLE} AS whole FROM edits) e ON e.id = i.edit
                 ORDER BY f.rank, f.id"""
             after: Sequence[int] = (-1, 0)
             more = True
@@ -484,8 +306,8 @@ class Journal(Store):
         if place.target is not None:
             writes.append(("DELETE FROM steps WHERE item = ?", (place.item,)))
         if more := len(items) - 1:
-            writes.append((_PLAN_MORE, {"more": more}))
-            writes.append((_HAS_MORE, {"tenant": tenant, "more": more}))
+            writes.append((statements.PLAN_MORE, {"more": more}))
+            writes.append((statements.HAS_MORE, {"tenant": tenant, "more": more}))
         for item in items:
             packed = [
                 (self._pack(step.before, writes), self._pack(step.want, writes))
@@ -495,7 +317,7 @@ class Journal(Store):
             for n, (step, (before, want)) in enumerate(zip(item.steps, packed, strict=True)):
                 row = (self._last_item, n, step.kind, step.target, int(step.back), before, want)
                 pending = rowsum(self._last_item, n, "pending", None, None)
-                writes.append((_ADD_STEP, (*row, rowsum(*row), pending)))
+                writes.append((statements.ADD_STEP, (*row, rowsum(*row), pending)))
         return writes
 
     def _change(self, item: Item, packed: Sequence[tuple[str, str]]) -> int:
@@ -525,20 +347,21 @@ class Journal(Store):
         number, keys = self._last_item, " ".join(item.keys)
         where = (number, item.edit, tenant, item.target, item.label, keys)
         row = (*where, item.rank, change, len(item.steps))
-        return (_ADD_ITEM, (*row, rowsum(*row), *_state(number, item.outcome)))
+        return (statements.ADD_ITEM, (*row, rowsum(*row), *_state(number, item.outcome)))
 
     def unresolved(self, tenant: int, cause: str, hint: str) -> list[Write]:
         """The writes that give every placeholder of a tenant its cause."""
         failed = {"state": State.FAILED.value, "cause": cause, "hint": hint}
-        return [(_TELL_PLACEHOLDERS, {"tenant": tenant, **failed})]
+        return [(statements.TELL_PLACEHOLDERS, {"tenant": tenant, **failed})]
 
     def was_read(self, tenant: int, at: float) -> Write:
         """The write that says when a tenant's befores were read, in Unix seconds."""
-        return (_WAS_READ, {"at": at, "tenant": tenant})
+        return (statements.WAS_READ, {"at": at, "tenant": tenant})
 
     def untouched(self) -> bool:
         """Whether no step was ever sent."""
-        sql = f"""SELECT item, n, {_STEP_WHOLE} FROM steps WHERE state <> 'pending' LIMIT 1"""
+        sql = f"""SELECT item, n, {statements.STEP_WHOLE} FROM steps
+            WHERE state <> 'pending' LIMIT 1"""
         for item, n, whole in self.rows(sql):
             if not whole:
                 raise self.damaged(f"item {item} step {n}")
@@ -556,21 +379,23 @@ class Journal(Store):
         `replan` those that drifted after they were begun. What steps were sent stays known, and why
         one of them turns back."""
         writes: list[Write] = []
-        again = [_FAILED] * failed + [_HALF_DRIFTED] * replan
+        again = [statements.FAILED] * failed + [statements.HALF_DRIFTED] * replan
         for which in ["state = 'uncertain'", *again]:
             if which in again:
-                writes.append((_RETRY_STEPS.format(which=which), {"tenant": tenant}))
-            writes.append((_REOPEN.format(which=which, whole=_WHOLE), {"tenant": tenant}))
+                writes.append((statements.RETRY_STEPS.format(which=which), {"tenant": tenant}))
+            writes.append(
+                (statements.REOPEN.format(which=which, whole=statements.WHOLE), {"tenant": tenant})
+            )
         return writes
 
     def pending(self, tenant: int, after: tuple[int, int], count: int) -> list[Item]:
         """Up to `count` pending items of a tenant in the order of work, `after` (rank, id)."""
-        return list(self._items(self.rows(_PENDING, (tenant, *after, count))))
+        return list(self._items(self.rows(statements.PENDING, (tenant, *after, count))))
 
     def done(self, tenant: int) -> Iterator[Item]:
         """Every item of a tenant that ended well, in the order of their ids."""
         last = 0
-        while page := list(self._items(self.rows(_DONE, (tenant, last, _PAGE)))):
+        while page := list(self._items(self.rows(statements.DONE, (tenant, last, _PAGE)))):
             yield from page
             last = page[-1].id
 
@@ -583,8 +408,8 @@ class Journal(Store):
     def items(self, states: Iterable[State], count: int, after: int = 0) -> list[Item]:
         """Up to `count` items in one of `states`, with the names of their edits, by their ids:
         those later than `after`."""
-        sql = _ITEMS.format(
-            name=_EDIT_NAME,
+        sql = statements.ITEMS.format(
+            name=statements.EDIT_NAME,
             which=f"WHERE state IN ({_marks(states)}) AND id > ? ORDER BY id LIMIT ?",
             order="f.id",
         )
@@ -604,7 +429,7 @@ class Journal(Store):
             int(self.rows("SELECT coalesce(max(rank), -1) FROM items")[0][0]), -1, -1
         ):
             last = self._last_item + 1
-            while page := list(self._items(self.rows(_WRITTEN, (rank, last, _PAGE)))):
+            while page := list(self._items(self.rows(statements.WRITTEN, (rank, last, _PAGE)))):
                 yield from page
                 last = page[-1].id
 
@@ -639,7 +464,7 @@ class Journal(Store):
 
     def ended(self, item: Item, outcome: Outcome) -> Write:
         """The write that records an item's end."""
-        return (_END_ITEM, (*_state(item.id, outcome), item.id))
+        return (statements.END_ITEM, (*_state(item.id, outcome), item.id))
 
     def give_up(
         self, tenant: int, cause: str, hint: str, *, state: State = State.FAILED
@@ -648,27 +473,27 @@ class Journal(Store):
         which something was sent or done are uncertain."""
         move = {"tenant": tenant, "was": State.PENDING.value, "cause": cause, "hint": hint}
         return [
-            (_GIVE_UP, move | {"state": state.value}),
-            (_MOVE_WHOLE, move | {"state": State.UNCERTAIN.value}),
+            (statements.GIVE_UP, move | {"state": state.value}),
+            (statements.MOVE_WHOLE, move | {"state": State.UNCERTAIN.value}),
         ]
 
     def counted(self, tenant: int, requests: int, throttled: int, pace: Fields) -> Write:
         """The write that adds to a tenant's requests, and keeps what its lane learned."""
         learned = orjson.dumps(pace).decode()
         new = {"requests": requests, "throttled": throttled, "pace": learned}
-        return (_COUNTED, new | {"tenant": tenant})
+        return (statements.COUNTED, new | {"tenant": tenant})
 
     # ---- what went on, for the report
 
     def event(self, kind: str, at: float, **what: object) -> Write:
         """The write that keeps that something happened, at `at` Unix seconds."""
         told = orjson.dumps(what).decode()
-        return (_ADD_EVENT, {"at": float(at), "kind": kind, "what": told})
+        return (statements.ADD_EVENT, {"at": float(at), "kind": kind, "what": told})
 
     def events(self) -> Iterator[Event]:
         """All that happened, in its order."""
         for number, at, kind, what, whole in self.each(
-            f"SELECT id, at, kind, what, {_EVENT_WHOLE} FROM events ORDER BY id"
+            f"SELECT id, at, kind, what, {statements.EVENT_WHOLE} FROM events ORDER BY id"
         ):
             if not whole:
                 raise self.damaged(f"event {number}")
@@ -677,12 +502,13 @@ class Journal(Store):
     def sampled(self, sample: Sample) -> Write:
         """The write that keeps a sample of the timeline."""
         real = {key: float(getattr(sample, key)) for key in ("at", "seconds", "waited")}
-        return (_ADD_SAMPLE, sample._asdict() | real)
+        return (statements.ADD_SAMPLE, sample._asdict() | real)
 
     def timeline(self) -> Iterator[Sample]:
         """All samples, by tenant and time."""
         for *row, whole in self.each(
-            f"SELECT {_SAMPLE}, {_SAMPLE_WHOLE} FROM timeline ORDER BY tenant, at"
+            f"""SELECT {statements.SAMPLE}, {statements.SAMPLE_WHOLE} FROM timeline
+            ORDER BY tenant, at"""
         ):
             if not whole:
                 raise self.damaged(f"the timeline of tenant {row[0]}")
@@ -708,7 +534,7 @@ class Journal(Store):
         """
         tenants = self.tenants()
         books = {row.id: dict.fromkeys(State, 0) for row in tenants}
-        for tenant, state, count in self.rows(_BOOKS):
+        for tenant, state, count in self.rows(statements.BOOKS):
             # No word of a state becomes another by a flipped bit.
             if tenant not in books or state not in _STATES:
                 raise self.damaged(f"an item of tenant {tenant} that is {state!r}")
@@ -723,7 +549,7 @@ class Journal(Store):
     def _in_doubt(self) -> dict[int, int]:
         """Pending items of which a step was sent that has no answer, and their tenants."""
         found: dict[int, int] = {}
-        for item, whole, tenant, state, item_whole in self.each(_SENT):
+        for item, whole, tenant, state, item_whole in self.each(statements.SENT):
             if not (whole and item_whole):
                 raise self.damaged(f"item {item}")
             if state == State.PENDING:
@@ -733,8 +559,8 @@ class Journal(Store):
     def verify(self, states: Iterable[State], *, steps: bool = False) -> None:
         """Raises JournalError when an item in one of `states` is not whole; with `steps` also when
         one of its steps is not."""
-        whole = _ALL_WHOLE if steps else _WHOLE
-        for (item,) in self.rows(_BROKEN.format(states=_marks(states), whole=whole)):
+        whole = statements.ALL_WHOLE if steps else statements.WHOLE
+        for (item,) in self.rows(statements.BROKEN.format(states=_marks(states), whole=whole)):
             raise self.damaged(item)
 
     # ---- rows and values
@@ -789,7 +615,7 @@ class Journal(Store):
         for key, value in fields.items():
             if isinstance(value, str) and len(value) > _LONG:
                 digest = blake2b(value.encode(), digest_size=16).hexdigest()
-                writes.append((_ADD_TEXT, (digest, value)))
+                writes.append((statements.ADD_TEXT, (digest, value)))
                 packed = packed | {key: {"$text": digest}}
         return orjson.dumps(packed, option=orjson.OPT_SORT_KEYS).decode()
 
@@ -838,4 +664,7 @@ def _state(item: int, outcome: Outcome) -> tuple[str, str, str, int]:
 
 
 def _move_step(item: Item, n: int, state: str, at: float | None, after: str | None) -> Write:
-    return (_MOVE_STEP, (state, at, after, rowsum(item.id, n, state, at, after), item.id, n))
+    return (
+        statements.MOVE_STEP,
+        (state, at, after, rowsum(item.id, n, state, at, after), item.id, n),
+    )

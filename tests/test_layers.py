@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "items", "atomic", "convert", "sandbox"),
     ("errors", "items", "options", "convert", "sandbox"),
     ("hooks", "actions", "matching", "pacing", "gates", "locks", "schedule", "page"),
-    ("secrecy", "source", "store", "windows"),
+    ("secrecy", "source", "statements", "store", "windows"),
     ("references", "steps", "prospect", "permit"),
     ("halting",),
     ("kinds", "shape"),
