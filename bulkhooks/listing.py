@@ -87,8 +87,8 @@ class Listing:
 
     @property
     def contradictions(self) -> list[Contradiction]:
-        """What edits want differently, so far."""
-        return self._prospect.contradictions
+        """What edits want differently, so far, each once."""
+        return list(self._prospect.contradictions)
 
     def must_wait(self, edit: AnyEdit) -> bool:
         """Whether `edit` is to be resolved, and carried out, after all that need not wait: it

@@ -31,7 +31,7 @@ class Prospect:
     def __init__(self, things: dict[str, Fields]) -> None:
         self.things = things  #: as they were read, by id
         self.named: set[str] = set()  #: things whose secrets' names are known
-        self.contradictions: list[Contradiction] = []
+        self.contradictions: dict[Contradiction, None] = {}  #: each once
         self.left: dict[str, Fields] = {}  #: what edits want of a thing, or of one that they make
         self.by: dict[str, dict[str, int]] = {}  #: the same keys: by which edit
         #: Things by name, as edits will leave them; those of actions begin as their ids do.
@@ -105,7 +105,7 @@ class Prospect:
     def against(self, row: int, other: int, what: str) -> Outcome:
         """What is to be said of an edit that contradicts that of row `other`."""
         first, second = sorted((row, other))
-        self.contradictions.append(Contradiction(first, second, what))
+        self.contradictions[Contradiction(first, second, what)] = None
         return Outcome(
             state=State.FAILED, cause=f"contradicts another edit: {what}", hint="correct the job"
         )

@@ -201,6 +201,13 @@ def test_two_hooks_of_one_trigger_are_not_enabled_by_one_job() -> None:
     assert what.what == f"which hook of {PRE} is enabled; only one may be"
 
 
+def test_what_an_edit_wants_of_many_hooks_is_told_once() -> None:
+    read = listing(hook("A", "a"), hook("B", "b"), hook("C", "c"))
+    items(read, edit(match={}, one=False, set={"name": "same"}))
+    (what,) = read.contradictions
+    assert what.what == "which hook is same"
+
+
 def test_that_the_one_is_on_already_is_no_excuse() -> None:
     read = listing(hook("A", "a", enabled=True), hook("B", "b"))
     items(read, *(edit(match={"id": id}, set={"enabled": True}) for id in "AB"))
