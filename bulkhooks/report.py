@@ -128,7 +128,8 @@ def summary(journal: Journal) -> Summary:
         raise journal.damaged(f"its books: {planned} items were planned, {total.planned} are there")
     frozen = look(journal)
     over = frozen is not None or bool(journal.meta("undone_by"))  # what it wrote goes back
-    window = _window(journal) if total.pending and not frozen else ""
+    begun = frozen is not None and frozen.state != "planned"
+    window = _window(journal) if total.pending and not begun else ""
     return Summary(
         job=journal.meta("job"),
         journal=str(journal.path),

@@ -145,11 +145,11 @@ _TEXTS: Final[Mapping[str, tuple[Any, _Match]]] = {
 
 def _text(found: Findings, key: str, value: object) -> str:
     """The text that a key of a window has; "", with a complaint, where it is none."""
+    kind, match = _TEXTS.get(key, (None, None))
     # YAML takes a time with seconds for one in UTC; here it is what is written.
-    if isinstance(value, Plain) and value.kind == "date":
+    if isinstance(value, Plain) and match:
         value = value.text
     text = found.text(f"window.{key}", value) or ""
-    kind, match = _TEXTS.get(key, (None, None))
     if text and match and not match(text):
         found.add(f"window.{key}", f"must be {rule(kind)}, not {shown(text)}")
     return text
@@ -254,7 +254,7 @@ def _tags(found: Findings, key: str, value: object) -> tuple[str, ...]:
 
 
 def _soak(found: Findings, key: str, value: object) -> float:
-    text = found.text(key, value)
+    text = found.text(key, value.text if isinstance(value, Plain) else value)
     if text is not None and not _duration(text):
         found.add(key, f"must be {rule(kinds.Duration)}, not {shown(text)}")
     return _seconds(text or "")

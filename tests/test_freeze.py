@@ -722,6 +722,15 @@ def test_a_recurrence_that_was_planned_too_early_is_planned_anew_by_fresh(tmp_pa
     assert on(here.sandbox) == "B"
 
 
+def test_one_that_has_not_begun_tells_its_window(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)
+    books = here.run(job, wait=False)
+    assert books.freeze
+    assert books.freeze.state == "planned"
+    assert re.fullmatch(r"\w{3} [0-9-]+ \d\d:30-.* UTC", books.window)
+
+
 def test_what_an_earlier_recurrence_left_is_put_back_first(tmp_path: Path) -> None:
     here = night(tmp_path)
     job = freeze_of({"hooks": {"enabled": True}, "set": {"enabled": False}}, window=HOURLY)

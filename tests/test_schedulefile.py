@@ -159,7 +159,7 @@ def test_a_job_that_says_nothing_is_carried_out_at_once(tmp_path: Path) -> None:
                     "2: window.every: must be days and a time like `Sat 01:00`, `Mon-Fri 01:00`, "
                     "`Mon,Thu 22:30` or `day 01:00`, not `Sat 1:00`"
                 ),
-                '3: window.for: YAML reads this as a number; write it in quotes, "2"',
+                "3: window.for: must be like 90s, 10m, 2h, 1h30m or 1d, not `2`",
             ],
         ),
         (
@@ -213,6 +213,10 @@ def test_a_job_that_says_nothing_is_carried_out_at_once(tmp_path: Path) -> None:
                     '"5%", not `all`'
                 )
             ],
+        ),
+        (
+            "waves:\n- tenants: 1\n  soak: 10",
+            ["3: waves[0].soak: must be like 90s, 10m, 2h, 1h30m or 1d, not `10`"],
         ),
         (
             "waves:\n- tenants: 1\n  soak: a while\n  prob: x",
