@@ -399,7 +399,9 @@ def _put_back(back: Journal, span: Span) -> Freeze:
             told += "; what others changed meanwhile is left as it is"
     elif back.meta("planned"):
         told = f"put back on {_ended_at(back)}"
-    if again:
+    if again and not back.meta("planned"):
+        words = _command(back, "apply", back.meta("undoes"))  # which plans it anew
+    elif again:
         failed = not any(
             mine[State.PENDING] or mine[State.UNCERTAIN] for mine in back.books().values()
         )
@@ -441,9 +443,10 @@ def _ended_at(back: Journal) -> str:
 
 def _called(journal: Journal) -> str:
     """How many hooks, actions or both a journal is for, in words."""
-    sql = "SELECT count(*), sum(coalesce(instr(target, 'actions/'), 0) > 0) FROM items"
-    count, of_actions = journal.rows(sql)[0]
-    thing = "action" if of_actions == count else "hook" if not of_actions else "hook and action"
+    sql = "SELECT count(*), count(target), total(instr(target, 'actions/') > 0) FROM items"
+    count, known, of_actions = journal.rows(sql)[0]
+    thing = "action" if of_actions == known else "hook" if not of_actions else "hook and action"
+    thing = thing if known else "item"
     things = "hooks and actions" if thing == "hook and action" else f"{thing}s"
     return f"{count:,} {thing if count == 1 else things}"
 

@@ -142,7 +142,8 @@ async def apply_journal(
         if not journal.meta("planned"):
             again = f"`bulkhooks undo {done}`" if (done := journal.meta("undoes")) else "the job"
             again = "the hooks" if journal.meta("moves") else again
-            raise Refused(f"{path}: its plan was not finished; plan {again} again")
+            refused = Refused(f"{path}: its plan was not finished; plan {again} again")
+            raise freeze.unless_open(freeze.look(journal), refused)
         if journal.meta("sandbox"):
             raise Refused(f"{path}: its pretend tenants are gone; run the job again")
         orders = Orders(

@@ -34,6 +34,7 @@ from bulkhooks import (
 from bulkhooks import work as working
 from bulkhooks.errors import JournalError, NotPutBack
 from bulkhooks.freeze import Do, Stand, back_at, measured, next_step
+from bulkhooks.freezing import staged_putback
 from bulkhooks.items import Reply
 from bulkhooks.journal import Journal, TenantRow
 from bulkhooks.lanes import Lanes
@@ -590,6 +591,19 @@ def test_what_ends_a_put_back_before_it_begins_has_that_exit_status_too(tmp_path
     goes_on = f"`bulkhooks apply {here.putback}` goes on\nnot confirmed; nothing was sent"
     assert str(raised.value) == f"1 of 1 hook is NOT put back: t0 a; {goes_on}"
     assert here.apply(here.putback).exit_status == 0
+
+
+def test_a_put_back_that_died_while_it_was_planned_is_planned_again(tmp_path: Path) -> None:
+    here = night(tmp_path)
+    here.run(HOOKS_OFF, stops_in_the_window)
+    with Journal.open(here.journal) as done:
+        assert staged_putback(done, here.putback, here.clock.now, "")
+    goes_on = f"bulkhooks apply {here.journal}"
+    assert read_books(here.putback).next == goes_on
+    with pytest.raises(NotPutBack, match=rf"1 of 1 item is NOT put back.*`{goes_on}` goes on\n"):
+        here.apply(here.putback, failed=True)
+    assert here.apply().exit_status == 0
+    assert on(here.sandbox) == "A"
 
 
 def test_where_no_journal_can_be_written_any_more_it_is_told_what_is_off(tmp_path: Path) -> None:
