@@ -397,9 +397,11 @@ During: TypeAlias = Annotated[
 # ---- waves, and what ends a job early
 
 WaveCount: TypeAlias = Annotated[int, Meta(ge=1)]
-WaveShare: TypeAlias = Annotated[
-    str, Meta(pattern=r"^(?=[0-9.]*[1-9])(100|[0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%$")
-]
+_WAVE_SHARE: Final = r"^(?=[0-9.]*[1-9])(100|[0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%$"
+WaveShare: TypeAlias = Annotated[str, Meta(pattern=_WAVE_SHARE)]
+#: The same where a list may stand in its place: of a text with a pattern that is one of several
+#: kinds beside a list or a mapping, msgspec 0.22 frees what is not its own.
+WaveShareOrElse: TypeAlias = Annotated[str, Meta(extra_json_schema={"pattern": _WAVE_SHARE})]
 WaveTags: TypeAlias = Annotated[
     list[Tag],
     Meta(

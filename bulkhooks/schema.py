@@ -330,7 +330,7 @@ class WaveEntry(Model):
 
 
 Waves: TypeAlias = Annotated[
-    list[kinds.WaveCount | kinds.WaveShare | kinds.WaveTags | WaveEntry],
+    list[kinds.WaveCount | kinds.WaveShareOrElse | kinds.WaveTags | WaveEntry],
     Meta(
         min_length=1,
         description="Tenants that must go well before others start: a number of them, a share, "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -553,6 +555,14 @@ def test_the_schema_is_one_and_shipped_as_the_command_prints_it(name: str) -> No
     printed = CliRunner().invoke(app, ["schema", name]).stdout
     assert json.loads(printed) == SCHEMAS[name]
     assert (ROOT / "docs" / "schema" / f"{name}.json").read_text() == printed
+
+
+@pytest.mark.program
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_printing_a_schema_frees_nothing_that_is_not_its_own(name: str) -> None:
+    words = [sys.executable, "-X", "dev", "-m", "bulkhooks", "schema", name]
+    ended = subprocess.run(words, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
